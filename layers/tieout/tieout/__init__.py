@@ -1,0 +1,1 @@
+"""Keeps a CRM and the books in agreement."""

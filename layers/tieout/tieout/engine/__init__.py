@@ -1,0 +1,1 @@
+"""The use cases: collect, plan, claim, write, settle; poll, sweep, backfill, alert."""

@@ -1,0 +1,1 @@
+"""Sync documents: parse, check, compile, evaluate."""

@@ -1,0 +1,1 @@
+"""The one HTTP door: time-outs, budgets, redaction, answer to error."""

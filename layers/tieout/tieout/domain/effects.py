@@ -1,0 +1,78 @@
+"""Effects: one write each, and the three ways a write ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tieout.domain.documents import Document
+from tieout.domain.errors import ProviderError, UncertainError
+from tieout.domain.records import Kind, Record
+
+
+class Operation(StrEnum):
+    """What a write does to its document."""
+
+    CREATE = "create"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One write that the engine means to do.
+
+    Attributes:
+        id: 32 hexadecimal digits, computed from tenant, connection, document, source version and operation.
+        reference: Ours, to be kept at the provider where it can be searched: 12 letters and digits, lower case.
+        target_id, target_version: Given for an update.
+    """
+
+    id: str
+    operation: Operation
+    kind: Kind
+    document: Document
+    reference: str
+    target_id: str | None = None
+    target_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Written; `record` is what the provider has now."""
+
+    effect_id: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """Surely not written, and why."""
+
+    effect_id: str
+    error: ProviderError
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Maybe written: the answer was lost."""
+
+    effect_id: str
+    error: UncertainError
+
+
+type Outcome = Done | NotDone | Unknown
+
+
+class MatchedBy(StrEnum):
+    """REFERENCE proves that we wrote it; NATURAL_KEY that the record has the document's name."""
+
+    REFERENCE = "reference"
+    NATURAL_KEY = "natural_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A record at the provider that may be the effect's document."""
+
+    record: Record
+    by: MatchedBy

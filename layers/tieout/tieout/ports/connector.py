@@ -1,0 +1,241 @@
+"""What the engine asks of a CRM or of books: the same few methods for all, and capabilities instead of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from tieout.domain.connections import Connection
+from tieout.domain.effects import Effect, Match, Outcome
+from tieout.domain.records import Kind, Record
+from tieout.ports.clock import Clock
+from tieout.ports.http import Http
+from tieout.ports.secrets import Secrets
+
+
+class Role(StrEnum):
+    """Which side of a sync a provider can stand on."""
+
+    CRM = "crm"
+    BOOKS = "books"
+
+
+class Reachability(StrEnum):
+    """ON_PREMISES is reached by an agent beside the system."""
+
+    CLOUD = "cloud"
+    ON_PREMISES = "on_premises"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `calls` in any `per_seconds`; a request names the limits that it spends."""
+
+    name: str
+    calls: int
+    per_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a provider can do; the engine decides by this alone.
+
+    Attributes:
+        provider, title: Name in documents, and name for people.
+        reads, writes: Kinds that can be read, and written.
+        webhooks: True if it can tell us of changes.
+        deletions_visible: Kinds whose deletions `changes` reports; the others are found by comparing ids.
+        keeps_reference: Kinds whose records keep our reference, so that `find` can prove that we wrote them.
+        natural_key: Kinds with a unique name: looked up before a first create, and adopted.
+        read_batch_max, write_batch_max: Ids, and effects, that one call of `read` and `write` may be given.
+        versions: True if an update with a stale version is refused.
+        idempotency_key_life_seconds: How long a repeated key surely returns the first answer; 0 if unknown.
+        limits: Of one account, shared by all workers.
+        settings, secrets: Model of the connection's settings; names of its secrets with a question for each.
+        documentation: Where the provider documents its interface.
+    """
+
+    provider: str
+    title: str
+    roles: frozenset[Role]
+    reads: frozenset[Kind]
+    writes: frozenset[Kind]
+    webhooks: bool
+    deletions_visible: frozenset[Kind]
+    keeps_reference: frozenset[Kind]
+    natural_key: frozenset[Kind]
+    read_batch_max: int
+    write_batch_max: int
+    versions: bool
+    idempotency_key_life_seconds: int
+    limits: tuple[Limit, ...]
+    settings: type[BaseModel]
+    secrets: Mapping[str, str]
+    api_version: str
+    scopes: tuple[str, ...] = ()
+    reachability: Reachability = Reachability.CLOUD
+    documentation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """One page of a change feed.
+
+    Attributes:
+        records: Changed records, whole; in a feed that shows deletions, `gone` holds the ids of those deleted.
+        cursor: Where to go on. Stored only after everything in this page is recorded.
+        more: True if another page is there now.
+    """
+
+    records: Sequence[Record]
+    cursor: str
+    more: bool
+    gone: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom a connection reaches: the provider's id of the account, its name, its home currency if it has one."""
+
+    id: str
+    name: str
+    currency: str | None = None
+
+
+class Connector(Protocol):
+    """An open connection to one account. Every method raises the errors of `tieout.domain.errors` and no others."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the provider can do."""
+
+    def probe(self) -> Account:
+        """Prove that sign-in works. Reads only."""
+
+    def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
+        """The records with these ids (`read_batch_max` at most), in any order; those gone or not visible are left out."""
+
+    def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
+        """Records whose `field` (`name`, `sku`, `email`) equals one of `values` (100 at most), ignoring case."""
+
+    def changes(self, kind: Kind, cursor: str | None) -> ChangePage:
+        """Records changed since `cursor`, oldest first; from the very first record if it is None.
+
+        Nothing is lost among records of equal edit time; some may come twice.
+        """
+
+    def cursor_now(self, kind: Kind) -> str:
+        """A cursor from which `changes` gives what changes from now on."""
+
+    def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
+        """One page of all ids that are visible now, and where to go on; None at the end."""
+
+    def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
+        """By effect id, the records that may already be the effect's document; effects without any are left out.
+
+        Records that keep our reference match by it alone. Others match by natural key. At most `write_batch_max`.
+        """
+
+    def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
+        """One outcome for each effect, in any order. Never raises for a single effect, and never tries one twice.
+
+        At most `write_batch_max` effects. The effects do not depend on each other.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a connector gets to open a connection.
+
+    Attributes:
+        lease: `lease("token")` is held by one worker at a time in the whole deployment; entering waits up to 20
+            seconds and then raises UnavailableError.
+    """
+
+    connection: Connection
+    secrets: Secrets
+    http: Http
+    clock: Clock
+    lease: Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a webhook says: this record of this account may have changed."""
+
+    account: str
+    kind: Kind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A request as it came in: header names lower case, the body's raw bytes."""
+
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The end of a consent: the secrets to store, and the account that the person chose."""
+
+    secrets: Mapping[str, str] = field(repr=False)
+    account: str
+
+
+class Consent(Protocol):
+    """Sign-in by the provider's own page (OAuth 2.0 authorization code)."""
+
+    def address(self, *, settings: Mapping[str, Any], secrets: Mapping[str, str], redirect: str, state: str) -> str:
+        """The page to open in the person's browser."""
+
+    def finish(
+        self,
+        *,
+        settings: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        redirect: str,
+        query: Mapping[str, str],
+        http: Http,
+        clock: Clock,
+    ) -> Grant:
+        """Exchange the code of the redirect's query for tokens.
+
+        Raises:
+            RejectedError: If consent was refused or the code is no longer good.
+        """
+
+
+class Provider(Protocol):
+    """What a connector's folder exports as `CONNECTOR`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the provider can do."""
+
+    @property
+    def consent(self) -> Consent | None:
+        """Sign-in by consent; None if the secrets are typed in."""
+
+    def open(self, context: Context) -> Connector:
+        """A connector for this connection. Makes no call."""
+
+    def verify(self, webhook: Webhook, secrets: Mapping[str, str]) -> None:
+        """Return if the webhook proves that the provider sent it; compares in constant time over the raw body.
+
+        Raises:
+            SignatureError: Otherwise.
+        """
+
+    def hints(self, webhook: Webhook) -> Sequence[Hint]:
+        """What the body says; kinds that we do not read are left out.
+
+        Raises:
+            ValueError: If the body is not of the provider's form.
+        """

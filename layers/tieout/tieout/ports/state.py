@@ -1,0 +1,179 @@
+"""State: links, connections, syncs, cursors, budgets, leases, alerts, runs. The tenant stands in every key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from tieout.domain.changes import Alert, Unsynced, UnsyncedState
+from tieout.domain.connections import Connection
+from tieout.domain.links import Intent, Link, LinkKey
+
+
+class LinkStore(Protocol):
+    """One item a source record and step. Every write is conditional on the revision that was read."""
+
+    def get(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Link]:
+        """The links that are stored, by key; strongly consistent. Others are left out."""
+
+    def claim(self, link: Link, intent: Intent) -> Link:
+        """Store the intent, if the link still has its revision; the link as stored.
+
+        Raises:
+            ClaimedError: If it changed since it was read.
+        """
+
+    def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:
+        """Store the link's new state and drop the intent, if `worker` still holds it; clears `unsynced` too.
+
+        `pointer` also keeps a way from the target id back to the link, for targets that do not keep our reference.
+
+        Raises:
+            ClaimedError: If another worker took the intent over.
+        """
+
+    def keep_intent(self, link: Link, intent: Intent) -> Link:
+        """Replace the intent that `intent.worker` holds (unknown, another look); the link as stored.
+
+        Raises:
+            ClaimedError: If another worker took it over.
+        """
+
+    def release(self, link: Link, *, worker: str) -> Link:
+        """Drop the intent: surely nothing was written.
+
+        Raises:
+            ClaimedError: If another worker took it over.
+        """
+
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
+        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone."""
+
+    def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
+        """Links by our reference; strongly consistent."""
+
+    def by_target(self, tenant: str, sync: str, step: str, target_ids: Sequence[str]) -> dict[str, Link]:
+        """Links by target id, for those that were settled with `pointer`."""
+
+    def all(self, tenant: str, sync: str, step: str) -> Iterator[Link]:
+        """Every link of the step, in no order; eventually consistent; pages through the table."""
+
+    def unsynced(self, tenant: str, state: UnsyncedState | None = None) -> Iterator[Unsynced]:
+        """What is not in agreement, oldest first; eventually consistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSync:
+    """A sync document as it was accepted; `version` rises with each."""
+
+    tenant: str
+    name: str
+    version: int
+    text: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A long piece of work that can go on where it stopped.
+
+    Attributes:
+        id: `backfill-` and the moment it began.
+        checkpoint: What the work needs to go on; plain JSON values.
+    """
+
+    tenant: str
+    sync: str
+    id: str
+    started_at: datetime
+    checkpoint: Mapping[str, Any]
+    finished_at: datetime | None = None
+
+
+class ConfigStore(Protocol):
+    """Tenants, connections and syncs."""
+
+    def tenants(self) -> Sequence[str]:
+        """Every tenant of the deployment."""
+
+    def connections(self, tenant: str) -> Sequence[Connection]:
+        """The tenant's connections."""
+
+    def connection(self, tenant: str, connection: str) -> Connection | None:
+        """One connection; strongly consistent."""
+
+    def connections_of_account(self, provider: str, account: str) -> Sequence[Connection]:
+        """Connections, of any tenant, to the provider's account: for webhooks that name only the account."""
+
+    def put_connection(self, connection: Connection) -> None:
+        """Store or replace a connection, and its tenant."""
+
+    def syncs(self, tenant: str) -> Sequence[StoredSync]:
+        """The running version of each sync."""
+
+    def put_sync(self, sync: StoredSync) -> None:
+        """Store a new version and make it the running one, if no other took that number; former ones are kept.
+
+        Raises:
+            ClaimedError: If somebody stored that version meanwhile.
+        """
+
+    def cursor(self, tenant: str, connection: str, name: str) -> str | None:
+        """The text stored under this name; None if there is none."""
+
+    def put_cursor(self, tenant: str, connection: str, name: str, cursor: str) -> None:
+        """Store it."""
+
+    def run(self, tenant: str, sync: str) -> Run | None:
+        """The newest run of the sync."""
+
+    def put_run(self, run: Run) -> None:
+        """Store or replace a run."""
+
+
+class BudgetStore(Protocol):
+    """A small state per connection that all workers change together."""
+
+    def read_budget(self, tenant: str, connection: str) -> tuple[Mapping[str, int], int]:
+        """The state and its revision; ({}, 0) at first. Strongly consistent."""
+
+    def write_budget(self, tenant: str, connection: str, state: Mapping[str, int], revision: int) -> bool:
+        """Store it if the revision is still that; False if another worker was faster."""
+
+    def take_lease(self, tenant: str, name: str, *, holder: str, until: datetime, now: datetime) -> bool:
+        """True if nobody else holds the lease at `now`."""
+
+    def drop_lease(self, tenant: str, name: str, *, holder: str) -> None:
+        """Give it back, if we still hold it."""
+
+
+class AlertStore(Protocol):
+    """Alerts on their way to a person."""
+
+    def put(self, alerts: Sequence[Alert]) -> None:
+        """Store them durably; an alert about the same record and cause replaces the former one."""
+
+    def pending(self, tenant: str) -> Sequence[Alert]:
+        """All that were not sent yet, oldest first; 1,000 at most."""
+
+    def open_window(self, tenant: str, cause: str, *, until: datetime, now: datetime) -> bool:
+        """True if no message about this cause is out whose hour still runs; then it is ours to send."""
+
+    def close_window(self, tenant: str, cause: str) -> None:
+        """Sending failed: let the next try send it."""
+
+    def remove(self, alerts: Sequence[Alert]) -> None:
+        """They were sent."""
+
+
+class Mail(Protocol):
+    """Reaches people."""
+
+    def send(self, tenant: str, subject: str, text: str) -> None:
+        """Hand a plain-text message to the topic. The subject has at most 100 ASCII characters.
+
+        Raises:
+            UnavailableError: If it was not accepted.
+        """
