@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 
+CURRENCY_LENGTH = 3
+
 
 @lru_cache(maxsize=256)
 def minor_unit(currency: str) -> Decimal:
@@ -28,7 +30,7 @@ class Money:
     def __post_init__(self) -> None:
         if not self.amount.is_finite():
             raise ValueError(f"an amount is a finite Decimal, not {self.amount!r}")
-        if len(self.currency) != 3 or not self.currency.isascii() or not self.currency.isupper():
+        if len(self.currency) != CURRENCY_LENGTH or not self.currency.isascii() or not self.currency.isupper():
             raise ValueError(f"a currency is three capital letters (ISO 4217), not {self.currency!r}")
 
     def rounded(self) -> Money:

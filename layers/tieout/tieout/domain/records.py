@@ -4,15 +4,17 @@ Field names that connectors of one role share, so that a mapping written for one
 snake_case; a field that the provider does not have is absent, one that it has without a value is None, and the
 provider's own extra fields stand under `custom_fields`.
 
-| kind | fields |
-| --- | --- |
-| company | name, phone, website, address, billing_address, shipping_address, contact (see contact: the main one, or None), parent_id, industry, custom_fields |
-| contact | name, given_name, family_name, email, phone, job_title, company_id, company_name, address, custom_fields |
-| deal | name, status (`open`, `won`, `lost`, `inactive`), stage, amount, opened_on, expected_close_on, closed_on, source_id, owner, companies [{id, name}], contacts [{id, name}], lines [{product_id, name, sku, quantity, unit_price, discount_percent, amount}], custom_fields |
-| product | name, sku, price, cost, description |
-| customer, item, invoice, payment, credit_note | the fields of `tieout.domain.documents`, as `Document.as_fields()` gives them, and those that only the books know |
-| address | line1, line2, line3, city, state, postal_code, country |
+    company   name, phone, website, address, billing_address, shipping_address, industry, parent_id,
+              contact (the main one, as a contact below, or None), custom_fields
+    contact   name, given_name, family_name, email, phone, job_title, company_id, company_name, address, custom_fields
+    deal      name, status (`open`, `won`, `lost`, `inactive`), stage, amount, opened_on, expected_close_on, closed_on,
+              source_id, owner, companies [{id, name}], contacts [{id, name}], custom_fields,
+              lines [{product_id, name, sku, quantity, unit_price, discount_percent, amount}]
+    product   name, sku, price, cost, description
+    address   line1, line2, line3, city, state, postal_code, country
 
+The kinds of the books (customer, item, invoice, payment, credit_note) have the fields of `tieout.domain.documents`,
+as `Document.as_fields()` gives them, and those that only the books know.
 Only the books know, of an invoice: `total`, `balance`, `paid` (Decimal), `state` (`open`, `partly_paid`, `paid`,
 `voided`), `last_payment_on` (date, may be absent), `reference` (ours, if it is still there). Of a payment:
 `invoice_ids` (list of str).

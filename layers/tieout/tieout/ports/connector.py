@@ -118,7 +118,7 @@ class Connector(Protocol):
         """Prove that sign-in works. Reads only."""
 
     def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
-        """The records with these ids (`read_batch_max` at most), in any order; those gone or not visible are left out."""
+        """The records with these ids (`read_batch_max` at most), in any order; without those gone or not visible."""
 
     def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
         """Records whose `field` (`name`, `sku`, `email`) equals one of `values` (100 at most), ignoring case."""

@@ -1,0 +1,1 @@
+"""The only place that chooses implementations: settings in, use cases out."""
