@@ -1,0 +1,63 @@
+"""`tieout sandbox`: what runs on one machine and is never deployed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from tieout_sandbox.simulators import SIMULATORS, create_app
+from tieout_sandbox.simulators.faults import FaultPlan
+from tieout_sandbox.simulators.server import serve as serve_app
+
+app = typer.Typer(no_args_is_help=True, help="Simulators of providers, on this machine.")
+
+
+@app.callback()
+def _sandbox() -> None:
+    """Simulators of providers, on this machine."""
+
+
+@app.command()
+def serve(
+    simulator: Annotated[str, typer.Argument(help=f"One of: {', '.join(SIMULATORS)}.")],
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    faults: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="YAML or JSON of faults.")] = None,
+    state: Annotated[Path | None, typer.Option(dir_okay=False, help="Keep the state in this JSON file.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be repeated.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the first line as JSON.")] = False,
+) -> None:
+    """Serve a simulator until Ctrl-C or SIGTERM. The first line printed is its base URL."""
+    if simulator not in SIMULATORS:
+        raise typer.BadParameter(f"there is no simulator {simulator!r}; there are: {', '.join(SIMULATORS)}")
+    try:
+        plan = FaultPlan.read(faults) if faults else None
+        served = create_app(simulator, faults=plan, state_file=state, **_settings(setting or []))
+    except ValidationError as error:
+        raise typer.BadParameter(str(error)) from error
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with serve_app(served, port) as base_url:
+        typer.echo(json.dumps({"simulator": simulator, "base_url": base_url}) if as_json else base_url)
+        stop.wait()
+
+
+def _settings(pairs: list[str]) -> dict[str, object]:
+    """`NAME=VALUE` as options; a value that is JSON (a number, true, null) is taken as such, anything else as text."""
+    options: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
