@@ -1,0 +1,22 @@
+"""The state, in one DynamoDB table.
+
+    partition key (pk)             sort key (sk)              what
+    <tenant>#link#<sync>           <step>#<reference>         link, its intent, why it is not in agreement
+    <tenant>#target#<sync>         <step>#<target id>         the way from a target id back to its link
+    <tenant>#connection            <connection>               connection
+    <tenant>#sync                  <sync>                     the running version of a sync document
+    <tenant>#sync_version          <sync>#<version>           every version of it
+    <tenant>#cursor#<connection>   <name>                     where to go on reading
+    <tenant>#run#<sync>            <started at>               a long piece of work
+    <tenant>#budget                <connection>               calls spent at the provider
+    <tenant>#lease                 <name>                     who may do it alone now
+    <tenant>#alert                 <cause>#<hash>             what a person must hear of
+    <tenant>#alert_window          <cause>#<hash>             until when this cause stays silent
+    tieout#tenants                 <tenant>                   the tenants of the deployment
+
+Two indexes, both with all attributes and sparse: `unsynced` (`unsynced_pk` = `<tenant>#unsynced`, `unsynced_sk` =
+`<state>#<since>#...`) and `account` (`account_pk` = `account#<provider>#<account>`, `sk`). `expires_at` is the
+time-to-live attribute; no decision rests on it, as DynamoDB deletes late.
+
+A link stays below 1,024 bytes for an ordinary invoice, so that claiming and settling cost one write unit each.
+"""

@@ -1,0 +1,249 @@
+"""Links, with their intents and what hinders them: one item each, so that claiming and settling are one write each."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tieout.adapters.dynamodb.changes import unsynced_of, unsynced_text
+from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
+from tieout.adapters.dynamodb.values import Scalar, pack, time_of, time_text, unpack
+from tieout.domain.changes import Unsynced, UnsyncedState
+from tieout.domain.effects import Operation
+from tieout.domain.errors import ClaimedError
+from tieout.domain.links import Intent, IntentState, Link, LinkKey
+
+_UNSYNCED = ("unsynced", "unsynced_pk", "unsynced_sk")
+_OPTIONAL = ("target_id", "target_version", "source_version", "payload_hash", "base", "settled_at")
+
+
+class DynamoLinks:
+    """Implements `tieout.ports.state.LinkStore`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Link]:
+        """The links that are stored, by key; strongly consistent. Others are left out.
+
+        Raises:
+            RuntimeError: If two source records have one reference.
+        """
+        wanted = {_item_key(key): key for key in keys}
+        return {
+            key: _link(key, item)
+            for item in self._table.get_many(wanted)
+            for key in (wanted[Key(item["pk"], item["sk"])],)
+        }
+
+    def claim(self, link: Link, intent: Intent) -> Link:
+        """Store the intent, and the link as given, if it still has its revision; the link as stored.
+
+        Raises:
+            ClaimedError: If it changed since it was read.
+        """
+        return self._write(link, intent, worker=None)
+
+    def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:
+        """Store the link's new state and drop the intent, if `worker` still holds it; clears `unsynced` too.
+
+        The pointer is written first: one that leads to a link with another target is ignored, one that is missing
+        would lose the way.
+
+        Raises:
+            ClaimedError: If another worker took the intent over.
+        """
+        if pointer and link.target_id is not None:
+            self._table.put(_pointer_key(link.key, link.target_id), {"source_id": link.key.source_id})
+        return self._write(replace(link, unsynced=None), None, worker=worker, drop=_UNSYNCED)
+
+    def keep_intent(self, link: Link, intent: Intent) -> Link:
+        """Replace the intent that `intent.worker` holds (unknown, another look); the link as stored.
+
+        Raises:
+            ClaimedError: If another worker took it over.
+        """
+        return self._write(link, intent, worker=intent.worker)
+
+    def release(self, link: Link, *, worker: str) -> Link:
+        """Drop the intent: surely nothing was written.
+
+        Raises:
+            ClaimedError: If another worker took it over.
+        """
+        return self._write(link, None, worker=worker)
+
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
+        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone."""
+        if unsynced is None:
+            self._table.update(
+                _item_key(key),
+                {},
+                drop=_UNSYNCED,
+                when=Condition("attribute_exists(#unsynced) AND #source_id = :source_id", {"source_id": key.source_id}),
+            )
+            return
+        since = time_text(unsynced.since)
+        values = {
+            "source_id": key.source_id,
+            "unsynced": unsynced_text(unsynced),
+            "unsynced_pk": joined(key.tenant, "unsynced"),
+            "unsynced_sk": joined(unsynced.state, since, key.sync, key.step, key.reference),
+        }
+        condition = Condition("attribute_not_exists(#pk) OR #source_id = :new_source_id")
+        if not self._table.update(_item_key(key), values, when=condition):
+            raise _collision(key)
+
+    def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
+        """Links by our reference; strongly consistent."""
+        keys = [Key(joined(tenant, "link", sync), joined(step, reference)) for reference in references]
+        links = (_link(LinkKey(tenant, sync, step, item["source_id"]), item) for item in self._table.get_many(keys))
+        return {link.key.reference: link for link in links}
+
+    def by_target(self, tenant: str, sync: str, step: str, target_ids: Sequence[str]) -> dict[str, Link]:
+        """Links by target id, for those that were settled with `pointer`; strongly consistent."""
+        pk = joined(tenant, "target", sync)
+        pointers = list(self._table.get_many(Key(pk, joined(step, target_id)) for target_id in target_ids))
+        links = self.get([LinkKey(tenant, sync, step, item["source_id"]) for item in pointers])
+        wanted = set(target_ids)
+        return {link.target_id: link for link in links.values() if link.target_id in wanted}
+
+    def all(self, tenant: str, sync: str, step: str) -> Iterator[Link]:
+        """Every link of the step, in no order; pages through the table."""
+        for item in self._table.query(joined(tenant, "link", sync), begins=f"{step}#"):
+            yield _link(LinkKey(tenant, sync, step, item["source_id"]), item)
+
+    def unsynced(self, tenant: str, state: UnsyncedState | None = None) -> Iterator[Unsynced]:
+        """What is not in agreement, oldest first; eventually consistent."""
+        states = UnsyncedState if state is None else (state,)
+        return heapq.merge(*(self._unsynced_in(tenant, one) for one in states), key=lambda one: one.since)
+
+    def _unsynced_in(self, tenant: str, state: UnsyncedState) -> Iterator[Unsynced]:
+        for item in self._table.query(joined(tenant, "unsynced"), begins=f"{state}#", index="unsynced"):
+            yield unsynced_of(item["unsynced"])
+
+    def _write(self, link: Link, intent: Intent | None, *, worker: str | None, drop: tuple[str, ...] = ()) -> Link:
+        """Store link and intent, if the revision is still the link's and `worker`, if given, holds the intent."""
+        written = replace(link, revision=link.revision + 1, intent=intent)
+        values = _values(written)
+        absent = [name for name in (*_OPTIONAL, "intent") if name not in values]
+        if not self._table.update(_item_key(link.key), values, drop=(*absent, *drop), when=_unchanged(link, worker)):
+            self._check_ours(written)
+        return written
+
+    def _check_ours(self, written: Link) -> None:
+        """Return if the refused write is there nevertheless: botocore repeats a call whose answer was lost.
+
+        Nobody else can have made it: a claim's worker is a new value each time, and what follows a claim is either
+        the claimant's own next write or another worker's claim.
+        """
+        item = self._table.get(_item_key(written.key))
+        if item is not None:
+            stored = _link(written.key, item)
+            worker = None if written.intent is None else written.intent.worker
+            if stored.revision == written.revision and _worker(stored) == worker:
+                return
+        raise ClaimedError(
+            "Another worker is writing this document.",
+            detail=f"link {written.key.reference} in step {written.key.step}",
+        )
+
+
+def _worker(link: Link) -> str | None:
+    return None if link.intent is None else link.intent.worker
+
+
+def _unchanged(link: Link, worker: str | None) -> Condition:
+    values: dict[str, Scalar] = {}
+    if link.revision == 0:
+        text = "attribute_not_exists(#revision) AND (attribute_not_exists(#pk) OR #source_id = :new_source_id)"
+    else:
+        text = "#revision = :revision AND #source_id = :new_source_id"
+        values["revision"] = link.revision
+    if worker is not None:
+        text += " AND #intent.#worker = :worker"
+        values["worker"] = worker
+    return Condition(text, values)
+
+
+def _item_key(key: LinkKey) -> Key:
+    return Key(joined(key.tenant, "link", key.sync), joined(key.step, key.reference))
+
+
+def _pointer_key(key: LinkKey, target_id: str) -> Key:
+    return Key(joined(key.tenant, "target", key.sync), joined(key.step, target_id))
+
+
+def _values(link: Link) -> dict[str, Any]:
+    values: dict[str, Any] = {"source_id": link.key.source_id, "revision": link.revision}
+    if link.target_id is not None:
+        values["target_id"] = link.target_id
+    for name in ("target_version", "source_version", "payload_hash"):
+        if text := getattr(link, name):
+            values[name] = text
+    if link.base is not None:
+        values["base"] = pack(link.base)
+    if link.settled_at is not None:
+        values["settled_at"] = time_text(link.settled_at)
+    if link.intent is not None:
+        values["intent"] = _intent_values(link.intent)
+    return values
+
+
+def _intent_values(intent: Intent) -> dict[str, Scalar]:
+    values: dict[str, Scalar] = {
+        "effect_id": intent.effect_id,
+        "operation": intent.operation,
+        "payload_hash": intent.payload_hash,
+        "source_version": intent.source_version,
+        "state": intent.state,
+        "worker": intent.worker,
+        "held_until": time_text(intent.held_until),
+        "opened_at": time_text(intent.opened_at),
+        "document": pack(intent.document),
+        "looks": intent.looks,
+    }
+    if intent.target_id is not None:
+        values["target_id"] = intent.target_id
+    return values
+
+
+def _link(key: LinkKey, item: dict[str, Any]) -> Link:
+    if item["source_id"] != key.source_id:
+        raise _collision(key)
+    return Link(
+        key=key,
+        revision=item.get("revision", 0),
+        target_id=item.get("target_id"),
+        target_version=item.get("target_version", ""),
+        source_version=item.get("source_version", ""),
+        payload_hash=item.get("payload_hash", ""),
+        base=unpack(item["base"]) if "base" in item else None,
+        settled_at=time_of(item["settled_at"]) if "settled_at" in item else None,
+        intent=_intent(item["intent"]) if "intent" in item else None,
+        unsynced=unsynced_of(item["unsynced"]) if "unsynced" in item else None,
+    )
+
+
+def _intent(values: dict[str, Any]) -> Intent:
+    return Intent(
+        effect_id=values["effect_id"],
+        operation=Operation(values["operation"]),
+        payload_hash=values["payload_hash"],
+        source_version=values["source_version"],
+        state=IntentState(values["state"]),
+        worker=values["worker"],
+        held_until=time_of(values["held_until"]),
+        opened_at=time_of(values["opened_at"]),
+        document=unpack(values["document"]),
+        target_id=values.get("target_id"),
+        looks=values["looks"],
+    )
+
+
+def _collision(key: LinkKey) -> RuntimeError:
+    return RuntimeError(
+        f"two source records of step {key.step} have the reference {key.reference}; one cannot be stored"
+    )
