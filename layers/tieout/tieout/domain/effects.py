@@ -25,6 +25,8 @@ class Effect:
         id: 32 hexadecimal digits, computed from tenant, connection, document, source version and operation.
         reference: Ours, to be kept at the provider where it can be searched: 12 letters and digits, lower case.
         target_id, target_version: Given for an update.
+        attempt: Stays while the outcome of the write is unresolved, and is new for a try after it was refused: part of
+            idempotency keys, since a provider may repeat the answer to a known key, refusals included.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Effect:
     reference: str
     target_id: str | None = None
     target_version: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class Connector(Protocol):
         """
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
-        """One outcome for each effect, in any order. Never raises for a single effect, and never tries one twice.
+        """One outcome for each effect, in any order. Raises no ProviderError, and never tries an effect twice.
 
         At most `write_batch_max` effects. The effects do not depend on each other.
         """
@@ -223,8 +223,19 @@ class Provider(Protocol):
     def consent(self) -> Consent | None:
         """Sign-in by consent; None if the secrets are typed in."""
 
+    def limits_of(self, connection: Connection) -> tuple[Limit, ...]:
+        """The manifest's limits, with what the connection's settings say instead.
+
+        Raises:
+            SettingsError: If the settings are not what the provider's model accepts.
+        """
+
     def open(self, context: Context) -> Connector:
-        """A connector for this connection. Makes no call."""
+        """A connector for this connection. Makes no call.
+
+        Raises:
+            SettingsError: If the settings are not what the provider's model accepts.
+        """
 
     def verify(self, webhook: Webhook, secrets: Mapping[str, str]) -> None:
         """Return if the webhook proves that the provider sent it; compares in constant time over the raw body.
