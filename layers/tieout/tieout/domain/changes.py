@@ -49,10 +49,11 @@ class Change:
 
 
 class UnsyncedState(StrEnum):
-    """WAITING ends by itself; PARKED needs a person."""
+    """WAITING ends by itself; PARKED needs a person; DISMISSED a person left as it is, until its cause changes."""
 
     WAITING = "waiting"
     PARKED = "parked"
+    DISMISSED = "dismissed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Intent:
         worker: Who claimed it: a new value each time it is claimed.
         held_until: Until then nobody else may take it over. Aware UTC.
         opened_at: When the first attempt began: the provider's record cannot be older.
+        document: The fields that were to be written (plain JSON values), to look the write up by.
+        target_id: For an update, which record was to be written.
         looks: How often it was looked up and not found since the last write.
     """
 
@@ -63,6 +65,8 @@ class Intent:
     worker: str
     held_until: datetime
     opened_at: datetime
+    document: Mapping[str, Any]
+    target_id: str | None = None
     looks: int = 0
 
 

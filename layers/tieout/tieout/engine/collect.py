@@ -1,0 +1,146 @@
+"""Collecting: which records the changes are about, read again from where they live."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import batched
+
+from tieout.domain.changes import Change
+from tieout.domain.connections import Connection
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.records import Kind, Record
+from tieout.engine.plan import Work
+from tieout.mapping import CompiledStep, CompiledSync, LinkTo, compile_sync, missing_link
+from tieout.ports.connector import Connector
+from tieout.ports.state import LinkStore, StoredSync
+
+type Connect = Callable[[Connection], Connector]
+SEARCH_MAX = 100
+KNOWN_NAMES_MAX = 1000
+
+
+@lru_cache(maxsize=64)
+def compiled(sync: StoredSync) -> CompiledSync:
+    """The sync ready to use; each version is compiled once per process."""
+    return compile_sync(sync.text)
+
+
+def coalesce(changes: Iterable[Change]) -> list[Change]:
+    """One change a record: the earliest sighting, the most attempts."""
+    kept: dict[tuple[str, str, Kind, str], Change] = {}
+    for change in changes:
+        name = (change.tenant, change.connection, change.kind, change.id)
+        former = kept.get(name)
+        kept[name] = (
+            change
+            if former is None
+            else replace(
+                former,
+                seen_at=min(former.seen_at, change.seen_at),
+                attempts=max(former.attempts, change.attempts),
+            )
+        )
+    return list(kept.values())
+
+
+def steps_of(sync: CompiledSync, connection: str) -> Iterator[CompiledStep]:
+    """The steps of the sync that read from this connection, in order."""
+    for step in sync.steps:
+        if connection_read(sync, step) == connection:
+            yield step
+
+
+def connection_read(sync: CompiledSync, step: CompiledStep) -> str:
+    """Id of the connection that the step reads from."""
+    return sync.source if step.reads == "source" else sync.target
+
+
+def connection_written(sync: CompiledSync, step: CompiledStep) -> str:
+    """Id of the connection that the step writes to."""
+    return sync.target if step.reads == "source" else sync.source
+
+
+def read_all(connector: Connector, kind: Kind, ids: Sequence[str]) -> dict[str, Record]:
+    """The records by id, in as many calls as the provider needs; those gone or not visible are left out."""
+    found: dict[str, Record] = {}
+    for chunk in batched(ids, connector.manifest.read_batch_max, strict=False):
+        found.update((record.id, record) for record in connector.read(kind, chunk))
+    return found
+
+
+def works_of(
+    sync: CompiledSync,
+    step: CompiledStep,
+    changes: Sequence[Change],
+    records: dict[str, Record],
+    links: LinkStore,
+) -> list[Work]:
+    """One piece of work for each change, with its record and its link."""
+    keys = {change.id: LinkKey(change.tenant, sync.name, step.name, change.id) for change in changes}
+    stored = links.get(list(keys.values()))
+    return [
+        Work(sync, step, key, change, records.get(change.id), stored.get(key) or Link(key))
+        for change in changes
+        for key in (keys[change.id],)
+    ]
+
+
+def concerned(step: CompiledStep, changes: Sequence[Change], records: dict[str, Record]) -> list[Change]:
+    """Changes of the step's own kind that follow from changes of a kind that it also listens to."""
+    return [
+        replace(change, kind=step.from_kind, id=record_id)
+        for change in changes
+        if change.id in records
+        for record_id in step.concerns(records[change.id])
+    ]
+
+
+class Names:
+    """Finds the source records that links name by a field, each asked for once."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._found: dict[tuple[Kind, str, str], list[Record]] = {}
+        self._known: dict[tuple[Kind, str], list[str]] = {}
+
+    def look_up(self, kind: Kind, field: str, values: Iterable[str]) -> None:
+        """Ask for all values at once."""
+        wanted = {fold(value): value for value in values if (kind, field, fold(value)) not in self._found}
+        for chunk in batched(wanted.values(), SEARCH_MAX, strict=False):
+            for value in chunk:
+                self._found[kind, field, fold(value)] = []
+            for record in self._connector.search(kind, field, chunk):
+                self._found.setdefault((kind, field, fold(str(record.fields.get(field, "")))), []).append(record)
+
+    def record(self, kind: Kind, link: LinkTo) -> Record:
+        """The one record that the link names.
+
+        Raises:
+            MappingError: If there is none, or more than one.
+        """
+        found = self._found[kind, link.by, fold(link.value)]
+        if len(found) == 1:
+            return found[0]
+        raise missing_link(link, self._names(kind, link.by), count=len(found))
+
+    def _names(self, kind: Kind, field: str) -> list[str]:
+        if (kind, field) not in self._known:
+            page = self._connector.changes(kind, None).records[:KNOWN_NAMES_MAX]
+            self._known[kind, field] = [str(record.fields[field]) for record in page if record.fields.get(field)]
+        return self._known[kind, field]
+
+
+def fold(name: str) -> str:
+    """Equal for names that differ only in case and white space."""
+    return " ".join(name.split()).casefold()
+
+
+def by_connection(changes: Iterable[Change]) -> dict[tuple[str, str], list[Change]]:
+    """The changes by tenant and connection."""
+    groups: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    for change in changes:
+        groups[change.tenant, change.connection].append(change)
+    return groups

@@ -1,0 +1,269 @@
+"""The ends of a change: applied, unchanged, skipped, parked or waiting. There is no sixth."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol
+
+from tieout.domain.changes import Alert, Change, Unsynced, UnsyncedState
+from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.effects import Operation
+from tieout.domain.errors import MappingError, ProviderError, RejectedError, ThrottledError, TieoutError
+from tieout.domain.links import LinkKey
+from tieout.engine.plan import Work
+from tieout.engine.policy import RetryPolicy
+from tieout.ports.clock import Clock
+from tieout.ports.state import LinkStore
+
+CAUSE_LENGTH_MAX = 80
+DIFFERENCE = "difference"
+
+
+@dataclass(slots=True)
+class ApplyReport:
+    """What became of the changes, counted by record and step; customers and items that were needed are included."""
+
+    created: int = 0
+    updated: int = 0
+    adopted: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    parked: int = 0
+    waiting: int = 0
+    paused: list[str] = field(default_factory=list)
+    oldest_unsynced_seconds: int = 0
+    skipped_because: Counter[str] = field(default_factory=Counter)
+
+
+class Connections(Protocol):
+    """What is needed of `ConfigStore` to pause a connection."""
+
+    def connection(self, tenant: str, connection: str) -> Connection | None:
+        """One connection; strongly consistent."""
+
+    def put_connection(self, connection: Connection) -> None:
+        """Store or replace a connection."""
+
+
+class AlertSink(Protocol):
+    """What is needed of `AlertStore` to tell somebody."""
+
+    def put(self, alerts: Sequence[Alert]) -> None:
+        """Store them durably."""
+
+
+class RetryQueue(Protocol):
+    """What is needed of `ChangeQueue` to let a change wait."""
+
+    def send_later(self, changes: Sequence[Change], *, delay_seconds: int) -> None:
+        """Queue for another try."""
+
+
+class Ends:
+    """Brings work to its end, durably: state first, then the count."""
+
+    def __init__(
+        self,
+        *,
+        config: Connections,
+        links: LinkStore,
+        alerts: AlertSink,
+        queue: RetryQueue,
+        clock: Clock,
+        policy: RetryPolicy,
+    ) -> None:
+        self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
+        self._clock, self._policy = clock, policy
+        self._retries: dict[int, list[Change]] = defaultdict(list)
+        self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError, str]] = {}
+        self.report = ApplyReport()
+
+    def written(self, work: Work, operation: Operation) -> None:
+        """The effect was settled by us."""
+        work.ended = True
+        if operation is Operation.CREATE:
+            self.report.created += 1
+        else:
+            self.report.updated += 1
+
+    def adopted(self, work: Work) -> None:
+        """A record that stood on the other side already was linked."""
+        work.ended = True
+        self.report.adopted += 1
+
+    def unchanged(self, work: Work) -> None:
+        """Both sides agree; a difference in totals stays parked until somebody looks at it."""
+        work.ended = True
+        self.report.unchanged += 1
+        if work.link.unsynced is not None and not work.link.unsynced.cause.startswith(DIFFERENCE):
+            self._links.set_unsynced(work.key, None)
+
+    def skipped(self, work: Work, reason: str) -> None:
+        """The sync does not want this record."""
+        work.ended = True
+        self.report.skipped += 1
+        self.report.skipped_because[reason] += 1
+        if work.link.unsynced is not None:
+            self._links.set_unsynced(work.key, None)
+
+    def unwanted(self, changes: Iterable[Change], reason: str) -> None:
+        """No step wants these changes."""
+        for _ in changes:
+            self.report.skipped += 1
+            self.report.skipped_because[reason] += 1
+
+    def parked(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
+        """A person has to decide. The alert stands before the state, so that it cannot be lost between the two."""
+        work.ended = True
+        self.report.parked += 1
+        cause = cause or cause_of(error)
+        self._ended[work.key] = (UnsyncedState.PARKED, error, cause)
+        former = work.link.unsynced
+        told = former is not None and former.state in (UnsyncedState.PARKED, UnsyncedState.DISMISSED)
+        if former is not None and told and (former.cause, former.reason) == (cause, error.message):
+            return
+        unsynced = self._unsynced(work, UnsyncedState.PARKED, error, cause)
+        alert = Alert(
+            tenant=work.key.tenant,
+            cause=cause,
+            subject=f"{work.step.to_kind.value.replace('_', ' ').capitalize()} not synced",
+            reason=error.message,
+            next_step=error.next_step,
+            command=f"tieout parked retry --tenant {work.key.tenant} --cause {cause}",
+            raised_at=self._clock.now(),
+            unsynced=unsynced,
+        )
+        self._alerts.put([alert])
+        self._links.set_unsynced(work.key, unsynced)
+
+    def waits(self, work: Work, error: TieoutError, *, at_least: int = 0) -> None:
+        """It may work later: it goes to the retry queue, and the table says why it waits."""
+        work.ended = True
+        self.report.waiting += 1
+        cause = cause_of(error)
+        self._ended[work.key] = (UnsyncedState.WAITING, error, cause)
+        self._retry(work.change, error, at_least)
+        former = work.link.unsynced
+        if former is not None and (former.state, former.cause) == (UnsyncedState.WAITING, cause):
+            unsynced = former
+        else:
+            unsynced = self._unsynced(work, UnsyncedState.WAITING, error, cause)
+            self._links.set_unsynced(work.key, unsynced)
+        if work.change.attempts + 1 == self._policy.alert_after_attempts:
+            self._alerts.put(
+                [
+                    Alert(
+                        tenant=work.key.tenant,
+                        cause=cause,
+                        subject="Changes have been waiting for a while",
+                        reason=error.message,
+                        next_step=error.next_step or "Nothing is lost, and Tieout keeps trying.",
+                        command=f"tieout status --tenant {work.key.tenant}",
+                        raised_at=self._clock.now(),
+                        unsynced=unsynced,
+                    )
+                ]
+            )
+
+    def put_off(self, changes: Iterable[Change], error: TieoutError | None = None) -> None:
+        """Changes that could not even be read, or that this worker has no time for."""
+        for change in changes:
+            self.report.waiting += 1
+            self._retry(change, error, 0)
+
+    def follows(self, work: Work, key: LinkKey) -> None:
+        """The work ends as the one that it needs did."""
+        state, error, cause = self._ended[key]
+        if state is UnsyncedState.PARKED:
+            self.parked(work, error, cause=cause)
+        else:
+            self.waits(work, error)
+
+    def ended(self, key: LinkKey) -> bool:
+        """True if this run parked it or let it wait."""
+        return key in self._ended
+
+    def paused(self, connection: Connection, error: ProviderError) -> None:
+        """Only a person can make the connection work again."""
+        if connection.address in self.report.paused:
+            return
+        self.report.paused.append(connection.address)
+        current = self._config.connection(connection.tenant, connection.id)
+        if current is None or current.state is ConnectionState.PAUSED:
+            return
+        now = self._clock.now()
+        self._alerts.put(
+            [
+                Alert(
+                    tenant=connection.tenant,
+                    cause=f"paused-{connection.id}",
+                    subject=f"The connection {connection.id} needs you",
+                    reason=error.message,
+                    next_step=error.next_step,
+                    command=f"tieout connect {connection.id} --tenant {connection.tenant}",
+                    raised_at=now,
+                )
+            ]
+        )
+        self._config.put_connection(
+            replace(current, state=ConnectionState.PAUSED, paused_because=error.message, paused_at=now)
+        )
+
+    def flush(self) -> None:
+        """Send what waits to the retry queue; only now may the changes be acknowledged."""
+        for delay, changes in sorted(self._retries.items()):
+            self._queue.send_later(changes, delay_seconds=delay)
+        self._retries.clear()
+
+    def _retry(self, change: Change, error: TieoutError | None, at_least: int) -> None:
+        if isinstance(error, ThrottledError):
+            at_least = max(at_least, error.retry_after_seconds)
+        delay = 0
+        if error is not None:
+            delay = self._policy.delay_seconds(change.attempts, self._clock.jitter(), at_least)
+            change = replace(change, attempts=change.attempts + 1)
+        self._retries[delay].append(change)
+        self._age(change.seen_at)
+
+    def _unsynced(self, work: Work, state: UnsyncedState, error: TieoutError, cause: str) -> Unsynced:
+        former, record = work.link.unsynced, work.record
+        self._age(work.change.seen_at)
+        return Unsynced(
+            sync=work.key.sync,
+            step=work.key.step,
+            change=work.change,
+            state=state,
+            label=work.step.label(record) if record is not None else work.key.source_id,
+            amount=work.step.amount(record) if record is not None else None,
+            currency=work.step.currency(record) if record is not None else "",
+            cause=cause,
+            reason=error.message,
+            next_step=error.next_step,
+            field=error.path if isinstance(error, MappingError) else getattr(error, "field", ""),
+            value=error.value if isinstance(error, MappingError) else None,
+            code=error.rule if isinstance(error, MappingError) else getattr(error, "code", ""),
+            since=former.since if former is not None else self._clock.now(),
+        )
+
+    def _age(self, seen_at: datetime) -> None:
+        age = round((self._clock.now() - seen_at).total_seconds())
+        self.report.oldest_unsynced_seconds = max(self.report.oldest_unsynced_seconds, age)
+
+
+def cause_of(error: TieoutError) -> str:
+    """A short name that is equal for equal causes, fit for a command line."""
+    match error:
+        case MappingError():
+            parts = [error.rule.rsplit(".", 1)[-1], error.value or "empty"]
+        case RejectedError():
+            parts = ["refused", error.code, error.field]
+        case ProviderError():
+            parts = [type(error).__name__.removesuffix("Error"), error.code]
+        case _:
+            parts = [type(error).__name__.removesuffix("Error")]
+    words = re.sub(r"[^a-z0-9]+", "-", " ".join(part for part in parts if part).casefold())
+    return words.strip("-")[:CAUSE_LENGTH_MAX]

@@ -1,0 +1,51 @@
+"""Parking what the workers could not finish: the dead-letter queue's changes become parked ones, with an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tieout.domain.changes import Change
+from tieout.domain.errors import RejectedError
+from tieout.engine.collect import compiled, steps_of, works_of
+from tieout.engine.ends import ApplyReport, Ends
+from tieout.engine.policy import RetryPolicy
+from tieout.ports.clock import Clock
+from tieout.ports.queue import ChangeQueue
+from tieout.ports.state import AlertStore, ConfigStore, LinkStore
+
+
+class ParkChanges:
+    """Makes changes visible on which the workers failed again and again without saying why."""
+
+    def __init__(
+        self, *, config: ConfigStore, links: LinkStore, alerts: AlertStore, queue: ChangeQueue, clock: Clock
+    ) -> None:
+        self._config, self._links, self._alerts, self._queue, self._clock = config, links, alerts, queue, clock
+
+    def park(self, changes: Sequence[Change]) -> ApplyReport:
+        """The report, with one parked record for each change and each step that reads its kind."""
+        ends = Ends(
+            config=self._config,
+            links=self._links,
+            alerts=self._alerts,
+            queue=self._queue,
+            clock=self._clock,
+            policy=RetryPolicy(),
+        )
+        for change in changes:
+            for stored in self._config.syncs(change.tenant):
+                sync = compiled(stored)
+                for step in steps_of(sync, change.connection):
+                    if change.kind not in (step.from_kind, *step.also_on):
+                        continue
+                    for work in works_of(sync, step, [change], {}, self._links):
+                        ends.parked(work, _worker_failed(change), cause="worker-failed")
+        return ends.report
+
+
+def _worker_failed(change: Change) -> RejectedError:
+    return RejectedError(
+        f"The worker failed several times on this {change.kind.value} and could not say why.",
+        code="worker-failed",
+        next_step="Retry it; if it comes back, look at the log of the function apply_changes at that time.",
+    )

@@ -1,0 +1,207 @@
+"""Planning: what has to be written for one record, decided without any I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from pydantic import ValidationError
+
+from tieout.domain.changes import Change
+from tieout.domain.documents import DOCUMENTS, Document, RecordUpdate
+from tieout.domain.effects import Effect, Operation
+from tieout.domain.errors import MappingError, TieoutError
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.records import Kind, Record
+from tieout.mapping import CompiledStep, CompiledSync, LinkTo, Mapped
+
+EFFECT_ID_LENGTH = 32
+
+
+@dataclass(slots=True)
+class Work:
+    """One record within one step, from its change to its end.
+
+    Attributes:
+        record: None if it is gone or not visible.
+        link: As stored, or an empty one.
+        target_id: For a step that writes back, the record of the other side that is meant.
+        mapped: What the mapping made of the record; None until then, or if it is not selected.
+        ended: True once the work reached its end within this run.
+    """
+
+    sync: CompiledSync
+    step: CompiledStep
+    key: LinkKey
+    change: Change
+    record: Record | None
+    link: Link
+    target_id: str | None = None
+    mapped: Mapped | None = None
+    ended: bool = False
+    needs: dict[LinkTo, LinkKey] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """How a person names the work in a command: `sync/step/source id`."""
+        return f"{self.key.sync}/{self.key.step}/{self.key.source_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoChange:
+    """Both sides agree already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The sync does not want this record."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """A person has to decide."""
+
+    error: TieoutError
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One effect is needed; `document` holds its fields as plain JSON values, `payload_hash` is theirs."""
+
+    effect: Effect
+    document: Mapping[str, Any]
+    payload_hash: str
+
+
+type Plan = NoChange | Skip | Park | Write
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a document
+    """The value as plain JSON: amounts, dates and times as text; equal amounts give equal text (1.50 and 1.5)."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f") if value else "0"
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def payload_hash(document: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits that are equal for equal documents, whatever the order of their fields."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:EFFECT_ID_LENGTH]
+
+
+def effect_id(key: LinkKey, operation: Operation, source_version: str, payload: str) -> str:
+    """The same for the same write of the same version, so that a restart computes it again."""
+    parts = (key.tenant, key.sync, key.step, key.source_id, operation.value, source_version, payload)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:EFFECT_ID_LENGTH]
+
+
+def document_of(kind: Kind, document: Mapping[str, Any]) -> Document:
+    """The typed document again from plain JSON values, as they stand in an intent."""
+    return DOCUMENTS[kind].model_validate_json(json.dumps(_shaped(kind, document)))
+
+
+def _shaped(kind: Kind, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"fields": fields} if DOCUMENTS[kind] is RecordUpdate else fields
+
+
+def build_document(work: Work, targets: Mapping[LinkTo, str]) -> Document:
+    """The document that the mapping asks for, with every link replaced by the id on the other side.
+
+    Raises:
+        MappingError: If the mapped values do not make a valid document.
+    """
+    if work.mapped is None:
+        raise ValueError("the record was not mapped")
+    kind = work.step.to_kind
+    fields = _resolve(work.mapped.fields, targets)
+    try:
+        return DOCUMENTS[kind].model_validate(_shaped(kind, fields))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MappingError(
+            f"The {kind.value.replace('_', ' ')} cannot be made: {where}: {first['msg']}.",
+            rule=f"{work.step.name}.fields.{where}",
+            next_step=f"Correct the rule for `{where}` in the sync `{work.sync.name}`.",
+        ) from error
+
+
+def _resolve(value: Any, targets: Mapping[LinkTo, str]) -> Any:  # noqa: ANN401 - any mapped value
+    if isinstance(value, LinkTo):
+        return targets[value]
+    if isinstance(value, Mapping):
+        return {key: _resolve(item, targets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_resolve(item, targets) for item in value]
+    return value
+
+
+def plan(work: Work, document: Document) -> NoChange | Write:
+    """What has to be written so that the other side shows `document`."""
+    fields = plain(document.as_fields())
+    payload = payload_hash(fields)
+    link, record = work.link, work.record
+    if record is None:
+        raise ValueError("a record that is gone has no document")
+    if link.payload_hash == payload:
+        return NoChange()
+    target_id = link.target_id or work.target_id
+    operation = Operation.CREATE if target_id is None else Operation.UPDATE
+    effect = Effect(
+        id=effect_id(work.key, operation, record.version, payload),
+        operation=operation,
+        kind=work.step.to_kind,
+        document=document,
+        reference=work.key.reference,
+        target_id=target_id,
+        target_version=link.target_version if target_id is not None else "",
+    )
+    return Write(effect, fields, payload)
+
+
+def shows(record: Record, document: Mapping[str, Any]) -> bool:
+    """True if the record on the other side holds every field of `document` (plain JSON values).
+
+    Text is compared with white space collapsed; a field that is empty here may be absent there.
+    """
+    return _contains(plain(record.fields), document)
+
+
+def _contains(there: Any, here: Any) -> bool:  # noqa: ANN401 - plain JSON on both sides
+    if isinstance(here, dict):
+        if not isinstance(there, dict):
+            return all(item in (None, "") for item in here.values())
+        return all(_contains(_field(there, name), item) for name, item in here.items())
+    if isinstance(here, list):
+        return isinstance(there, list) and len(there) == len(here) and all(map(_contains, there, here))
+    if here in (None, ""):
+        return there in (None, "")
+    if isinstance(here, str) and isinstance(there, str):
+        return " ".join(here.split()) == " ".join(there.split())
+    return bool(here == there)
+
+
+def _field(record: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - plain JSON
+    """The value at a dotted path; None if there is none. Updates of CRM records name their fields by path."""
+    if path in record:
+        return record[path]
+    value: Any = record
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,148 @@
+"""Polling: ask a connection what changed, and compare ids where the provider does not show deletions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from tieout.domain.changes import Change, Lane, Origin
+from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.errors import ReconnectError
+from tieout.domain.records import Kind
+from tieout.engine.collect import Connect, compiled, connection_read, steps_of
+from tieout.mapping import CompiledSync
+from tieout.ports.clock import Clock
+from tieout.ports.connector import Connector
+from tieout.ports.queue import ChangeQueue
+from tieout.ports.state import ConfigStore, LinkStore
+
+PAGES_MAX = 1000
+
+
+@dataclass(slots=True)
+class PollReport:
+    """How many changes were queued, by kind, and whether the connection is paused."""
+
+    queued: dict[Kind, int] = field(default_factory=dict)
+    paused: bool = False
+
+
+class PollChanges:
+    """Queues what changed since the stored cursor; a cursor moves only after what lies before it is queued."""
+
+    def __init__(
+        self, *, config: ConfigStore, links: LinkStore, queue: ChangeQueue, connect: Connect, clock: Clock
+    ) -> None:
+        self._config, self._links, self._queue = config, links, queue
+        self._connect, self._clock = connect, clock
+
+    def poll(self, tenant: str, connection_id: str, *, out_of_time: Callable[[], bool] = lambda: False) -> PollReport:
+        """What was queued. The first poll only notes from where on to look; history is the backfill's work.
+
+        A paused connection is tried with one read; if that works, it goes on.
+
+        Raises:
+            UnavailableError: The provider cannot be asked now; the cursor stands where it stood.
+        """
+        report = PollReport()
+        connection = self._config.connection(tenant, connection_id)
+        kinds = self._kinds(tenant, connection_id)
+        if connection is None or not kinds:
+            return report
+        connector = self._connect(connection)
+        if connection.state is ConnectionState.PAUSED and not self._works_again(connection, connector):
+            report.paused = True
+            return report
+        for kind in kinds:
+            report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
+        return report
+
+    def _works_again(self, connection: Connection, connector: Connector) -> bool:
+        try:
+            connector.probe()
+        except ReconnectError:
+            return False
+        self._config.put_connection(
+            replace(connection, state=ConnectionState.ACTIVE, paused_because="", paused_at=None)
+        )
+        return True
+
+    def _poll_kind(
+        self, connection: Connection, connector: Connector, kind: Kind, out_of_time: Callable[[], bool]
+    ) -> int:
+        cursor = self._config.cursor(connection.tenant, connection.id, kind)
+        if cursor is None:
+            self._config.put_cursor(connection.tenant, connection.id, kind, connector.cursor_now(kind))
+            return 0
+        queued = 0
+        for _ in range(PAGES_MAX):
+            page = connector.changes(kind, cursor)
+            ids = dict.fromkeys([*(record.id for record in page.records), *page.gone])
+            self._send(connection, kind, ids, Origin.POLL)
+            queued += len(ids)
+            if page.cursor != cursor:
+                self._config.put_cursor(connection.tenant, connection.id, kind, page.cursor)
+            cursor = page.cursor
+            if not page.more or out_of_time():
+                return queued
+        return queued
+
+    def sweep(self, tenant: str, connection_id: str) -> dict[Kind, int]:
+        """How many vanished records were queued, by kind, for kinds whose deletions the provider does not show.
+
+        A record is queued when two sweeps in a row did not see it: one absence may be a matter of rights.
+        """
+        connection = self._config.connection(tenant, connection_id)
+        if connection is None or connection.state is ConnectionState.PAUSED:
+            return {}
+        connector = self._connect(connection)
+        queued = {}
+        for kind in self._kinds(tenant, connection_id):
+            if kind not in connector.manifest.deletions_visible:
+                queued[kind] = self._sweep_kind(connection, connector, kind)
+        return queued
+
+    def _sweep_kind(self, connection: Connection, connector: Connector, kind: Kind) -> int:
+        seen: set[str] = set()
+        after: str | None = None
+        for _ in range(PAGES_MAX):
+            ids, after = connector.ids(kind, after)
+            seen.update(ids)
+            if after is None:
+                break
+        missing = {
+            link.key.source_id
+            for sync in self._syncs(connection.tenant)
+            for step in sync.steps
+            if step.from_kind == kind and connection_read(sync, step) == connection.id
+            for link in self._links.all(connection.tenant, sync.name, step.name)
+            if link.target_id is not None and link.key.source_id not in seen
+        }
+        name = f"sweep-{kind}"
+        former = set(json.loads(self._config.cursor(connection.tenant, connection.id, name) or "[]"))
+        vanished = sorted(missing & former)
+        self._send(connection, kind, vanished, Origin.SWEEP)
+        self._config.put_cursor(connection.tenant, connection.id, name, json.dumps(sorted(missing)))
+        return len(vanished)
+
+    def _send(self, connection: Connection, kind: Kind, ids: Iterable[str], origin: Origin) -> None:
+        now = self._clock.now()
+        changes = [
+            Change(connection.tenant, connection.id, kind, record_id, now, origin, Lane.LIVE) for record_id in ids
+        ]
+        if changes:
+            self._queue.send(changes)
+
+    def _kinds(self, tenant: str, connection_id: str) -> Sequence[Kind]:
+        return tuple(
+            dict.fromkeys(
+                kind
+                for sync in self._syncs(tenant)
+                for step in steps_of(sync, connection_id)
+                for kind in (step.from_kind, *step.also_on)
+            )
+        )
+
+    def _syncs(self, tenant: str) -> list[CompiledSync]:
+        return [compiled(stored) for stored in self._config.syncs(tenant)]
