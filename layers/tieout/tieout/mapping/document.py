@@ -1,0 +1,217 @@
+"""The sync document and the connection document, as typed data.
+
+What a person writes; see `docs/mapping.md`. The shape is checked here, the sense in `check`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from tieout.domain.records import Kind
+from tieout.mapping.paths import parse_path
+from tieout.mapping.transforms import Transform
+
+SOURCES = ("path", "paths", "constant", "object", "each", "list")
+OPERATORS = ("equals", "in", "exists", "greater_than", "less_than")
+GROUPS = ("all", "any", "not")
+
+
+def _path(text: str) -> str:
+    parse_path(text)
+    return text
+
+
+type PathText = Annotated[str, AfterValidator(_path)]
+type Scalar = bool | int | Decimal | str | None
+type Identifier = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+type StepName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)]
+type KindName = Annotated[Kind, Field(strict=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True, validate_by_name=False)
+
+
+class Rule(_Model):
+    """How one field gets its value: exactly one of path, paths, constant, object, each, list."""
+
+    path: PathText | None = Field(default=None, description="Where the value stands in the source record.")
+    paths: Annotated[list[PathText], Field(min_length=1)] | None = Field(
+        default=None, description="Several such places: the first that has a value counts."
+    )
+    constant: Scalar = Field(default=None, description="Always this value.")
+    object_: dict[str, Rule] | None = Field(
+        default=None, alias="object", description="A group of fields, such as an address."
+    )
+    each: PathText | None = Field(
+        default=None, description="A list in the source record: `fields` is evaluated for each of its items."
+    )
+    fields: dict[str, Rule] | None = Field(default=None, description="With `each`: the fields of one item.")
+    list_: Annotated[list[Rule], Field(min_length=1)] | None = Field(
+        default=None,
+        alias="list",
+        description="A list of as many items as rules stand here; items without a value are left out.",
+    )
+    transforms: Annotated[list[Transform], Field(min_length=1)] | None = Field(
+        default=None, description="Named steps, each given the value of the one before."
+    )
+    default: Scalar = Field(default=None, description="The value where there is none: the field is absent or null.")
+    required: bool = Field(default=False, description="Park the record if the value is absent, null or empty text.")
+    owner: Literal["source", "target"] = Field(
+        default="source", description="Whose value counts if both sides changed it."
+    )
+    link: StepName | None = Field(
+        default=None, description="The value names a record of this step; the field gets its id on the other side."
+    )
+    by: str = Field(
+        default="id",
+        description="With `link`: what the value is: the source record's `id`, or a field that the linked step writes.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        written = {name.removesuffix("_") for name in self.model_fields_set}
+        given = [name for name in SOURCES if name in written]
+        if len(given) != 1:
+            said = " and ".join(f"`{name}`" for name in given) if given else "none of them"
+            raise ValueError(f"a rule has exactly one of {_listed(SOURCES)}; this one has {said}")
+        if (self.each is None) != (self.fields is None):
+            raise ValueError("`each` and `fields` belong together: the list, and the fields of one item")
+        if "by" in written and self.link is None:
+            raise ValueError("`by` belongs to `link`")
+        if given[0] in {"object", "each"}:
+            for name in ("transforms", "default", "link"):
+                if name in written:
+                    raise ValueError(f"`{name}` belongs to the fields inside `{given[0]}`")
+        return self
+
+    @property
+    def has_default(self) -> bool:
+        """True if a default is written, be it null."""
+        return "default" in self.model_fields_set
+
+
+class Condition(_Model):
+    """What must hold: a path with one comparison, or a group of conditions."""
+
+    path: PathText | None = Field(default=None, description="Where the value stands in the source record.")
+    equals: Scalar = Field(default=None, description="The value is this one, letter for letter.")
+    in_: Annotated[list[Scalar], Field(min_length=1)] | None = Field(
+        default=None, alias="in", description="The value is one of these."
+    )
+    exists: bool | None = Field(default=None, description="There is a value: not absent, null or empty text.")
+    greater_than: int | Decimal | None = Field(default=None, description="The value is a number above this.")
+    less_than: int | Decimal | None = Field(default=None, description="The value is a number below this.")
+    all_: Annotated[list[Condition], Field(min_length=1)] | None = Field(
+        default=None, alias="all", description="All of these hold."
+    )
+    any_: Annotated[list[Condition], Field(min_length=1)] | None = Field(
+        default=None, alias="any", description="At least one of these holds."
+    )
+    not_: Condition | None = Field(default=None, alias="not", description="This does not hold.")
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        given = {name.removesuffix("_") for name in self.model_fields_set}
+        groups = [name for name in GROUPS if name in given]
+        operators = [name for name in OPERATORS if name in given]
+        if len(groups) == 1 and len(given) == 1:
+            return self
+        if "path" in given and len(operators) == 1 and len(given) == len({"path", *operators}):
+            return self
+        raise ValueError(
+            f"a condition is a `path` with exactly one of {_listed(OPERATORS)}; or one of {_listed(GROUPS)} alone"
+        )
+
+
+class Step(_Model):
+    """Records of one kind that become documents of one kind on the other side."""
+
+    from_: KindName = Field(alias="from", description="Kind of record that is read.")
+    to: KindName = Field(description="Kind of document or record that is written.")
+    writes_back: StepName | None = Field(
+        default=None,
+        description="Reads the target side and updates records on the source side: those that the links of this step"
+        " name.",
+    )
+    also_on: dict[KindName, PathText] = Field(
+        default={}, description="Kinds whose changes concern records of this step, and where those name their ids."
+    )
+    when: Condition | None = Field(default=None, description="Which records take part; without it all do.")
+    on_leave: Literal["park", "keep"] = Field(
+        default="park",
+        description="What happens if a record that was written no longer fulfils `when`: a person decides, or the"
+        " other side stays as it is.",
+    )
+    label: Rule | None = Field(default=None, description="The record in words, for messages.")
+    amount: Rule | None = Field(default=None, description="What is at stake, for messages and caps.")
+    currency: Rule | None = Field(default=None, description="Of that amount; without it, the field `currency` counts.")
+    fields: Annotated[dict[str, Rule], Field(min_length=1)] = Field(description="The fields of the target.")
+
+    @property
+    def reads(self) -> Literal["source", "target"]:
+        """The side that records come from."""
+        return "source" if self.writes_back is None else "target"
+
+
+class _Written(_Model):
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def text(self) -> str:
+        """The document as it was written."""
+        return self._text
+
+    @classmethod
+    def written(cls, data: object, text: str) -> Self:
+        """The document of these values, which stood in `text`.
+
+        Raises:
+            pydantic.ValidationError: If they have not its shape.
+        """
+        document = cls.model_validate(data)
+        document._text = text  # noqa: SLF001 - its own class; a private attribute is no input
+        return document
+
+
+class SyncDocument(_Written):
+    """What goes from one connection to another, and how."""
+
+    kind: Literal["sync"]
+    name: Identifier = Field(description="Unique within the tenant: small letters, digits, hyphens.")
+    source: Identifier = Field(description="Id of the connection that records come from.")
+    target: Identifier = Field(description="Id of the connection that documents go to.")
+    steps: Annotated[dict[StepName, Step], Field(min_length=1, max_length=40)] = Field(
+        description="What is written, by name. A step that another one links to goes first by itself."
+    )
+
+
+class ConnectionDocument(_Written):
+    """One account at one provider."""
+
+    kind: Literal["connection"]
+    id: Identifier = Field(description="Unique within the tenant: small letters, digits, hyphens.")
+    provider: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)] = Field(
+        description="The connector, such as `quickbooks_online`."
+    )
+    account: str = Field(default="", description="The provider's own id of the account, where consent does not tell.")
+    settings: dict[str, Any] = Field(default={}, description="What the connector asks for. No secrets.")
+    poll: str = Field(
+        default="",
+        pattern=r"^(rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]{1,3}) (minutes|hours|days))\))?$",
+        description="How often to ask for changes, such as `rate(1 hour)`; without it as the deployment says.",
+    )
+
+
+type AnyDocument = SyncDocument | ConnectionDocument
+DOCUMENT_KINDS: dict[str, type[SyncDocument | ConnectionDocument]] = {
+    "sync": SyncDocument,
+    "connection": ConnectionDocument,
+}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
