@@ -197,9 +197,11 @@ class LocalAws:
 
     def _sam(self, *arguments: str) -> None:
         program = self._tool("sam")
-        environment = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        # Proxies and certificates of this machine are kept for pip; its AWS account is not.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
         # `sam build` takes the python3.13 that comes first, and its pip.
-        environment |= {"PATH": f"{program.parent}:{os.environ.get('PATH', os.defpath)}", **self.environment}
+        environment["PATH"] = f"{program.parent}:{os.environ.get('PATH', os.defpath)}"
+        environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **self.environment}
         try:
             done = subprocess.run(  # noqa: S603  our own tool, by its path
                 [str(program), *arguments],

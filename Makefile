@@ -1,0 +1,83 @@
+# make run   everything on this machine, from nothing      make test   the whole check, as in .ci/run
+# The rest is for people who change the code; each target says what it does.
+
+VENV := .venv/bin
+SAM := .tools/sam/bin/sam
+UV := .tools/uv-found
+ARCH ?= arm64
+ONCE ?=
+FAULTS ?=
+
+export SAM_CLI_TELEMETRY := 0
+export PYTHON
+# The last part is for `sam validate`, which wants a region although it asks nothing of it.
+SAM_ENV := PATH="$(CURDIR)/.tools/sam/bin:$$PATH" AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-west-1}
+EXPORT := $(UV) export --quiet --locked --package tieout --no-emit-workspace --no-dev --no-hashes --no-annotate --no-header
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --no-annotate --no-header
+CODE := layers/tieout/tieout functions sandbox tests bench
+# Output of parallel stages stays together where make can do that (4.0 and later).
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+.PHONY: setup run test check unit bench template build lock clean
+.PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
+
+STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
+
+setup: ## everything that the other targets need, inside this folder
+	@.ci/setup
+
+run: setup ## the stack in a local AWS, against simulators; ONCE=1 ends after the table, FAULTS=file makes it rough
+	@$(VENV)/tieout sandbox tour $(if $(ONCE),--once) $(if $(FAULTS),--faults $(FAULTS))
+
+test: setup ## everything; stages run two at a time, all of them even if one fails
+	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-e2e stage-suites $(STATIC) \
+	  || { echo "FAILED: the stages named in 'make: *** [...]' above" >&2; exit 1; }
+	@echo "All stages passed."
+
+check: setup ## what needs no test to run
+	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) $(STATIC)
+
+unit: setup ## the fast tests
+	@$(VENV)/pytest -q tests/unit
+
+bench: setup ## figures, not tests
+	@$(VENV)/python -m bench
+
+template: setup ## what can be said of the template without deploying it
+	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-validate stage-cfn-lint stage-checkov
+	@$(VENV)/pytest -q tests/template
+
+build: setup ## functions and layers for AWS, into .aws-sam; ARCH must equal the stack's Architecture
+	@$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCH)
+
+lock: setup ## after changing a dependency: the lock, the layer's list, the tools' lists
+	@$(UV) lock
+	@$(EXPORT) > layers/dependencies/requirements.txt
+	@cd sandbox/requirements && for tool in sam ministack checkov; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
+
+clean: ## everything that these targets made
+	@rm -rf .aws-sam .sandbox .tools .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+stage-format:
+	@$(VENV)/ruff format --quiet --check . && echo "ok  formatter"
+stage-lint:
+	@$(VENV)/ruff check --quiet . && echo "ok  linter"
+stage-types:
+	@$(VENV)/mypy $(CODE) && echo "ok  types"
+stage-imports:
+	@$(VENV)/lint-imports --no-cache >.sandbox/imports.log 2>&1 && echo "ok  import contracts" || { cat .sandbox/imports.log; exit 1; }
+stage-lock:
+	@$(UV) lock --quiet --check || { echo "uv.lock is not in step with pyproject.toml: run make lock"; exit 1; }
+	@$(EXPORT) | diff -u layers/dependencies/requirements.txt - || { echo "The dependency layer is not in step with uv.lock: run make lock"; exit 1; }
+	@echo "ok  lock and layer in step"
+stage-validate:
+	@$(SAM_ENV) $(SAM) validate --lint
+stage-cfn-lint:
+	@$(VENV)/cfn-lint template.yaml && echo "ok  cfn-lint"
+stage-checkov:
+	@.tools/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml && echo "ok  checkov"
+stage-suites:
+	@$(VENV)/pytest -q -m "not e2e" && echo "ok  unit, contract, engine, integration and template tests"
+stage-e2e:
+	@$(VENV)/pytest -q -m e2e tests/e2e && echo "ok  end-to-end tests"
