@@ -2,7 +2,7 @@
 
 Field names that connectors of one role share, so that a mapping written for one CRM reads another. Names are
 snake_case; a field that the provider does not have is absent, one that it has without a value is None, and the
-provider's own extra fields stand under `custom_fields`.
+provider's own extra fields stand under `custom_fields`. `FIELDS` says the same for programs.
 
     company   name, phone, website, address, billing_address, shipping_address, industry, parent_id,
               contact (the main one, as a contact below, or None), custom_fields
@@ -27,9 +27,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 type Value = str | int | bool | Decimal | date | datetime | Sequence[Value] | Mapping[str, Value] | None
 type Fields = Mapping[str, Value]
+type Shape = Literal["text", "number", "date", "flag", "any"] | Mapping[str, Shape] | Sequence[Shape]
 
 
 class Kind(StrEnum):
@@ -63,3 +65,87 @@ class Record:
     version: str = ""
     edited_at: datetime | None = None
     fields: Fields = field(default_factory=dict)
+
+
+_CUSTOM: Shape = "any"
+_NAMED: Shape = [{"id": "text", "name": "text"}]
+_ADDRESS: Mapping[str, Shape] = {
+    "line1": "text",
+    "line2": "text",
+    "line3": "text",
+    "city": "text",
+    "state": "text",
+    "postal_code": "text",
+    "country": "text",
+}
+_CONTACT: Mapping[str, Shape] = {
+    "name": "text",
+    "given_name": "text",
+    "family_name": "text",
+    "email": "text",
+    "phone": "text",
+    "job_title": "text",
+    "company_id": "text",
+    "company_name": "text",
+    "address": _ADDRESS,
+    "custom_fields": _CUSTOM,
+}
+
+FIELDS: Mapping[Kind, Mapping[str, Shape]] = {
+    Kind.COMPANY: {
+        "name": "text",
+        "phone": "text",
+        "website": "text",
+        "address": _ADDRESS,
+        "billing_address": _ADDRESS,
+        "shipping_address": _ADDRESS,
+        "industry": "text",
+        "parent_id": "text",
+        "contact": _CONTACT,
+        "custom_fields": _CUSTOM,
+    },
+    Kind.CONTACT: _CONTACT,
+    Kind.DEAL: {
+        "name": "text",
+        "status": "text",
+        "stage": "text",
+        "amount": "number",
+        "opened_on": "date",
+        "expected_close_on": "date",
+        "closed_on": "date",
+        "source_id": "text",
+        "owner": "text",
+        "companies": _NAMED,
+        "contacts": _NAMED,
+        "custom_fields": _CUSTOM,
+        "lines": [
+            {
+                "product_id": "text",
+                "name": "text",
+                "sku": "text",
+                "quantity": "number",
+                "unit_price": "number",
+                "discount_percent": "number",
+                "amount": "number",
+            }
+        ],
+    },
+    Kind.PRODUCT: {
+        "name": "text",
+        "sku": "text",
+        "price": "number",
+        "cost": "number",
+        "description": "text",
+        "custom_fields": _CUSTOM,
+    },
+    Kind.INVOICE: {
+        "total": "number",
+        "balance": "number",
+        "paid": "number",
+        "state": "text",
+        "last_payment_on": "date",
+        "reference": "text",
+    },
+    Kind.PAYMENT: {"invoice_ids": ["text"]},
+}
+"""What can stand in a record of a CRM; for the books, what they know besides the fields of their document."""

@@ -29,6 +29,7 @@ from tieout.mapping.evaluate import (
     read_item,
     read_path,
     words,
+    written_value,
 )
 from tieout.mapping.paths import ABSENT, Found, Path, is_list, parse_path
 from tieout.mapping.targets import ANYTHING, Target, target_fields
@@ -69,20 +70,21 @@ class CompiledStep:
     _concerns: Mapping[Kind, Path] = field(repr=False)
 
     def selects(self, record: Record) -> bool:
-        """True if the record takes part.
-
-        Raises:
-            MappingError: If a value that `when` compares as a number is none.
-        """
-        return self._when is None or self._when(Scope(record))
+        """True if the record takes part, or if that cannot be told: then `evaluate` says why."""
+        try:
+            return self._when is None or self._when(Scope(record))
+        except MappingError:
+            return True
 
     def evaluate(self, record: Record) -> Mapped:
         """What the record becomes.
 
         Raises:
-            MappingError: The first rule that cannot be followed.
+            MappingError: The first rule that cannot be followed, or a condition that compares what is no number.
         """
         scope = Scope(record)
+        if self._when is not None:
+            self._when(scope)
         fields = fields_of(self._fields, scope)
         return Mapped(fields, tuple(scope.links), tuple(scope.notices))
 
@@ -239,7 +241,7 @@ class _Compiler:
             items = [self._rule(each, item, f"{where}.list[{number}]", label) for number, each in enumerate(rule.list_)]
             finish = self._leaf(rule, target, where, label, read_item) if rule.transforms else None
             return Listed(where, label, tuple(items), finish, required)
-        return self._leaf(rule, target, where, label, _reader(rule))
+        return self._leaf(rule, target, where, label, _reader(rule, target))
 
     def _leaf(
         self, rule: Rule, target: Target, where: str, label: str, read: Callable[[Scope], tuple[str, Found]]
@@ -254,7 +256,7 @@ class _Compiler:
             fit=fit,
             target=target,
             required=rule.required or target.required,
-            default=rule.default if rule.has_default else ABSENT,
+            default=written_value(rule.default, target) if rule.has_default else ABSENT,
             link=self._link(rule, where),
         )
 
@@ -265,12 +267,12 @@ class _Compiler:
         return lambda value, path: LinkTo(name, by, value, where, path, step.from_, step.to)
 
 
-def _reader(rule: Rule) -> Callable[[Scope], tuple[str, Found]]:
+def _reader(rule: Rule, target: Target) -> Callable[[Scope], tuple[str, Found]]:
     if rule.path is not None:
         return read_path(parse_path(rule.path))
     if rule.paths is not None:
         return read_first([parse_path(path) for path in rule.paths])
-    return read_constant(rule.constant)
+    return read_constant(rule.constant if rule.transforms else written_value(rule.constant, target))
 
 
 def _said(name: str) -> str:

@@ -66,9 +66,8 @@ class Rule(_Model):
     link: StepName | None = Field(
         default=None, description="The value names a record of this step; the field gets its id on the other side."
     )
-    by: str = Field(
-        default="id",
-        description="With `link`: what the value is: the source record's `id`, or a field that the linked step writes.",
+    by: Literal["id", "name", "sku", "email"] = Field(
+        default="id", description="With `link`: which field of the records that the linked step reads has this value."
     )
 
     @model_validator(mode="after")

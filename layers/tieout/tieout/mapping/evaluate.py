@@ -24,7 +24,7 @@ class LinkTo:
     """Stands where an id of the other side belongs: that of the record which `step` wrote.
 
     Attributes:
-        by: `id` if `value` is the source record's id; else the field, written by that step, that equals it.
+        by: `id` if `value` is the id of a record that the step reads; else the field of that record that equals it.
         rule, path: Which rule asks, and where it read the value.
         from_kind, to_kind: What the step reads and writes, for sentences.
     """
@@ -395,6 +395,16 @@ _FITS: dict[str, Callable[[Value], Value]] = {
 }
 
 
+def written_value(value: Value, target: Target) -> Value:
+    """A constant or default as the field takes it: in YAML a date is written text."""
+    if target.type == "date" and isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return value
+    return value
+
+
 # Words for people
 
 _WORDS = {"closed_on": "close date", "opened_on": "open date", "id": "id"}
@@ -424,9 +434,21 @@ def words_of_path(path: str) -> str:
     return " in ".join(reversed(said)) if any(isinstance(part, int) for part in parts) else " ".join(said)
 
 
-def missing_link(link: LinkTo, known: Sequence[str]) -> MappingError:
-    """The error for a link that names nothing: what was looked for, the closest of the `known` values, what to add."""
+def missing_link(link: LinkTo, known: Sequence[str], *, count: int = 0) -> MappingError:
+    """The error for a link that names nothing, or `count` records where it should name one.
+
+    It says what was looked for, the closest of the `known` values, and what to add.
+    """
     source, target = words(link.from_kind), words(link.to_kind)
+    if count > 1:
+        return MappingError(
+            f'{count} records of the kind {source} have the {words(link.by)} "{shortened(link.value)}": it is not'
+            f" clear which {target} is meant.",
+            rule=link.rule,
+            path=link.path,
+            value=shortened(link.value, VALUE_LENGTH_MAX),
+            next_step=f"Give each {source} a {words(link.by)} of its own, or delete the one that is not used.",
+        )
     if link.by == "id":
         return MappingError(
             f'The {source} "{shortened(link.value)}" that the record names is gone, or not visible to us.',

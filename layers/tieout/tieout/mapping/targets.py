@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tieout.domain.documents import DOCUMENTS, RecordUpdate
-from tieout.domain.records import Kind
+from tieout.domain.records import FIELDS, Kind, Shape
 
 type Type = Literal["text", "number", "date", "flag", "choice", "object", "list", "any"]
 
@@ -50,6 +50,21 @@ def is_record_update(kind: Kind) -> bool:
 def target_fields(kind: Kind) -> Mapping[str, Target]:
     """The fields of the kind's document by name; empty for records that are updated by path."""
     return {} if is_record_update(kind) else _fields(DOCUMENTS[kind])
+
+
+@cache
+def source_shape(kind: Kind) -> Mapping[str, Shape]:
+    """What can stand in a record of this kind: of the books, the fields of their document and those in `FIELDS`."""
+    written = {name: _shape(target) for name, target in target_fields(kind).items()}
+    return {"id": "text", **written, **FIELDS.get(kind, {})}
+
+
+def _shape(target: Target) -> Shape:
+    if target.type == "object":
+        return {name: _shape(inner) for name, inner in target.fields.items()}
+    if target.type == "list":
+        return [{name: _shape(inner) for name, inner in target.fields.items()}]
+    return "text" if target.type == "choice" else target.type
 
 
 def _fields(model: type[BaseModel]) -> Mapping[str, Target]:
