@@ -1,0 +1,53 @@
+"""The Act! connector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from tieout.connectors.act import auth
+from tieout.connectors.act.connector import ActConnector
+from tieout.connectors.act.manifest import CALLS, MANIFEST, settings_of
+from tieout.domain.connections import Connection
+from tieout.ports.connector import Connector, Consent, Context, Hint, Limit, Manifest, Provider, Webhook
+
+
+class _Act:
+    @property
+    def manifest(self) -> Manifest:
+        """What Act! can do."""
+        return MANIFEST
+
+    @property
+    def consent(self) -> Consent | None:
+        """None: user name and password are typed in."""
+        return None
+
+    def limits_of(self, connection: Connection) -> tuple[Limit, ...]:
+        """Calls a minute, as the settings say."""
+        return (Limit(CALLS, settings_of(connection.settings).requests_per_minute, 60),)
+
+    def open(self, context: Context) -> Connector:
+        """A connector; makes no call."""
+        return ActConnector(context, settings_of(context.connection.settings))
+
+    def verify(self, webhook: Webhook, secrets: Mapping[str, str]) -> None:
+        """Return if the delivery carries the token that we registered."""
+        auth.verify(webhook, secrets)
+
+    def hints(self, webhook: Webhook) -> Sequence[Hint]:
+        """The records that a delivery names, one or several; its token says of which kind.
+
+        The account is empty: a delivery does not name the database, its address names the connection.
+        """
+        kind = auth.kind_of(webhook)
+        if kind is None or kind not in MANIFEST.reads:
+            return []
+        body = json.loads(webhook.body)
+        entries = body if isinstance(body, list) else [body]
+        if not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"] for entry in entries):
+            raise ValueError("an entry of the delivery has no id")
+        return [Hint("", kind, one) for one in dict.fromkeys(entry["id"] for entry in entries)]
+
+
+CONNECTOR: Provider = _Act()

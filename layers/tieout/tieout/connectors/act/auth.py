@@ -1,0 +1,164 @@
+"""Sign-in with user name and password for a token, and the proof of a webhook."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+from tieout.connectors.act.errors import error_of, is_success
+from tieout.connectors.act.manifest import CALLS, ActSettings
+from tieout.domain.errors import ReconnectError, SettingsError, SignatureError
+from tieout.domain.records import Kind
+from tieout.ports.connector import Context, Webhook
+from tieout.ports.http import Answer, Request
+
+REFRESH_BEFORE = timedelta(minutes=5)
+LIFE_IF_UNKNOWN = timedelta(minutes=20)
+_JWT_PARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and until when it is used."""
+
+    text: str = field(repr=False)
+    use_until: datetime
+
+
+class SignIn:
+    """Keeps one token for a connection."""
+
+    def __init__(self, context: Context, settings: ActSettings) -> None:
+        self._context = context
+        self._settings = settings
+        self._token: Token | None = None
+
+    def headers(self) -> Mapping[str, str]:
+        """What every call carries; signs in first if there is no token with five minutes left.
+
+        Raises:
+            ReconnectError: If Act! does not accept user name, password or database.
+            UnavailableError: If it cannot be asked now.
+        """
+        if self._token is None or self._context.clock.now() >= self._token.use_until:
+            self._token = self._sign_in()
+        return {"Authorization": f"Bearer {self._token.text}", "Act-Database-Name": self._settings.database}
+
+    def forget(self) -> None:
+        """Sign in anew before the next call."""
+        self._token = None
+
+    def _sign_in(self) -> Token:
+        secrets = self._secrets(fresh=False)
+        answer = self._ask(secrets)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            # The password may have been changed while an older copy was kept.
+            newer = self._secrets(fresh=True)
+            if newer != secrets:
+                answer = self._ask(newer)
+        now = self._context.clock.now()
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise ReconnectError(
+                f"Act! does not accept the user name, the password or the database {self._settings.database}.",
+                next_step="Check the three (Act! does not say which is wrong) and run `tieout connect` again.",
+                code="401",
+            )
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise ReconnectError(
+                "There is no Act! Web API at the connection's address.",
+                next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
+                code="404",
+            )
+        if not is_success(answer):
+            raise error_of(answer, write=False, now_seconds=now.timestamp())
+        return token_of(answer, now)
+
+    def _ask(self, secrets: Mapping[str, str]) -> Answer:
+        pair = f"{secrets['username']}:{secrets['password']}".encode()
+        return self._context.http.send(
+            Request(
+                "GET",
+                f"{self._settings.base_url}/authorize",
+                write=False,
+                spends=(CALLS,),
+                headers={
+                    "Authorization": f"Basic {base64.b64encode(pair).decode()}",
+                    "Act-Database-Name": self._settings.database,
+                },
+            )
+        )
+
+    def _secrets(self, *, fresh: bool) -> Mapping[str, str]:
+        connection = self._context.connection
+        secrets = self._context.secrets.read(connection.tenant, connection.id, fresh=fresh)
+        missing = [name for name in ("username", "password") if not secrets.get(name)]
+        if missing:
+            raise SettingsError(
+                f"The connection {connection.id} has no {missing[0]} for Act!.",
+                next_step="Run `tieout connect` for it.",
+            )
+        return secrets
+
+
+def token_of(answer: Answer, now: datetime) -> Token:
+    """The token of a sign-in's answer: bare text, perhaps in quotes, whatever its content type says.
+
+    Raises:
+        ReconnectError: If it is no token: another site answered.
+    """
+    token = answer.body.decode("utf-8", "replace").strip().strip('"')
+    parts = token.split(".")
+    if len(parts) != _JWT_PARTS or not all(parts) or not token.isascii() or any(map(str.isspace, token)):
+        raise ReconnectError(
+            "The connection's address answered the sign-in with something that is no Act! token.",
+            next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
+        )
+    expires = _expires(parts[1])
+    return Token(token, (expires or now + LIFE_IF_UNKNOWN) - REFRESH_BEFORE)
+
+
+def _expires(claims: str) -> datetime | None:
+    """The claim `exp`; None if it cannot be read. The signature is the server's business."""
+    try:
+        value = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
+        return datetime.fromtimestamp(value, UTC)
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None
+
+
+def webhook_token(secret: str, kind: Kind) -> str:
+    """The `callbackToken` to register for a kind: a delivery does not say what it is about, so its token does."""
+    return f"{kind.value}.{secret}"
+
+
+def kind_of(webhook: Webhook) -> Kind | None:
+    """What the delivery's token says that it is about; None if it names no kind. Proves nothing."""
+    try:
+        return Kind(_given(webhook).partition(".")[0])
+    except ValueError:
+        return None
+
+
+def verify(webhook: Webhook, secrets: Mapping[str, str]) -> None:
+    """Return if the delivery carries the token that we registered.
+
+    Act! signs nothing: the token in `Authorization` is all there is, with or without a scheme before it.
+
+    Raises:
+        SignatureError: Otherwise.
+    """
+    secret = secrets.get("webhook_token", "")
+    kind = kind_of(webhook)
+    wanted = webhook_token(secret, kind) if kind is not None else ""
+    if not secret or kind is None or not hmac.compare_digest(_given(webhook).encode(), wanted.encode()):
+        raise SignatureError("The webhook does not carry the token of this connection.")
+
+
+def _given(webhook: Webhook) -> str:
+    return webhook.headers.get("authorization", "").strip().rpartition(" ")[2]

@@ -1,0 +1,342 @@
+"""Act! behind the port."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import batched
+from typing import Any
+
+from tieout.connectors.act import odata, translate
+from tieout.connectors.act.batch import Part
+from tieout.connectors.act.client import PATHS, Client
+from tieout.connectors.act.errors import error_of, is_success
+from tieout.connectors.act.manifest import BATCH_PARTS_MAX, IDS_PER_PART, MANIFEST, ActSettings
+from tieout.connectors.act.wire import dumps
+from tieout.domain.documents import RecordUpdate
+from tieout.domain.effects import Done, Effect, Match, NotDone, Operation, Outcome, Unknown
+from tieout.domain.errors import NotFoundError, ProviderError, RejectedError, UnavailableError, UncertainError
+from tieout.domain.records import Kind, Record
+from tieout.ports.connector import Account, ChangePage, Context, Manifest
+from tieout.ports.http import Answer
+
+PAGE_SIZE = 250
+IDS_PAGE_SIZE = 500
+"""A server may give fewer than asked for (its maximum is not published), so only an empty page is the end."""
+
+type WireRecord = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a feed stands.
+
+    Attributes:
+        edited: The time of edit as Act! gave it, to the last digit.
+        id: The last record of that time that was given out; None means that the time itself is still to come.
+    """
+
+    edited: str
+    id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """For storing."""
+        return json.dumps({"edited": self.edited, "id": self.id})
+
+    @classmethod
+    def of(cls, text: str) -> Cursor:
+        """The cursor of a stored text.
+
+        Raises:
+            UnavailableError: If it is none of ours.
+        """
+        try:
+            stored = json.loads(text)
+            odata.moment(stored["edited"])
+            return cls(str(stored["edited"]), stored["id"])
+        except (ValueError, KeyError, TypeError):
+            raise UnavailableError("The stored cursor of the Act! connection cannot be read.") from None
+
+    @property
+    def condition(self) -> str:
+        """The `$filter` for what comes next."""
+        return f"edited ge {odata.moment(self.edited)}" if self.id is None else odata.after(self.edited, self.id)
+
+
+class ActConnector:
+    """An open connection to one Act! database."""
+
+    def __init__(self, context: Context, settings: ActSettings) -> None:
+        self._context = context
+        self._settings = settings
+        self._client = Client(context, settings)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What Act! can do."""
+        return MANIFEST
+
+    def probe(self) -> Account:
+        """The database, after a call that needs the API access permission."""
+        self._client.version()
+        self._client.rows(Part("GET", PATHS[Kind.CONTACT], {"$select": "id", "$top": "1"}))
+        return Account(self._settings.database, self._settings.database)
+
+    # Reading
+
+    def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
+        """The records, in one call: deals with their lines, companies with their main contact.
+
+        A company's main contact is its oldest one with an e-mail address, or else its oldest. Companies of which no
+        contact has an address take a second call.
+        """
+        return [self._record(kind, row, extra) for row, extra in self._fetch(kind, ids)]
+
+    def _record(self, kind: Kind, row: WireRecord, extra: list[WireRecord]) -> Record:
+        if kind is Kind.DEAL:
+            return translate.record_of(kind, row, lines=extra)
+        if kind is Kind.COMPANY:
+            return translate.record_of(kind, row, main_contact=(extra[0] if extra else None,))
+        return translate.record_of(kind, row)
+
+    def _fetch(self, kind: Kind, ids: Sequence[str]) -> list[tuple[WireRecord, list[WireRecord]]]:
+        """Each record as Act! sends it, with its lines (a deal) or its main contact (a company)."""
+        wanted = list(dict.fromkeys(ids))
+        lists = [
+            _listing(kind, {"$filter": odata.equals_any("id", portion), "$top": str(IDS_PER_PART)})
+            for portion in odata.portions("id", wanted, values_max=IDS_PER_PART)
+        ]
+        asked = [_extra_part(kind, one) for one in wanted] if kind in {Kind.DEAL, Kind.COMPANY} else []
+        if not lists:
+            return []
+        answers = self._client.many([*lists, *asked], write=False)
+        rows = [row for answer in answers[: len(lists)] for row in self._client.rows_of(answer)]
+        extras = {
+            _fold(one): self._rows_unless_gone(answer)
+            for one, answer in zip(wanted, answers[len(lists) :], strict=False)
+        }
+        if kind is Kind.COMPANY:
+            extras |= self._contacts_without_email([row["id"] for row in rows if not extras[_fold(row["id"])]])
+        return [(row, extras.get(_fold(row["id"]), [])) for row in rows]
+
+    def _rows_unless_gone(self, answer: Answer) -> list[WireRecord]:
+        try:
+            return self._client.rows_of(answer)
+        except NotFoundError:
+            return []
+
+    def _contacts_without_email(self, companies: Sequence[str]) -> dict[str, list[WireRecord]]:
+        if not companies:
+            return {}
+        answers = self._client.many([_oldest_contact(one) for one in companies], write=False)
+        return {_fold(one): self._client.rows_of(answer) for one, answer in zip(companies, answers, strict=True)}
+
+    def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
+        """Records whose field equals one of the values. Deals come without lines, companies without contact.
+
+        Whether case matters is the collation of the server's database; by default it does not.
+        """
+        theirs = translate.SEARCHABLE[kind].get(field)
+        if theirs is None:
+            raise RejectedError(
+                f"A {kind.value} in Act! cannot be looked up by `{field}`.",
+                field=field,
+                next_step=f"Use one of: {', '.join(translate.SEARCHABLE[kind])}.",
+            )
+        parts = [
+            _listing(kind, {"$filter": odata.equals_any(theirs, portion), "$top": str(IDS_PAGE_SIZE)})
+            for portion in odata.portions(theirs, list(dict.fromkeys(values)), values_max=len(values))
+        ]
+        found = {
+            row["id"]: row
+            for chunk in batched(parts, BATCH_PARTS_MAX, strict=False)
+            for answer in self._client.many(chunk, write=False)
+            for row in self._client.rows_of(answer)
+        }
+        return [translate.record_of(kind, row) for row in found.values()]
+
+    def changes(self, kind: Kind, cursor: str | None) -> ChangePage:
+        """Records in the order of their edit; deals come without lines and companies without contact: read them again.
+
+        Pages begin behind the last record given out, by time and then id, so equal times lose and repeat nothing.
+        At the end of the feed the cursor goes back by the overlap setting at most, so that an edit which becomes
+        visible late is still found.
+        """
+        stands = Cursor.of(cursor) if cursor is not None else None
+        options = {"$orderby": "edited,id", "$top": str(PAGE_SIZE)}
+        if stands is not None:
+            options["$filter"] = stands.condition
+        rows = self._client.rows(_listing(kind, options))
+        if not rows:
+            rests = self._resting(stands)
+            return ChangePage([], rests.text, more=False)
+        last = rows[-1]
+        if stands is not None and last["edited"] == stands.edited and last["id"] == stands.id:
+            raise UnavailableError(
+                "Act! lists the same records again and again: its list is not in the order of edit time and id.",
+                detail=f"kind {kind.value}",
+            )
+        records = [translate.record_of(kind, row) for row in rows]
+        return ChangePage(records, Cursor(last["edited"], last["id"]).text, more=True)
+
+    def cursor_now(self, kind: Kind) -> str:
+        """Behind the record that was edited last, or the overlap before now if that is earlier."""
+        options = {"$select": "id,edited", "$orderby": "edited desc,id desc", "$top": "1"}
+        rows = self._client.rows(_listing(kind, options))
+        return self._resting(Cursor(rows[0]["edited"], rows[0]["id"]) if rows else None).text
+
+    def _resting(self, stands: Cursor | None) -> Cursor:
+        """From where to go on the next time."""
+        overlap = timedelta(minutes=self._settings.overlap_minutes)
+        safe = self._context.clock.now() - overlap
+        edited = translate.edited_at(stands.edited) if stands is not None else None
+        if stands is not None and edited is not None and (edited <= safe or (stands.id is None) or not overlap):
+            return stands
+        return Cursor(_text(safe))
+
+    def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
+        """One page of ids, in the server's order of ids."""
+        options = {"$select": "id", "$orderby": "id", "$top": str(IDS_PAGE_SIZE)}
+        if after is not None:
+            options["$filter"] = f"id gt {odata.text(after)}"
+        ids = [row["id"] for row in self._client.rows(_listing(kind, options))]
+        if ids and ids[-1] == after:
+            raise UnavailableError("Act! lists the same ids again and again.", detail=f"kind {kind.value}")
+        return ids, ids[-1] if ids else None
+
+    # Writing
+
+    def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:  # noqa: ARG002 - the port's form
+        """Nothing: we create no records in Act!, and an update knows its record."""
+        return {}
+
+    def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
+        """Read the records, replace them whole with the new fields, read them back and compare.
+
+        PATCH is not used: it is known to answer 200 and change nothing. Act! knows no versions, so an edit by someone
+        else between our reading and our writing, a moment later, is lost: the last writer wins.
+        """
+        outcomes: list[Outcome] = []
+        seen: Counter[tuple[Kind, str]] = Counter()
+        rounds: dict[tuple[Kind, int], list[Effect]] = {}
+        for effect in effects:
+            if effect.operation is Operation.UPDATE and effect.target_id and isinstance(effect.document, RecordUpdate):
+                # Two effects on one record go one after the other: each writes the whole record.
+                target = effect.kind, _fold(effect.target_id)
+                rounds.setdefault((effect.kind, seen[target]), []).append(effect)
+                seen[target] += 1
+            else:
+                outcomes.append(NotDone(effect.id, _only_updates(effect)))
+        for (kind, _), group in rounds.items():
+            outcomes += self._update(kind, group)
+        return outcomes
+
+    def _update(self, kind: Kind, effects: Sequence[Effect]) -> Iterator[Outcome]:
+        try:
+            found = {_fold(row["id"]): (row, extra) for row, extra in self._fetch(kind, _targets(effects))}
+        except ProviderError as error:
+            yield from (NotDone(effect.id, error) for effect in effects)
+            return
+        puts: list[tuple[Effect, Part]] = []
+        for effect in effects:
+            row, extra = found.get(_fold(effect.target_id or ""), (None, []))
+            try:
+                if row is None:
+                    raise NotFoundError(f"Act! has no {kind.value} {effect.target_id}, or its user may not see it.")
+                new = translate.updated(kind, row, effect.document.as_fields())
+            except ProviderError as error:
+                yield NotDone(effect.id, error)
+                continue
+            if translate.differing(kind, row, effect.document.as_fields()) is None:
+                yield Done(effect.id, self._record(kind, row, extra))
+            else:
+                puts.append((effect, Part("PUT", f"{PATHS[kind]}/{row['id']}", body=dumps(new))))
+        if puts:
+            yield from self._put(kind, puts)
+
+    def _put(self, kind: Kind, puts: Sequence[tuple[Effect, Part]]) -> Iterator[Outcome]:
+        try:
+            answers = self._client.many([part for _, part in puts], write=True)
+        except ProviderError as error:
+            yield from (_not_well(effect, error) for effect, _ in puts)
+            return
+        written: list[Effect] = []
+        for (effect, _), answer in zip(puts, answers, strict=True):
+            if is_success(answer):
+                written.append(effect)
+            else:
+                yield _not_well(effect, error_of(answer, write=True, now_seconds=self._client.now_seconds()))
+        yield from self._read_back(kind, written)
+
+    def _read_back(self, kind: Kind, effects: Sequence[Effect]) -> Iterator[Outcome]:
+        try:
+            found = {_fold(row["id"]): (row, extra) for row, extra in self._fetch(kind, _targets(effects))}
+        except ProviderError as error:
+            lost = UncertainError(f"What Act! wrote could not be read back: {error.message}", detail=error.detail)
+            yield from (Unknown(effect.id, lost) for effect in effects)
+            return
+        for effect in effects:
+            row, extra = found.get(_fold(effect.target_id or ""), (None, []))
+            if row is None:
+                yield NotDone(effect.id, NotFoundError(f"The {kind.value} vanished from Act! while it was written."))
+                continue
+            path = translate.differing(kind, row, effect.document.as_fields())
+            if path is None:
+                yield Done(effect.id, self._record(kind, row, extra))
+            else:
+                yield NotDone(effect.id, _not_taken(kind, path))
+
+
+def _listing(kind: Kind, options: Mapping[str, str]) -> Part:
+    return Part("GET", PATHS[kind], options)
+
+
+def _extra_part(kind: Kind, one: str) -> Part:
+    if kind is Kind.DEAL:
+        return Part("GET", f"{PATHS[kind]}/{odata.segment(one)}/products", {"$top": str(IDS_PAGE_SIZE)})
+    condition = f"companyID eq {odata.text(one)} and emailAddress ne null and emailAddress ne ''"
+    return _listing(Kind.CONTACT, {"$filter": condition, "$orderby": "created,id", "$top": "1"})
+
+
+def _oldest_contact(company: str) -> Part:
+    condition = f"companyID eq {odata.text(company)}"
+    return _listing(Kind.CONTACT, {"$filter": condition, "$orderby": "created,id", "$top": "1"})
+
+
+def _fold(guid: str) -> str:
+    """Ids are GUIDs: the same in either case."""
+    return guid.lower()
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _targets(effects: Sequence[Effect]) -> list[str]:
+    return [effect.target_id for effect in effects if effect.target_id]
+
+
+def _not_well(effect: Effect, error: ProviderError) -> Outcome:
+    return Unknown(effect.id, error) if isinstance(error, UncertainError) else NotDone(effect.id, error)
+
+
+def _only_updates(effect: Effect) -> RejectedError:
+    return RejectedError(
+        f"Tieout does not create a {effect.kind.value} in Act!; it updates fields of records that are there.",
+        next_step="Let the step write back to the record that it came from (`pairs`).",
+    )
+
+
+def _not_taken(kind: Kind, path: str) -> RejectedError:
+    return RejectedError(
+        f"Act! accepted the change of a {kind.value} but did not keep the field `{path}`.",
+        field=path,
+        next_step=(
+            f"Check in Act! that the field behind `{path}` exists for this kind of record, that its type takes the"
+            " value, and that the user of this connection may edit it; then retry."
+        ),
+    )

@@ -1,0 +1,115 @@
+"""What Act! can do, and the settings of a connection to it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tieout.domain.errors import SettingsError
+from tieout.domain.records import Kind
+from tieout.ports.connector import Limit, Manifest, Role
+
+CALLS = "calls"
+CALLS_PER_MINUTE = 120
+"""Ours: Act! publishes no number, and self-hosted servers are small. Source: README.md, "Rate limits"."""
+
+BATCH_PARTS_MAX = 100
+"""Ours: the limit of `$batch` is not published."""
+
+IDS_PER_PART = 32
+"""So that `$filter=id eq '...' or ...` stays below the 2,048 characters that IIS allows in a query."""
+
+READ_BATCH_MAX = 96
+"""3 parts with ids and one part for each record's lines or main contact: 99 parts."""
+
+
+class ActSettings(BaseModel):
+    """Settings of a connection.
+
+    Attributes:
+        base_url: Of the Web API, such as `https://apius.act.com/act.web.api`; https, or this machine.
+        database: Name of the Act! database.
+        requests_per_minute: If the server allows less or more than Tieout takes by itself.
+        overlap_minutes: Changes are read again until they are so old: as long as an edit may take to become visible.
+            Days, if remote databases are synchronised into this one. Repeats cost a read, no write.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str
+    database: str = Field(min_length=1, pattern=r"^[\x20-\x7e]+$")
+    requests_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=1, le=10_000)
+    overlap_minutes: int = Field(default=10, ge=0, le=30 * 24 * 60)
+
+    @field_validator("base_url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        parts = urlsplit(value.rstrip("/"))
+        if not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise ValueError("it is the address of the Web API alone, such as https://server/act.web.api")
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+            raise ValueError("it has to begin with https://, because the password is sent there")
+        return parts.geturl()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def settings_of(values: Mapping[str, Any]) -> ActSettings:
+    """The checked settings.
+
+    Raises:
+        SettingsError: Naming the first setting that is wrong.
+    """
+    try:
+        return ActSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(
+            f"The setting `{where}` of the Act! connection cannot be used: {what}.",
+            next_step=f"Correct `{where}` in the connection document and apply it again.",
+        ) from error
+
+
+_KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL, Kind.PRODUCT})
+
+MANIFEST = Manifest(
+    provider="act",
+    title="Act!",
+    roles=frozenset({Role.CRM}),
+    reads=_KINDS,
+    writes=_KINDS,
+    webhooks=True,
+    deletions_visible=frozenset(),
+    keeps_reference=frozenset(),
+    natural_key=frozenset(),
+    read_batch_max=READ_BATCH_MAX,
+    write_batch_max=30,
+    versions=False,
+    idempotency_key_life_seconds=0,
+    limits=(Limit(CALLS, CALLS_PER_MINUTE, 60),),
+    settings=ActSettings,
+    secrets={
+        "username": "Act! user name (a user of its own, with the API access permission)",
+        "password": "Password of this user",
+        "webhook_token": "Token of the webhooks, at least 20 random characters (empty if you use none)",
+    },
+    api_version="1.1",
+    documentation=(
+        "https://apimta.act.com/act.web.api/",
+        "https://apimta.act.com/act.web.api/OData/Index",
+        "https://apimta.act.com/act.web.api/ActHooks/Index",
+        "https://apimta.act.com/act.web.api/swagger/docs/v1",
+        "https://www.act.com/uploads/docs/en/webapi_admin_guide.pdf",
+    ),
+)
