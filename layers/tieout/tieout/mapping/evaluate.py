@@ -328,7 +328,7 @@ def fields_of(fields: Sequence[tuple[str, Evaluated]], scope: Scope, number: str
 
 
 def _transformed(params: Params, value: Value, scope: Scope) -> Value:
-    if is_list(value) and params.wants != "list":
+    if is_list(value) and not params.takes_list:
         results = [params.apply(item, scope) for item in value if item is not None]
         return [item for item in results if item is not None]
     return params.apply(value, scope)

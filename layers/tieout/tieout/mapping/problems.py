@@ -62,3 +62,8 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
         return f"Did you mean `{close[0]}`?"
     few = 12
     return f"Known here: {', '.join(f'`{name}`' for name in known)}." if 0 < len(known) <= few else ""
+
+
+def capitalised(sentence: str) -> str:
+    """The sentence with a capital at its start."""
+    return sentence[:1].upper() + sentence[1:]

@@ -65,8 +65,9 @@ class _Strict(BaseModel):
 class Params(_Strict):
     """Base of a transform's parameters."""
 
-    gives: ClassVar[Literal["text", "number", "date", "list", "same"]] = "text"
-    wants: ClassVar[Literal["text", "number", "date", "list", "any"]] = "text"
+    # What comes out, and whether a list is taken as a whole instead of item by item.
+    gives: ClassVar[Literal["text", "number", "date", "same"]] = "text"
+    takes_list: ClassVar[bool] = False
 
     def apply(self, value: Value, around: Surroundings) -> Value:
         """What becomes of `value`.
@@ -209,7 +210,7 @@ class Split(Params):
 class Join(Params):
     """Makes one text of a list, leaving out what is empty."""
 
-    wants = "list"
+    takes_list = True
 
     with_: str = Field(default=" ", alias="with", description="What stands between the parts.")
 
@@ -249,7 +250,6 @@ class Lookup(Params):
     """
 
     gives = "same"
-    wants = "any"
 
     aliases: dict[str, str] | None = Field(default=None, description="Other spellings, and what they mean.")
     table: dict[str, str | int | Decimal | bool | None] | None = Field(
@@ -316,7 +316,6 @@ class Multiply(Params):
     """Multiplies a number: by 0.01 for cents, by -1 to change the sign."""
 
     gives = "number"
-    wants = "number"
 
     by: int | Decimal = Field(description="The factor.")
 
@@ -332,7 +331,6 @@ class MoneyAmount(Params):
     """Makes an exact amount: rounded half up to what the currency has (cents for USD, none for JPY)."""
 
     gives = "number"
-    wants = "number"
 
     currency: str | None = Field(default=None, description="The currency, such as `USD`.")
     currency_path: str | None = Field(default=None, description="Where the record says its currency.")
@@ -387,7 +385,6 @@ class DateOf(Reading):
     """Reads a date. ISO dates (2026-01-31) are always understood."""
 
     gives = "date"
-    wants = "any"
 
     format: str | None = Field(
         default=None,
@@ -457,7 +454,6 @@ class TermsToDueDate(Params):
     """Makes the due date of an invoice date, by the terms of payment."""
 
     gives = "date"
-    wants = "date"
 
     days: int | None = Field(default=None, ge=0, le=3650, description="Days after the invoice date.")
     end_of_month_plus_days: int | None = Field(

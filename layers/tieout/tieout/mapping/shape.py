@@ -1,0 +1,207 @@
+"""The shape of a document: what pydantic finds, said in our words, with the place as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tieout.mapping.parse import Parsed
+from tieout.mapping.problems import DocumentProblem, Location, capitalised, did_you_mean, spelled
+from tieout.mapping.transforms import TRANSFORMS
+
+_RULES = ("fields", "object")
+_STEP_RULES = ("label", "amount", "currency")
+
+
+class ShapeProblems:
+    """Says in our words what pydantic found."""
+
+    def __init__(self, model: type[BaseModel], parsed: Parsed) -> None:
+        self._model = model
+        self._parsed = parsed
+
+    def problems(self, error: ValidationError) -> list[DocumentProblem]:
+        """One problem for each place; several findings at one value become one."""
+        found: dict[tuple[Location, str], DocumentProblem] = {}
+        meant: set[tuple[Location, str]] = set()
+        for details in sorted(error.errors(include_url=False), key=lambda one: one["type"] == "missing"):
+            at = self._written(details)
+            if details["type"] == "missing" and (at[:-1], did_you_mean(str(at[-1]), [str(at[-1])])) in meant:
+                continue  # It stands there, misspelled.
+            message, suggestion = self._say(details, at)
+            meant.add((at[:-1], suggestion))
+            key = (at, details["type"] if details["type"] in {"missing", "extra_forbidden"} else "")
+            found.setdefault(key, DocumentProblem(spelled(at), message, suggestion, line_of(self._parsed.lines, at)))
+        return list(found.values())
+
+    def aside(self, error: ValidationError, data: Any) -> frozenset[Location]:  # noqa: ANN401 - parsed YAML
+        """Takes what is wrong out of `data`, the smallest part each time; the places of those parts."""
+        places: set[Location] = set()
+        for details in error.errors(include_url=False):
+            _set_aside(data, self._written(details), places)
+        return frozenset(places)
+
+    def _written(self, details: ErrorDetails) -> Location:
+        """The place as it is written, without what pydantic adds to name a choice or a key."""
+        at: Location = tuple(part for part in details["loc"] if part != "[key]")
+        if details["type"] == "missing":
+            return at
+        while at not in self._parsed.lines:
+            at = at[:-1]
+        return at
+
+    def _say(self, details: ErrorDetails, at: Location) -> tuple[str, str]:
+        """The message and the suggestion."""
+        found, last = details["input"], str(at[-1]) if at else ""
+        match details["type"]:
+            case "extra_forbidden":
+                last = str(details["loc"][-1])
+                known = _names_at(self._model, details["loc"][:-1])
+                what = (
+                    f"There is no transform `{last}`." if known == list(TRANSFORMS) else f"`{last}` is not known here."
+                )
+                said = what, did_you_mean(last, known)
+            case "missing":
+                said = f"`{last}` is missing.", ""
+            case "enum" | "literal_error":
+                expected = str(details["ctx"]["expected"]).replace(" or ", ", ").split(", ")
+                said = (
+                    f"{_shown(found)} is not possible here.",
+                    did_you_mean(str(found), [e.strip("'") for e in expected]),
+                )
+            case "value_error":
+                said = f"{capitalised(str(details['ctx']['error']))}.", ""
+            case "string_pattern_mismatch":
+                said = f"{_shown(found)} is not possible here.", _form(str(details["ctx"]["pattern"]))
+            case _ if last in {"constant", "default", "equals"}:
+                said = f"Text, a number, `true`, `false` or `null` is expected here, not {_shown(found)}.", ""
+            case kind if kind in _EXPECTED:
+                said = f"{_EXPECTED[kind]} is expected here, not {_shown(found)}.", ""
+            case _:
+                said = details["msg"].replace("Input should", f"{_shown(found)} should", 1) + ".", ""
+        return said
+
+
+_EXPECTED = {
+    "string_type": "Text",
+    "int_type": "A whole number",
+    "bool_type": "`true` or `false`",
+    "list_type": "A list",
+    "dict_type": "A group of names and values",
+    "model_type": "A group of names and values",
+    "model_attributes_type": "A group of names and values",
+    "is_instance_of": "A number",
+    "decimal_type": "A number",
+}
+
+
+def _form(pattern: str) -> str:
+    if "rate" in pattern:
+        return "Write it as `rate(1 hour)` or `rate(15 minutes)`."
+    if "A-Z" in pattern:
+        return "Write two capital letters, such as `US`."
+    if "_" in pattern:
+        return "Use small letters, digits and underscores, and begin with a letter."
+    return "Use small letters and digits, with single hyphens between them."
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a group"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text if len(text) <= 40 else text[:39] + '…'}`"  # noqa: PLR2004 - as much as a sentence bears
+
+
+def line_of(lines: Mapping[Location, int], at: Location) -> int:
+    """The line of the place, or of what it stands in."""
+    while at not in lines and at:
+        at = at[:-1]
+    return lines.get(at, 1)
+
+
+def _names_at(model: Any, at: Location) -> list[str]:  # noqa: ANN401 - annotations are any objects
+    """The names that may stand in the group at the place; none if it is no group of known names."""
+    annotation: Any = model
+    for part in at:
+        annotation = _plain(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+            annotation = fields.get(str(part))
+        else:
+            annotation = get_args(annotation)[-1] if get_args(annotation) else None
+    annotation = _plain(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [field.alias or name for name, field in annotation.model_fields.items()]
+    return []
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any objects
+    """The annotation without names, notes and `None`."""
+    while True:
+        if hasattr(annotation, "__value__"):
+            annotation = annotation.__value__
+        elif hasattr(annotation, "__metadata__"):
+            annotation = get_args(annotation)[0]
+        elif NoneType in get_args(annotation) and get_origin(annotation) is not dict:
+            annotation = next(choice for choice in get_args(annotation) if choice is not NoneType)
+        else:
+            return annotation
+
+
+def _set_aside(data: Any, at: Location, aside: set[Location]) -> None:  # noqa: ANN401 - parsed YAML
+    """Take the smallest part that contains the place and can be missed out of `data`."""
+    condition = _condition_around(at)
+    place = _rule_around(at) or condition or at[:3]
+    parent = data
+    for part in place[:-1]:
+        try:
+            parent = parent[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    if not place or not isinstance(parent, dict | list):
+        return
+    aside.add(place)
+    if condition and place == condition:
+        parent[place[-1]] = {"path": "id", "exists": True}
+    elif _rule_around(at) and isinstance(parent, list | dict):
+        parent[place[-1]] = {"constant": None}  # type: ignore[index]  # the key stood there
+    elif isinstance(parent, dict):
+        parent.pop(place[-1], None)
+        if len(place) == len(("steps", "name", "key")) and place[-1] in {"from", "to", "fields", "writes_back"}:
+            # Without these the step says nothing that could be checked.
+            data["steps"].pop(place[1], None)
+
+
+def _condition_around(at: Location) -> Location:
+    """The deepest condition that contains the place; empty if it is in none."""
+    if len(at) < len(("steps", "name", "when")) or at[0] != "steps" or at[2] != "when":
+        return ()
+    position = len(("steps", "name", "when"))
+    while position < len(at) and at[position] in {"all", "any", "not"}:
+        deeper = position + (1 if at[position] == "not" else 2)
+        if deeper > len(at):
+            break
+        position = deeper
+    return at[:position]
+
+
+def _rule_around(at: Location) -> Location:
+    """The deepest rule that contains the place; empty if it is in none."""
+    if len(at) < len(("steps", "name", "label")) or at[0] != "steps":
+        return ()
+    if at[2] in _STEP_RULES:
+        return at[:3]
+    found: Location = ()
+    position = 2
+    while position + 1 < len(at) and (at[position] in _RULES or at[position] == "list"):
+        position += 2
+        found = at[:position]
+    return found
