@@ -15,7 +15,14 @@ from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
 from tieout.domain.documents import Customer, Document, Invoice, Item, RecordUpdate
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
-from tieout.domain.errors import ClaimedError, ConflictError, NotFoundError, RejectedError, UncertainError
+from tieout.domain.errors import (
+    ClaimedError,
+    ConflictError,
+    NotFoundError,
+    ProviderError,
+    RejectedError,
+    UncertainError,
+)
 from tieout.domain.links import Intent, Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.apply import ApplyChanges
@@ -349,23 +356,28 @@ class FakeProvider:
     def _write(self, effect: Effect) -> Outcome:
         self.calls["effect"] += 1
         fault = self.fault(effect)
-        if isinstance(fault, Exception):
-            return NotDone(effect.id, fault)  # type: ignore[arg-type]
+        if isinstance(fault, ProviderError):
+            return NotDone(effect.id, fault)
         if fault == "vanished":
             return Unknown(effect.id, UncertainError("The answer was lost."))
-        if effect.operation is Operation.UPDATE and (effect.kind, effect.target_id) not in self.records:
-            return NotDone(effect.id, NotFoundError("The record is gone."))
-        if effect.target_id is not None and self.manifest.versions:
-            if self.records[effect.kind, effect.target_id].version != effect.target_version:
-                return NotDone(effect.id, ConflictError("Stale version."))
-        names = {record.fields.get("name") for record in self.all(effect.kind)}
-        if effect.operation is Operation.CREATE and effect.kind in self.manifest.natural_key:
-            if getattr(effect.document, "name", None) in names:
-                return NotDone(effect.id, RejectedError("The name is taken.", code="6240", field="name"))
+        if (refusal := self._refusal(effect)) is not None:
+            return NotDone(effect.id, refusal)
         record = self.put(effect.kind, effect.target_id or self._new_id(), **self._fields(effect))
         if fault == "lost":
             return Unknown(effect.id, UncertainError("The answer was lost."))
         return Done(effect.id, record)
+
+    def _refusal(self, effect: Effect) -> ProviderError | None:
+        if effect.operation is Operation.CREATE:
+            names = {record.fields.get("name") for record in self.all(effect.kind)}
+            if effect.kind in self.manifest.natural_key and getattr(effect.document, "name", None) in names:
+                return RejectedError("The name is taken.", code="6240", field="name")
+            return None
+        there = self.records.get((effect.kind, effect.target_id or ""))
+        if there is None:
+            return NotFoundError("The record is gone.")
+        stale = self.manifest.versions and there.version != effect.target_version
+        return ConflictError("Stale version.") if stale else None
 
     def _new_id(self) -> str:
         self.next_id += 1
@@ -375,7 +387,7 @@ class FakeProvider:
         document: Document = effect.document
         if isinstance(document, RecordUpdate):
             former = self.records[effect.kind, effect.target_id or ""].fields
-            custom = dict(former.get("custom_fields") or {})  # type: ignore[call-overload]
+            custom = dict(former.get("custom_fields") or {})
             custom |= {path.removeprefix("custom_fields."): value for path, value in document.fields.items()}
             return {"custom_fields": custom}
         fields = document.as_fields()
@@ -473,8 +485,8 @@ class World:
 
     def pay(self, invoice_id: str, amount: str) -> None:
         invoice = self.books.records[Kind.INVOICE, invoice_id]
-        paid = invoice.fields["paid"] + Decimal(amount)  # type: ignore[operator]
-        balance = invoice.fields["total"] - paid  # type: ignore[operator]
+        paid = invoice.fields["paid"] + Decimal(amount)
+        balance = invoice.fields["total"] - paid
         self.books.put(
             Kind.INVOICE,
             invoice_id,

@@ -10,6 +10,7 @@ from itertools import batched
 
 from tieout.domain.changes import Change
 from tieout.domain.connections import Connection
+from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.plan import Work
@@ -124,7 +125,15 @@ class Names:
         found = self._found[kind, link.by, fold(link.value)]
         if len(found) == 1:
             return found[0]
-        raise missing_link(link, self._names(kind, link.by), count=len(found))
+        if not found:
+            raise missing_link(link, self._names(kind, link.by))
+        raise MappingError(
+            f'{len(found)} records of kind {kind.value} have the {link.by} "{link.value}"; one is needed.',
+            rule=link.rule,
+            path=link.path,
+            value=link.value,
+            next_step="Give each its own name, or merge them.",
+        )
 
     def _names(self, kind: Kind, field: str) -> list[str]:
         if (kind, field) not in self._known:

@@ -85,6 +85,10 @@ class Ends:
     def written(self, work: Work, operation: Operation) -> None:
         """The effect was settled by us."""
         work.ended = True
+        self.recovered(operation)
+
+    def recovered(self, operation: Operation) -> None:
+        """A write whose answer was lost was found done; the work itself goes on."""
         if operation is Operation.CREATE:
             self.report.created += 1
         else:

@@ -27,5 +27,5 @@ class RetryPolicy:
 
     def delay_seconds(self, attempts: int, jitter: float, at_least: int = 0) -> int:
         """Seconds to wait after `attempts` tries; `jitter` is at least 0 and below 1."""
-        ceiling = min(self.base_seconds * 2 ** min(attempts, 10), DELAY_SECONDS_MAX)
+        ceiling: int = min(self.base_seconds << min(attempts, 10), DELAY_SECONDS_MAX)
         return min(max(at_least, round(ceiling * (0.5 + jitter / 2))), DELAY_SECONDS_MAX)

@@ -20,7 +20,7 @@ from tieout.engine.collect import Connect, steps_of
 from tieout.engine.ends import ApplyReport
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Account, ChangePage, Connector, Manifest
-from tieout.ports.state import ConfigStore, LinkStore
+from tieout.ports.state import ConfigStore, LinkStore, StoredSync
 
 CHUNK = 500
 

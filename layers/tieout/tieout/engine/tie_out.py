@@ -16,6 +16,7 @@ from tieout.ports.connector import Connector
 from tieout.ports.state import ConfigStore, LinkStore
 
 NAMED_MAX = 20
+WITH_TOTAL = (Kind.INVOICE, Kind.CREDIT_NOTE)
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class TieOut:
             if not step.selects(record):
                 continue
             key = LinkKey(tenant, sync.name, step.name, record.id)
-            amount = step.amount(record)
+            amount = step.amount(record) if step.to_kind in WITH_TOTAL else None
             result.source_count += 1
             partner = there.get(linked.get(key) or "")
             result.duplicates += max(references[key.reference] - 1, 0)

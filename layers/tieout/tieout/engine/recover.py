@@ -1,0 +1,110 @@
+"""Recovering: writes whose answer was lost, or whose worker died, are looked up before anything else is done."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import batched
+
+from tieout.domain.effects import Effect, Match, MatchedBy, Operation
+from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
+from tieout.domain.links import LinkKey
+from tieout.engine.collect import connection_written, read_all
+from tieout.engine.plan import Work, document_of, shows
+from tieout.engine.sentences import several_candidates
+from tieout.engine.session import Session
+from tieout.engine.write import Writer
+from tieout.ports.connector import Connector
+
+
+class Recovery:
+    """Resolves open intents; work that goes on has none afterwards."""
+
+    def __init__(self, session: Session, writer: Writer) -> None:
+        self._session, self._writer = session, writer
+
+    def recover(self, works: Sequence[Work]) -> None:
+        """Each work with an open intent is settled, free to be written again, or ended: waiting or parked."""
+        now = self._session.clock.now()
+        lost: dict[str, list[Work]] = defaultdict(list)
+        for work in works:
+            intent = work.link.intent
+            if intent is None:
+                continue
+            if intent.held_until > now:
+                left = round((intent.held_until - now).total_seconds()) + 1
+                self._session.ends.waits(work, ClaimedError("Another worker is writing it."), at_least=left)
+            else:
+                lost[work.step.name].append(work)
+        for some in lost.values():
+            self._look_up(some)
+
+    def _look_up(self, works: Sequence[Work]) -> None:
+        written = connection_written(works[0].sync, works[0].step)
+        try:
+            target = self._session.connector(written)
+            for chunk in batched(works, target.manifest.write_batch_max, strict=False):
+                found = _written(target, chunk)
+                for work in chunk:
+                    self._resolve(work, found.get(work.key, []), target)
+        except (ProviderError, SettingsError) as error:
+            self._session.failed(written, error)
+            for work in works:
+                if not work.ended and work.link.intent is not None:
+                    self._session.ends.waits(work, error)
+
+    def _resolve(self, work: Work, matches: list[Match], target: Connector) -> None:
+        """Settle what was found; look again later, or let it be written again, what was not."""
+        intent = work.link.intent
+        if intent is None:
+            raise RuntimeError("only open intents are resolved")
+        candidates = [match for match in matches if match.by is MatchedBy.REFERENCE] or matches
+        try:
+            work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
+            if len(candidates) == 1:
+                if self._writer.settle(work, candidates[0].record, target):
+                    self._session.ends.recovered(intent.operation)
+            elif candidates:
+                error = several_candidates(work, candidates)
+                self._session.ends.parked(work, error, cause=f"several-{work.step.name}")
+            elif intent.operation is Operation.CREATE and intent.looks + 1 < self._session.policy.looks:
+                self._writer.keep(work, intent, looks=intent.looks + 1)
+                lost = UncertainError("The answer to its write was lost; it is looked up again before it is written.")
+                self._session.ends.waits(work, lost, at_least=self._session.policy.look_seconds)
+            else:
+                work.link = self._session.links.release(work.link, worker=self._session.worker)
+        except ClaimedError as error:
+            self._session.ends.waits(work, error)
+
+
+def _written(target: Connector, works: Sequence[Work]) -> dict[LinkKey, list[Match]]:
+    """By key, what stands at the provider of the writes that were meant."""
+    effects = {work.key: _intended(work) for work in works}
+    creates = [effect for effect in effects.values() if effect.operation is Operation.CREATE]
+    found = target.find(creates) if creates else {}
+    matches = {key: list(found.get(effect.id, ())) for key, effect in effects.items()}
+    updates = {key: effect for key, effect in effects.items() if effect.operation is Operation.UPDATE}
+    if updates:
+        kind = works[0].step.to_kind
+        today = read_all(target, kind, list(dict.fromkeys(effect.target_id or "" for effect in updates.values())))
+        for work in works:
+            record = today.get(updates[work.key].target_id or "") if work.key in updates else None
+            if record is not None and work.link.intent is not None and shows(record, work.link.intent.document):
+                matches[work.key] = [Match(record, MatchedBy.REFERENCE)]
+    return matches
+
+
+def _intended(work: Work) -> Effect:
+    """The effect that the open intent stands for."""
+    intent = work.link.intent
+    if intent is None:
+        raise RuntimeError("only open intents are looked up")
+    return Effect(
+        id=intent.effect_id,
+        operation=intent.operation,
+        kind=work.step.to_kind,
+        document=document_of(work.step.to_kind, intent.document),
+        reference=work.key.reference,
+        target_id=intent.target_id,
+    )

@@ -1,0 +1,75 @@
+"""What a person reads when a record needs a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from tieout.domain.effects import Match
+from tieout.domain.errors import RejectedError
+from tieout.domain.records import Value
+from tieout.engine.plan import Work
+from tieout.ports.connector import Connector
+
+
+def source_gone(work: Work) -> RejectedError:
+    """The source record vanished after its document was written."""
+    return RejectedError(
+        f"The {work.step.from_kind.value} is gone, or our user may not see it any more, "
+        f"but its {work.step.to_kind.value} {work.link.target_id} still stands.",
+        next_step=f"Void the {work.step.to_kind.value} in the books if that is right, then dismiss this one.",
+    )
+
+
+def left_the_sync(work: Work) -> RejectedError:
+    """The source record no longer fulfils the condition under which its document was written."""
+    return RejectedError(
+        f"The {work.step.from_kind.value} no longer fulfils the sync's condition, "
+        f"but its {work.step.to_kind.value} {work.link.target_id} still stands.",
+        next_step=f"Void the {work.step.to_kind.value} in the books, or set the {work.step.from_kind.value} back.",
+    )
+
+
+def target_gone(work: Work, target: Connector, target_id: str | None) -> RejectedError:
+    """The document vanished from the other side."""
+    return RejectedError(
+        f"The {work.step.to_kind.value} {target_id} is gone from {target.manifest.title}.",
+        next_step="If it was deleted on purpose, dismiss this one; it is not written again by itself.",
+    )
+
+
+def changed_on_both_sides(work: Work, target: Connector) -> RejectedError:
+    """Both sides changed what we wrote last."""
+    return RejectedError(
+        f"The {work.step.to_kind.value} {work.link.target_id} was changed in {target.manifest.title} "
+        f"since it was written, and the {work.step.from_kind.value} changed too.",
+        code="changed-on-both-sides",
+        next_step="Make both sides equal by hand, then retry.",
+    )
+
+
+def several_candidates(work: Work, matches: Iterable[Match]) -> RejectedError:
+    """More than one record may be the one meant."""
+    ids = ", ".join(sorted(match.record.id for match in matches))
+    return RejectedError(
+        f"Several records may be this {work.step.to_kind.value}: {ids}.",
+        next_step="Merge them, or give each its own name, then retry.",
+    )
+
+
+def not_taken_by_the_sync(work: Work, step: str, value: str) -> RejectedError:
+    """A record that is needed first is left out by the sync itself."""
+    return RejectedError(
+        f"It needs a record of step `{step}` ({value}) that the sync does not take.",
+        field=step,
+        next_step=f"See whether the condition of `{step}` in the sync `{work.sync.name}` leaves it out.",
+    )
+
+
+def total_differs(work: Work, target: Connector, shown: Value, made: Decimal) -> RejectedError:
+    """The books compute another total than the mapping."""
+    return RejectedError(
+        f"{target.manifest.title} shows a total of {shown}, but the {work.step.from_kind.value} makes {made}.",
+        field="total",
+        next_step="Compare tax, discount and rounding on both sides, and correct one of them.",
+    )

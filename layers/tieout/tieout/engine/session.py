@@ -1,0 +1,70 @@
+"""What the parts of one run share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.errors import ReconnectError, TieoutError, UnavailableError
+from tieout.domain.links import Link, LinkKey
+from tieout.engine.collect import Connect
+from tieout.engine.ends import Connections, Ends
+from tieout.engine.policy import RetryPolicy
+from tieout.ports.clock import Clock
+from tieout.ports.connector import Connector
+from tieout.ports.state import LinkStore
+
+
+@dataclass(slots=True)
+class Session:
+    """One tenant's work within one call of `apply`.
+
+    Attributes:
+        worker: Our name in the intents that we claim.
+        targets: Ids on the other side, of every record that is known to have one.
+        out_of_time: True once no further batch of writes may begin.
+    """
+
+    tenant: str
+    config: Connections
+    links: LinkStore
+    clock: Clock
+    policy: RetryPolicy
+    ends: Ends
+    connect: Connect
+    out_of_time: Callable[[], bool]
+    worker: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    targets: dict[LinkKey, str] = field(default_factory=dict)
+    _open: dict[str, tuple[Connection, Connector]] = field(default_factory=dict)
+
+    def connector(self, connection_id: str) -> Connector:
+        """The open connection of this name.
+
+        Raises:
+            UnavailableError: If it is not set up, or paused.
+        """
+        if connection_id not in self._open:
+            connection = self.config.connection(self.tenant, connection_id)
+            if connection is None:
+                raise UnavailableError(
+                    f"The connection {connection_id} is not set up.",
+                    next_step=f"Add a connection document for `{connection_id}` and run `tieout config apply`.",
+                )
+            if connection.state is ConnectionState.PAUSED:
+                raise UnavailableError(
+                    f"The connection {connection_id} is paused: {connection.paused_because}",
+                    next_step=f"Run `tieout connect {connection_id} --tenant {self.tenant}`.",
+                )
+            self._open[connection_id] = (connection, self.connect(connection))
+        return self._open[connection_id][1]
+
+    def failed(self, connection_id: str, error: TieoutError) -> None:
+        """Pause the connection if only a person can help."""
+        if isinstance(error, ReconnectError) and connection_id in self._open:
+            self.ends.paused(self._open[connection_id][0], error)
+
+    def know(self, links: Mapping[LinkKey, Link]) -> None:
+        """Remember the partners of these links."""
+        self.targets |= {key: link.target_id for key, link in links.items() if link.target_id is not None}

@@ -1,0 +1,224 @@
+"""Writing: claim, write, settle. Every effect ends done, not done or unknown, and is never repeated blindly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import batched
+
+from tieout.domain.documents import Invoice
+from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
+from tieout.domain.errors import (
+    ClaimedError,
+    ConflictError,
+    NotFoundError,
+    ProviderError,
+    ReconnectError,
+    RejectedError,
+    TieoutError,
+    UncertainError,
+)
+from tieout.domain.links import Intent, IntentState
+from tieout.domain.records import Record
+from tieout.engine.collect import connection_written, read_all
+from tieout.engine.ends import DIFFERENCE
+from tieout.engine.plan import Work, Write, shows
+from tieout.engine.sentences import changed_on_both_sides, several_candidates, target_gone, total_differs
+from tieout.engine.session import Session
+from tieout.ports.connector import Connector
+
+
+@dataclass(slots=True)
+class Pending:
+    """A write that is planned but not done."""
+
+    work: Work
+    write: Write
+
+
+class Writer:
+    """Brings planned writes to their ends."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def write_all(self, pending: Sequence[Pending]) -> None:
+        """Every piece of work ended: the writes of one step, in batches as large as the provider takes."""
+        if not pending:
+            return
+        written = connection_written(pending[0].work.sync, pending[0].work.step)
+        try:
+            target = self._session.connector(written)
+            self._adopt(target, pending)
+        except TieoutError as error:
+            self._session.failed(written, error)
+            for item in pending:
+                if not item.work.ended:
+                    self._session.ends.waits(item.work, error)
+            return
+        left = [item for item in pending if not item.work.ended]
+        for chunk in batched(left, target.manifest.write_batch_max, strict=False):
+            if self._session.out_of_time():
+                self._session.ends.put_off([item.work.change for item in chunk])
+            else:
+                self._write(target, [item for item in chunk if self._claim(item)])
+
+    def settle(self, work: Work, record: Record, target: Connector) -> bool:
+        """True if the link now names `record` as the partner, with what the open intent meant to write as its base."""
+        intent = work.link.intent
+        if intent is None:
+            raise RuntimeError("settling needs a claimed intent")
+        settled = replace(
+            work.link,
+            target_id=record.id,
+            target_version=record.version,
+            source_version=intent.source_version,
+            payload_hash=intent.payload_hash,
+            base=intent.document,
+            settled_at=self._session.clock.now(),
+            intent=None,
+            unsynced=None,
+        )
+        pointer = record.kind not in target.manifest.keeps_reference
+        try:
+            work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer)
+        except ClaimedError as error:
+            self._session.ends.waits(work, error)
+            return False
+        self._session.know({work.key: work.link})
+        return True
+
+    def keep(self, work: Work, intent: Intent, *, looks: int) -> None:
+        """Remember that the outcome is unknown, and how often it was looked up in vain."""
+        until = self._session.clock.now() + timedelta(seconds=self._session.policy.look_seconds)
+        kept = replace(intent, state=IntentState.UNKNOWN, worker=self._session.worker, held_until=until, looks=looks)
+        with suppress(ClaimedError):  # whoever took it over will look it up
+            work.link = self._session.links.keep_intent(work.link, kept)
+
+    def _adopt(self, target: Connector, pending: Sequence[Pending]) -> None:
+        """Link creates to records that stand there already under their natural key."""
+        new = [
+            item
+            for item in pending
+            if item.write.effect.operation is Operation.CREATE and item.write.effect.kind in target.manifest.natural_key
+        ]
+        for chunk in batched(new, target.manifest.write_batch_max, strict=False):
+            found = target.find([item.write.effect for item in chunk])
+            for item in chunk:
+                matches = found.get(item.write.effect.id, ())
+                if len(matches) > 1:
+                    error = several_candidates(item.work, matches)
+                    self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
+                elif matches and self._claim(item) and self.settle(item.work, matches[0].record, target):
+                    self._session.ends.adopted(item.work)
+
+    def _claim(self, item: Pending) -> bool:
+        """True if the document is ours to write now."""
+        work, now = item.work, self._session.clock.now()
+        effect = replace(item.write.effect, attempt=str(work.link.revision))
+        item.write = replace(item.write, effect=effect)
+        intent = Intent(
+            effect_id=effect.id,
+            operation=effect.operation,
+            payload_hash=item.write.payload_hash,
+            source_version=work.record.version if work.record is not None else "",
+            state=IntentState.CLAIMED,
+            worker=self._session.worker,
+            held_until=now + timedelta(seconds=self._session.policy.hold_seconds),
+            opened_at=now,
+            document=item.write.document,
+            target_id=effect.target_id,
+        )
+        try:
+            work.link = self._session.links.claim(work.link, intent)
+        except ClaimedError as error:
+            self._session.ends.waits(work, error)
+            return False
+        return True
+
+    def _write(self, target: Connector, items: Sequence[Pending], *, again: bool = False) -> None:
+        if not items:
+            return
+        stale = []
+        outcomes = _outcomes(target, [item.write.effect for item in items])
+        for item in items:
+            match outcomes[item.write.effect.id]:
+                case Done(record=record):
+                    self._done(item, record, target)
+                case Unknown(error=error):
+                    self._unknown(item.work, error)
+                case NotDone(error=ConflictError()) if not again:
+                    stale.append(item)
+                case NotDone(error=error):
+                    self._not_done(item, error, target)
+        if stale:
+            self._write(target, self._freshened(target, stale), again=True)
+
+    def _done(self, item: Pending, record: Record, target: Connector) -> None:
+        work, document = item.work, item.write.effect.document
+        if not self.settle(work, record, target):
+            return
+        self._session.ends.written(work, item.write.effect.operation)
+        made = document.expected_total() if isinstance(document, Invoice) else None
+        shown = record.fields.get("total")
+        if made is not None and shown is not None and shown != made:
+            error = total_differs(work, target, shown, made)
+            self._session.ends.parked(work, error, cause=f"{DIFFERENCE}-{work.step.name}")
+
+    def _unknown(self, work: Work, error: UncertainError) -> None:
+        """The answer was lost: keep the intent, and look the write up after a while."""
+        if work.link.intent is None:
+            raise RuntimeError("an unknown write has an intent")
+        self.keep(work, work.link.intent, looks=0)
+        self._session.ends.waits(work, error, at_least=self._session.policy.look_seconds)
+
+    def _not_done(self, item: Pending, error: ProviderError, target: Connector) -> None:
+        work = item.work
+        try:
+            work.link = self._session.links.release(work.link, worker=self._session.worker)
+        except ClaimedError as claimed:
+            self._session.ends.waits(work, claimed)
+            return
+        match error:
+            case ReconnectError():
+                self._session.failed(connection_written(work.sync, work.step), error)
+                self._session.ends.waits(work, error)
+            case RejectedError():
+                self._session.ends.parked(work, error)
+            case NotFoundError() if item.write.effect.operation is Operation.UPDATE:
+                gone = target_gone(work, target, item.write.effect.target_id)
+                self._session.ends.parked(work, gone, cause=f"target-gone-{work.step.name}")
+            case _:
+                self._session.ends.waits(work, error)
+
+    def _freshened(self, target: Connector, items: Sequence[Pending]) -> list[Pending]:
+        """The stale writes with the version of today, if the other side did not change what we wrote."""
+        kind = items[0].write.effect.kind
+        today = read_all(target, kind, [item.write.effect.target_id or "" for item in items])
+        fresh = []
+        for item in items:
+            record = today.get(item.write.effect.target_id or "")
+            if record is None:
+                self._not_done(item, NotFoundError("The record is gone."), target)
+            elif shows(record, item.write.document):
+                self._done(item, record, target)
+            elif item.work.link.base is not None and not shows(record, item.work.link.base):
+                self._not_done(item, changed_on_both_sides(item.work, target), target)
+            else:
+                effect = replace(item.write.effect, target_version=record.version)
+                fresh.append(Pending(item.work, replace(item.write, effect=effect)))
+        return fresh
+
+
+def _outcomes(target: Connector, effects: Sequence[Effect]) -> dict[str, Outcome]:
+    """One outcome for each effect; an error of the whole call is each effect's own."""
+    try:
+        outcomes = {outcome.effect_id: outcome for outcome in target.write(effects)}
+    except UncertainError as error:
+        return {effect.id: Unknown(effect.id, error) for effect in effects}
+    except ProviderError as error:
+        return {effect.id: NotDone(effect.id, error) for effect in effects}
+    missing = UncertainError("The provider's answer does not mention this record.")
+    return {effect.id: outcomes.get(effect.id, Unknown(effect.id, missing)) for effect in effects}
