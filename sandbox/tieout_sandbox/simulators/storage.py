@@ -16,11 +16,18 @@ class StateFile:
 
     Attributes:
         path: None means that nothing is kept.
+
+    Args:
+        snapshot: The state now. It is written outside of the simulator's lock, so it shares nothing that changes.
+        plain: Makes a value that JSON does not know into one that it does.
     """
 
-    def __init__(self, path: Path | None, snapshot: Callable[[], Any]) -> None:
+    def __init__(
+        self, path: Path | None, snapshot: Callable[[], Any], plain: Callable[[Any], Any] | None = None
+    ) -> None:
         self.path = path
         self._snapshot = snapshot
+        self._plain = plain
         self._dirty = threading.Event()
         self._stop = threading.Event()
         self._writing = threading.Lock()
@@ -45,7 +52,7 @@ class StateFile:
             return
         with self._writing:
             self._dirty.clear()
-            text = json.dumps(self._snapshot(), ensure_ascii=False)
+            text = json.dumps(self._snapshot(), ensure_ascii=False, default=self._plain)
             beside = self.path.with_name(self.path.name + ".new")
             beside.write_text(text, encoding="utf-8")
             beside.replace(self.path)
