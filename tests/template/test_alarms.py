@@ -1,0 +1,61 @@
+"""Nothing can stand still or fail without a person hearing of it."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+WATCHED = {
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "ChangesQueue.QueueName"): 900,
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RetryQueue.QueueName"): 3600,
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "BackfillQueue.QueueName"): 86400,
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "ChangesDeadLetterQueue.QueueName"): 0,
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "LostQueue.QueueName"): 0,
+    ("Tieout", "OldestUnsyncedSeconds", "AWS::StackName"): 3600,
+}
+
+
+@pytest.fixture
+def alarms(of_type):
+    return of_type("AWS::CloudWatch::Alarm")
+
+
+def metric(alarm: dict[str, Any]) -> tuple[str, str, str]:
+    [dimension] = alarm["Dimensions"]
+    return alarm["Namespace"], alarm["MetricName"], dimension["Value"]
+
+
+def test_every_queue_and_function_is_watched(alarms, of_type):
+    functions = of_type("AWS::Lambda::Function")
+    expected = WATCHED | {
+        ("AWS/Lambda", name, function): 0 for name in ("Errors", "Throttles") for function in functions
+    }
+    assert {metric(alarm): alarm["Threshold"] for alarm in alarms.values()} == expected
+    watched_queues = {name.removesuffix(".QueueName") for space, _, name in expected if space == "AWS/SQS"}
+    assert watched_queues == set(of_type("AWS::SQS::Queue"))
+
+
+def test_every_alarm_reaches_people_and_says_what_it_means(alarms):
+    for alarm in alarms.values():
+        assert alarm["AlarmActions"] == ["AlertTopic"]
+        assert alarm["OKActions"] == ["AlertTopic"]
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        assert len(alarm["AlarmDescription"]) > 30
+        assert alarm["Statistic"] == ("Sum" if alarm["Namespace"] == "AWS/Lambda" else "Maximum")
+
+
+def test_silence_of_the_measurement_is_an_alarm(alarms):
+    missing = {name: alarm["TreatMissingData"] for name, alarm in alarms.items()}
+    assert missing.pop("OldestUnsyncedAlarm") == "breaching"
+    assert set(missing.values()) == {"notBreaching"}
+
+
+def test_the_dashboard_shows_what_the_alarms_watch(alarms, of_type):
+    [dashboard] = of_type("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(dashboard["DashboardBody"])
+    shown = set()
+    for widget in body["widgets"]:
+        for space, name, _dimension, value, *_ in widget["properties"]["metrics"]:
+            shown.add((space, name, re.sub(r"^\$\{(.+)\}$", r"\1", value)))
+    assert {metric(alarm) for alarm in alarms.values()} <= shown

@@ -1,0 +1,219 @@
+"""What the local AWS drops silently, and what must not change unseen."""
+
+import pytest
+
+from tests.template.conftest import ROOT
+
+QUEUES = {
+    "ChangesQueue": "ChangesDeadLetterQueue",
+    "BackfillQueue": "ChangesDeadLetterQueue",
+    "RetryQueue": "ChangesDeadLetterQueue",
+    "ChangesDeadLetterQueue": "LostQueue",
+    "LostQueue": None,
+}
+ALWAYS = {
+    "TIEOUT_STACK",
+    "TIEOUT_TABLE",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_LOG_LEVEL",
+}
+WORKER = {
+    "TIEOUT_CHANGES_QUEUE_URL",
+    "TIEOUT_BACKFILL_QUEUE_URL",
+    "TIEOUT_RETRY_QUEUE_URL",
+    "TIEOUT_SECRETS_PREFIX",
+    "TIEOUT_RETRY_BASE_SECONDS",
+    "TIEOUT_WORKER_TIMEOUT_SECONDS",
+}
+VARIABLES = {
+    "ReceiveWebhook": {"TIEOUT_CHANGES_QUEUE_URL", "TIEOUT_SECRETS_PREFIX"},
+    "PollChanges": {"TIEOUT_CHANGES_QUEUE_URL", "TIEOUT_SECRETS_PREFIX", "TIEOUT_WORKER_TIMEOUT_SECONDS"},
+    "ApplyChanges": WORKER,
+    "RetryChanges": WORKER,
+    "ParkChange": set(),
+    "SendAlerts": {"TIEOUT_ALERT_TOPIC_ARN"},
+}
+TIMEOUTS = {
+    "ReceiveWebhook": 5,
+    "PollChanges": "WorkerTimeoutSeconds",
+    "ApplyChanges": "WorkerTimeoutSeconds",
+    "RetryChanges": "WorkerTimeoutSeconds",
+    "ParkChange": 30,
+    "SendAlerts": 50,
+}
+# function, queue: messages a call, calls at a time
+EVENT_SOURCES = {
+    ("ApplyChanges", "ChangesQueue"): (10, 5),
+    ("ApplyChanges", "BackfillQueue"): (10, 2),
+    ("RetryChanges", "RetryQueue"): (10, 2),
+    ("ParkChange", "ChangesDeadLetterQueue"): (10, 2),
+}
+
+
+@pytest.fixture
+def table(of_type):
+    return of_type("AWS::DynamoDB::Table")["Table"]
+
+
+@pytest.fixture
+def functions(of_type):
+    return of_type("AWS::Lambda::Function")
+
+
+def test_the_table_is_encrypted_restorable_and_hard_to_delete(resources, table):
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS"}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["DeletionProtectionEnabled"] is True
+    assert (resources["Table"]["DeletionPolicy"], resources["Table"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_table_grows_with_use_forgets_on_time_and_streams(table):
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_the_tables_keys(table):
+    assert [(key["AttributeName"], key["KeyType"]) for key in table["KeySchema"]] == [("pk", "HASH"), ("sk", "RANGE")]
+    indexes = {
+        index["IndexName"]: ([key["AttributeName"] for key in index["KeySchema"]], index["Projection"])
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert indexes == {
+        "unsynced": (["unsynced_pk", "unsynced_sk"], {"ProjectionType": "ALL"}),
+        "account": (["account_pk", "sk"], {"ProjectionType": "KEYS_ONLY"}),
+    }
+
+
+def test_the_table_streams_to_nobody_yet(of_type):
+    assert not [one for one in of_type("AWS::Lambda::EventSourceMapping").values() if "Table" in one["EventSourceArn"]]
+
+
+def test_every_queue_is_encrypted_keeps_14_days_and_knows_where_dead_letters_go(of_type):
+    queues = of_type("AWS::SQS::Queue")
+    assert set(queues) == set(QUEUES)
+    for name, queue in queues.items():
+        assert queue["SqsManagedSseEnabled"] is True
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+        dead_letters = QUEUES[name]
+        expected = dead_letters and {"deadLetterTargetArn": f"{dead_letters}.Arn", "maxReceiveCount": 5}
+        assert queue.get("RedrivePolicy") == expected
+
+
+def test_a_message_comes_back_only_after_its_worker_is_surely_dead(template, of_type, functions):
+    defaults = {name: one["Default"] for name, one in template["Parameters"].items()}
+    queues = of_type("AWS::SQS::Queue")
+    for source in of_type("AWS::Lambda::EventSourceMapping").values():
+        visible = queues[source["EventSourceArn"].removesuffix(".Arn")]["VisibilityTimeout"]
+        timeout = functions[source["FunctionName"]]["Timeout"]
+        # Six times, as AWS advises. Source: Lambda developer guide, "Using Lambda with Amazon SQS".
+        assert defaults.get(visible, visible) >= 6 * defaults.get(timeout, timeout)
+
+
+def test_event_sources_report_failed_messages_one_by_one_and_are_bounded(of_type):
+    found = {}
+    for source in of_type("AWS::Lambda::EventSourceMapping").values():
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert source.get("MaximumBatchingWindowInSeconds", 0) == 0
+        queue = source["EventSourceArn"].removesuffix(".Arn")
+        found[source["FunctionName"], queue] = (source["BatchSize"], source["ScalingConfig"]["MaximumConcurrency"])
+    assert found == EVENT_SOURCES
+
+
+def test_the_folders_of_functions_are_the_functions(functions):
+    folders = {one.parent.name for one in (ROOT / "functions").glob("*/app.py")}
+    assert {"".join(word.capitalize() for word in folder.split("_")) for folder in folders} == set(functions)
+    assert set(functions) == set(TIMEOUTS)
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+def test_a_function_runs_as_it_should(functions, name):
+    function = functions[name]
+    assert function["Runtime"] == "python3.13"
+    assert function["Handler"] == "app.handler"
+    assert function["Architectures"] == ["Architecture"]
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["Timeout"] == TIMEOUTS[name]
+    assert "ReservedConcurrentExecutions" not in function
+    assert [one.rstrip("0123456789abcdef") for one in function["Layers"]] == ["TieoutLayer", "DependenciesLayer"]
+    assert function["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "LogLevel",
+        "LogGroup": f"{name}Logs",
+    }
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_function_is_given_only_what_it_needs(functions, name):
+    assert set(functions[name]["Environment"]["Variables"]) == ALWAYS | VARIABLES[name]
+
+
+def test_the_metrics_of_two_stacks_stay_apart(functions, of_type):
+    services = {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in functions.values()}
+    assert services == {"AWS::StackName"}
+    alarm = of_type("AWS::CloudWatch::Alarm")["OldestUnsyncedAlarm"]
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "AWS::StackName"}]
+
+
+def test_logs_are_kept_as_long_as_was_asked(of_type):
+    groups = of_type("AWS::Logs::LogGroup")
+    assert set(groups) == {*(f"{name}Logs" for name in TIMEOUTS), "ApiLogs"}
+    assert {one["RetentionInDays"] for one in groups.values()} == {"LogRetentionDays"}
+
+
+def test_layers_fit_the_architecture(of_type):
+    layers = of_type("AWS::Lambda::LayerVersion")
+    assert {one["LayerName"] for one in layers.values()} == {
+        "${AWS::StackName}-tieout",
+        "${AWS::StackName}-dependencies",
+    }
+    for layer in layers.values():
+        assert layer["CompatibleArchitectures"] == ["Architecture"]
+        assert layer["CompatibleRuntimes"] == ["python3.13"]
+
+
+def test_schedules(of_type):
+    schedules = of_type("AWS::Scheduler::Schedule")
+    found = {
+        one["Target"]["Arn"]: (one["ScheduleExpression"], one["Target"].get("Input")) for one in schedules.values()
+    }
+    assert found == {
+        "PollChanges.Arn": ("cron(30 3 * * ? *)", '{"sweep": true}'),
+        "SendAlerts.Arn": ("rate(1 minute)", None),
+    }
+    assert {one["GroupName"] for one in schedules.values()} == {"ScheduleGroup"}
+    assert {one["Target"]["RoleArn"] for one in schedules.values()} == {"SchedulerRole.Arn"}
+
+
+def test_scheduled_functions_do_not_pile_up(of_type):
+    configs = of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert {one["FunctionName"]: (one["MaximumRetryAttempts"], one["MaximumEventAgeInSeconds"]) for one in configs} == {
+        "PollChanges": (1, 3600),
+        "SendAlerts": (0, 60),
+    }
+
+
+def test_the_api_has_one_route_throttled_and_logged(of_type):
+    [route] = of_type("AWS::ApiGatewayV2::Route").values()
+    assert route["RouteKey"] == "POST /webhooks/{connection}"
+    [integration] = of_type("AWS::ApiGatewayV2::Integration").values()
+    assert (integration["IntegrationUri"], integration["PayloadFormatVersion"]) == ("ReceiveWebhook.Arn", "2.0")
+    [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
+    settings = stage["DefaultRouteSettings"]
+    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (100, 200)
+    assert stage["AccessLogSettings"]["DestinationArn"] == "ApiLogs.Arn"
+
+
+def test_access_logs_hold_no_query_and_no_header(of_type):
+    [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
+    assert "header" not in stage["AccessLogSettings"]["Format"].lower()
+    assert "query" not in stage["AccessLogSettings"]["Format"].lower()
+
+
+def test_alerts_are_encrypted_and_reach_the_address_if_there_is_one(template, resources, of_type):
+    assert of_type("AWS::SNS::Topic")["AlertTopic"]["KmsMasterKeyId"] == "AlertKey"
+    subscription = resources["AlertEmailSubscription"]
+    assert subscription["Condition"] == "HasAlertEmail"
+    assert subscription["Properties"] == {"TopicArn": "AlertTopic", "Protocol": "email", "Endpoint": "AlertEmail"}
+    assert template["Conditions"]["HasAlertEmail"] == {"Fn::Not": [{"Fn::Equals": ["AlertEmail", ""]}]}
