@@ -1,1 +1,303 @@
-"""The only place that chooses implementations: settings in, use cases out."""
+"""The only place that chooses implementations: settings in, use cases out.
+
+Modules are imported where something is built of them, so that a function loads only what it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tieout.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tieout.adapters.aws import Clients
+    from tieout.adapters.dynamodb.table import Table
+    from tieout.domain.connections import Connection
+    from tieout.engine.alerts import SendAlerts
+    from tieout.engine.apply import ApplyChanges
+    from tieout.engine.measure import MeasureUnsynced
+    from tieout.engine.park import ParkChanges
+    from tieout.engine.poll import PollChanges
+    from tieout.engine.receive import ReceiveWebhook
+    from tieout.ports.clock import Clock
+    from tieout.ports.connector import Connector, Provider
+    from tieout.ports.http import Http
+    from tieout.ports.queue import ChangeQueue
+    from tieout.ports.secrets import Secrets
+    from tieout.ports.state import AlertStore, BudgetStore, ConfigStore, LinkStore, Mail
+
+PREFIX = "TIEOUT_"
+HOLD_BEYOND_WORKER_SECONDS = 60
+_OUTPUTS = {"table": "TableName"}  # the outputs that are not named like their setting
+
+
+class Settings(BaseModel):
+    """Where the deployment's resources are. Each function is given only what it needs; the rest stays empty.
+
+    Attributes:
+        secrets_prefix: Names of the connections' secrets begin with it.
+        retry_base_seconds: The first wait before another try.
+        worker_timeout_seconds: How long a worker may run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stack: str = ""
+    table: str = ""
+    changes_queue_url: str = ""
+    backfill_queue_url: str = ""
+    retry_queue_url: str = ""
+    alert_topic_arn: str = ""
+    secrets_prefix: str = ""
+    retry_base_seconds: int = Field(default=15, ge=1, le=900)
+    worker_timeout_seconds: int = Field(default=120, ge=1, le=900)
+
+    @classmethod
+    def of_environment(cls, variables: Mapping[str, str]) -> Self:
+        """From variables such as TIEOUT_TABLE; others are left alone.
+
+        Raises:
+            SettingsError: Naming each variable that cannot be read.
+        """
+        return cls._read(variables, {name: PREFIX + name.upper() for name in cls.model_fields})
+
+    @classmethod
+    def of_outputs(cls, outputs: Mapping[str, str]) -> Self:
+        """From the stack's outputs, such as TableName; others are left alone.
+
+        Raises:
+            SettingsError: Naming each output that cannot be read.
+        """
+        names = {name: "".join(word.capitalize() for word in name.split("_")) for name in cls.model_fields}
+        return cls._read(outputs, names | _OUTPUTS)
+
+    @classmethod
+    def _read(cls, found: Mapping[str, str], names: Mapping[str, str]) -> Self:
+        try:
+            return cls.model_validate({name: found[key] for name, key in names.items() if found.get(key)})
+        except ValidationError as error:
+            wrong = "; ".join(f"{names[str(one['loc'][0])]}: {one['msg']}" for one in error.errors())
+            raise SettingsError(f"Settings that cannot be used: {wrong}", next_step="Deploy the stack again.") from None
+
+    def need(self, *names: str) -> None:
+        """Return if all these are given.
+
+        Raises:
+            SettingsError: Listing those that are missing.
+        """
+        missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
+        if missing:
+            raise SettingsError(
+                f"Settings that are missing: {', '.join(missing)}.",
+                next_step="Deploy the stack again; it gives each function what it needs.",
+            )
+
+
+class Deployment:
+    """One deployed stack: builds its use cases and stores, each when it is first asked for.
+
+    Args:
+        settings: Where its resources are.
+        clients: Of AWS; the environment's region and identity by default.
+        clock: The system's by default.
+        provider: Finds a provider by name; all that Tieout knows by default.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clients: Clients | None = None,
+        clock: Clock | None = None,
+        provider: Callable[[str], Provider] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._given_clients, self._given_clock, self._given_provider = clients, clock, provider
+        self._doors: dict[tuple[str, str, str], Http] = {}
+
+    # Use cases
+
+    def receive_webhook(self) -> ReceiveWebhook:
+        """What stands behind the webhooks' address."""
+        from tieout.engine.receive import ReceiveWebhook  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "changes_queue_url", "secrets_prefix")
+        return ReceiveWebhook(
+            config=self.config, secrets=self.secrets, queue=self.queue, provider=self.provider, clock=self.clock
+        )
+
+    def poll_changes(self) -> PollChanges:
+        """What the schedules run."""
+        from tieout.engine.poll import PollChanges  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "changes_queue_url", "secrets_prefix")
+        return PollChanges(
+            config=self.config, links=self.links, queue=self.queue, connect=self.connect, clock=self.clock
+        )
+
+    def apply_changes(self) -> ApplyChanges:
+        """The worker."""
+        from tieout.engine.apply import ApplyChanges  # noqa: PLC0415 - see the module
+        from tieout.engine.policy import RetryPolicy  # noqa: PLC0415 - see the module
+
+        settings = self.settings
+        settings.need("table", "changes_queue_url", "backfill_queue_url", "retry_queue_url", "secrets_prefix")
+        return ApplyChanges(
+            config=self.config,
+            links=self.links,
+            alerts=self.alerts,
+            queue=self.queue,
+            connect=self.connect,
+            clock=self.clock,
+            policy=RetryPolicy(
+                base_seconds=settings.retry_base_seconds,
+                # A document is left alone for longer than a worker can live.
+                hold_seconds=settings.worker_timeout_seconds + HOLD_BEYOND_WORKER_SECONDS,
+            ),
+        )
+
+    def park_changes(self) -> ParkChanges:
+        """What makes visible on which changes the workers failed."""
+        from tieout.engine.park import ParkChanges  # noqa: PLC0415 - see the module
+
+        self.settings.need("table")
+        return ParkChanges(config=self.config, links=self.links, alerts=self.alerts, queue=self.queue, clock=self.clock)
+
+    def send_alerts(self) -> SendAlerts:
+        """What tells people."""
+        from tieout.adapters.letter import AlertLetter  # noqa: PLC0415 - see the module
+        from tieout.engine.alerts import SendAlerts  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "alert_topic_arn")
+        return SendAlerts(
+            config=self.config, alerts=self.alerts, mail=self.mail, letter=AlertLetter(), clock=self.clock
+        )
+
+    def measure_unsynced(self) -> MeasureUnsynced:
+        """What tells how old the oldest change is that is not in agreement."""
+        from tieout.engine.measure import MeasureUnsynced  # noqa: PLC0415 - see the module
+
+        self.settings.need("table")
+        return MeasureUnsynced(config=self.config, links=self.links, clock=self.clock)
+
+    # Ports
+
+    @cached_property
+    def clock(self) -> Clock:
+        """Tells the time."""
+        from tieout.adapters.clock import SystemClock  # noqa: PLC0415 - see the module
+
+        return self._given_clock or SystemClock()
+
+    @cached_property
+    def config(self) -> ConfigStore:
+        """Tenants, connections, syncs, cursors, runs."""
+        from tieout.adapters.dynamodb.config import DynamoConfig  # noqa: PLC0415 - see the module
+
+        return DynamoConfig(self._table)
+
+    @cached_property
+    def links(self) -> LinkStore:
+        """Links, intents, what is not in agreement."""
+        from tieout.adapters.dynamodb.links import DynamoLinks  # noqa: PLC0415 - see the module
+
+        return DynamoLinks(self._table)
+
+    @cached_property
+    def alerts(self) -> AlertStore:
+        """Alerts on their way to a person."""
+        from tieout.adapters.dynamodb.alerts import DynamoAlerts  # noqa: PLC0415 - see the module
+
+        return DynamoAlerts(self._table)
+
+    @cached_property
+    def budget(self) -> BudgetStore:
+        """Budgets and leases."""
+        from tieout.adapters.dynamodb.budget import DynamoBudget  # noqa: PLC0415 - see the module
+
+        return DynamoBudget(self._table)
+
+    @cached_property
+    def queue(self) -> ChangeQueue:
+        """Where changes wait."""
+        from tieout.adapters.sqs import SqsQueue  # noqa: PLC0415 - see the module
+        from tieout.domain.changes import Lane  # noqa: PLC0415 - see the module
+
+        lanes = {Lane.LIVE: self.settings.changes_queue_url, Lane.BACKFILL: self.settings.backfill_queue_url}
+        return SqsQueue(self._clients.sqs, self.clock, lanes=lanes, retry=self.settings.retry_queue_url)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The connections' secrets."""
+        from tieout.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - see the module
+
+        return SecretsManager(self._clients.secrets_manager, self.settings.secrets_prefix, self.clock)
+
+    @cached_property
+    def mail(self) -> Mail:
+        """Reaches people."""
+        from tieout.adapters.sns import SnsMail  # noqa: PLC0415 - see the module
+
+        return SnsMail(self._clients.sns, self.settings.alert_topic_arn)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of this name.
+
+        Raises:
+            SettingsError: If Tieout has no such connector.
+        """
+        if self._given_provider is not None:
+            return self._given_provider(name)
+        from tieout.connectors import provider  # noqa: PLC0415 - see the module
+
+        return provider(name)
+
+    def connect(self, connection: Connection) -> Connector:
+        """An open connector; it keeps within the connection's limits, together with all other workers."""
+        from tieout.adapters import lease  # noqa: PLC0415 - see the module
+        from tieout.ports.connector import Context  # noqa: PLC0415 - see the module
+
+        provider = self.provider(connection.provider)
+        held = partial(lease.held, self.budget, self.clock, connection.tenant)
+        return provider.open(
+            Context(
+                connection=connection,
+                secrets=self.secrets,
+                http=self._http(connection, provider),
+                clock=self.clock,
+                lease=lambda name: held(f"{connection.id}/{name}"),
+            )
+        )
+
+    def _http(self, connection: Connection, provider: Provider) -> Http:
+        """One door a connection and process: it keeps the line open, and knows what it wrote of the budget."""
+        from tieout.transport import Budget, RequestsHttp  # noqa: PLC0415 - see the module
+
+        name = (connection.tenant, connection.id, connection.provider)
+        if name not in self._doors:
+            budget = Budget(self.budget, connection.tenant, connection.id, provider.manifest.limits, self.clock)
+            self._doors[name] = RequestsHttp(budget.spend, clock=self.clock)
+        return self._doors[name]
+
+    @cached_property
+    def _clients(self) -> Clients:
+        from tieout.adapters.aws import Clients  # noqa: PLC0415 - see the module
+
+        return self._given_clients or Clients()
+
+    @cached_property
+    def _table(self) -> Table:
+        from tieout.adapters.dynamodb.table import Table  # noqa: PLC0415 - see the module
+
+        return Table(self._clients.dynamodb, self.settings.table, self.clock)
+
+
+@lru_cache(maxsize=1)
+def deployment() -> Deployment:
+    """The deployment that this function belongs to, by its environment; built once a process."""
+    return Deployment(Settings.of_environment(os.environ))

@@ -17,7 +17,7 @@ POLL_SECONDS = 0.5
 
 
 @contextmanager
-def held(store: BudgetStore, clock: Clock, *, tenant: str, name: str) -> Iterator[None]:
+def held(store: BudgetStore, clock: Clock, tenant: str, name: str) -> Iterator[None]:
     """Hold the lease inside the `with`; it ends by itself after 60 seconds if this worker dies.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tieout.domain.changes import Change, Lane, Origin
-from tieout.domain.errors import UnavailableError
+from tieout.domain.errors import SettingsError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.ports.clock import Clock
 
@@ -39,11 +39,11 @@ class SqsQueue:
     Args:
         client: Of SQS.
         clock: For the pauses between tries.
-        lanes: The address of each lane's queue.
-        retry: The address of the queue for another try.
+        lanes: The address of each lane's queue; a lane that is not given, or empty, cannot be sent to.
+        retry: The address of the queue for another try; may be empty as well.
     """
 
-    def __init__(self, client: SQSClient, clock: Clock, *, lanes: dict[Lane, str], retry: str) -> None:
+    def __init__(self, client: SQSClient, clock: Clock, *, lanes: Mapping[Lane, str], retry: str) -> None:
         self._client = client
         self._clock = clock
         self._lanes = lanes
@@ -55,8 +55,10 @@ class SqsQueue:
         Raises:
             UnavailableError: If some could not be stored; sending all again does no harm.
         """
-        for lane, url in self._lanes.items():
-            self._send(url, [change for change in changes if change.lane is lane], delay_seconds=0)
+        for lane in Lane:
+            some = [change for change in changes if change.lane is lane]
+            if some:
+                self._send(self._lanes.get(lane, ""), some, delay_seconds=0)
 
     def send_later(self, changes: Sequence[Change], *, delay_seconds: int) -> None:
         """Queue for another try after `delay_seconds` (0 to 900).
@@ -85,6 +87,8 @@ class SqsQueue:
         return sum(int(count) for count in answer["Attributes"].values())
 
     def _send(self, url: str, changes: Sequence[Change], *, delay_seconds: int) -> None:
+        if not url:
+            raise SettingsError("A change has no queue to go to: this function was not given the queue's address.")
         for messages in batched(_grouped(changes), MESSAGES_PER_CALL, strict=False):
             entries: list[SendMessageBatchRequestEntryTypeDef] = [
                 {
@@ -171,7 +175,7 @@ def decode(body: str) -> list[Change]:
 def _changes(message: Any) -> list[Change]:  # noqa: ANN401  JSON is anything
     if message["v"] != _FORM:
         raise ValueError
-    return [
+    changes = [
         Change(
             tenant=_text(message["tenant"]),
             connection=_text(message["connection"]),
@@ -184,6 +188,9 @@ def _changes(message: Any) -> list[Change]:  # noqa: ANN401  JSON is anything
         )
         for one in message["changes"]
     ]
+    if not changes:
+        raise ValueError
+    return changes
 
 
 def _text(value: object) -> str:

@@ -35,10 +35,10 @@ class LinkStore(Protocol):
         """
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
-        """Replace the intent that `intent.worker` holds (unknown, another look); the link as stored.
+        """Replace the intent (unknown, another look, taken over after its time), if it is still the one that was read.
 
         Raises:
-            ClaimedError: If another worker took it over.
+            ClaimedError: If another worker changed the link since.
         """
 
     def release(self, link: Link, *, worker: str) -> Link:

@@ -14,8 +14,8 @@
     <tenant>#alert_window          <cause>#<hash>             until when this cause stays silent
     tieout#tenants                 <tenant>                   the tenants of the deployment
 
-Two indexes, both with all attributes and sparse: `unsynced` (`unsynced_pk` = `<tenant>#unsynced`, `unsynced_sk` =
-`<state>#<since>#...`) and `account` (`account_pk` = `account#<provider>#<account>`, `sk`). `expires_at` is the
+Two sparse indexes: `unsynced` (`unsynced_pk` = `<tenant>#unsynced`, `unsynced_sk` = `<state>#<since>#...`; with all
+attributes) and `account` (`account_pk` = `account#<provider>#<account>`, `sk`; keys only). `expires_at` is the
 time-to-live attribute; no decision rests on it, as DynamoDB deletes late.
 
 A link stays below 1,024 bytes for an ordinary invoice, so that claiming and settling cost one write unit each.

@@ -26,9 +26,8 @@ class DynamoAlerts:
 
     def put(self, alerts: Sequence[Alert]) -> None:
         """Store them durably; an alert about the same record and cause replaces the former one."""
-        self._table.put_many(
-            {_key(alert): {"raised_at": time_text(alert.raised_at), "alert": alert_text(alert)} for alert in alerts}
-        )
+        for alert in alerts:
+            self._table.put(_key(alert), {"raised_at": time_text(alert.raised_at), "alert": alert_text(alert)})
 
     def pending(self, tenant: str) -> Sequence[Alert]:
         """All that were not sent yet, oldest first; 1,000 at most."""

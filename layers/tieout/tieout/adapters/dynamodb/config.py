@@ -35,7 +35,10 @@ class DynamoConfig:
 
     def connections_of_account(self, provider: str, account: str) -> Sequence[Connection]:
         """Connections, of any tenant, to the provider's account; eventually consistent."""
-        return [_connection(item) for item in self._table.query(_account_pk(provider, account), index="account")]
+        found = self._table.query(_account_pk(provider, account), index="account")
+        items = self._table.get_many(Key(item["pk"], item["sk"]) for item in found)
+        connections = (_connection(item) for item in items)
+        return [one for one in connections if (one.provider, one.account) == (provider, account)]
 
     def put_connection(self, connection: Connection) -> None:
         """Store or replace a connection, and its tenant."""

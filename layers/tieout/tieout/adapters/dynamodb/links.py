@@ -60,12 +60,12 @@ class DynamoLinks:
         return self._write(replace(link, unsynced=None), None, worker=worker, drop=_UNSYNCED)
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
-        """Replace the intent that `intent.worker` holds (unknown, another look); the link as stored.
+        """Replace the intent (unknown, another look, taken over after its time), if it is still the one that was read.
 
         Raises:
-            ClaimedError: If another worker took it over.
+            ClaimedError: If another worker changed the link since.
         """
-        return self._write(link, intent, worker=intent.worker)
+        return self._write(link, intent, worker=None)
 
     def release(self, link: Link, *, worker: str) -> Link:
         """Drop the intent: surely nothing was written.
@@ -136,8 +136,8 @@ class DynamoLinks:
     def _check_ours(self, written: Link) -> None:
         """Return if the refused write is there nevertheless: botocore repeats a call whose answer was lost.
 
-        Nobody else can have made it: a claim's worker is a new value each time, and what follows a claim is either
-        the claimant's own next write or another worker's claim.
+        Nobody else can have made it: each write needs the revision before it, another worker's intent has another
+        worker, and only the worker that holds an intent drops it.
         """
         item = self._table.get(_item_key(written.key))
         if item is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     )
 
 GET_BATCH = 100
-PUT_BATCH = 25
 TRIES_MAX = 8
 BACKOFF_SECONDS = 0.05
 PAGES_MAX = 100_000
@@ -119,20 +118,6 @@ class Table:
             raise
         return True
 
-    def put_many(self, items: Mapping[Key, Values]) -> None:
-        """Store or replace all, without conditions."""
-        requests = [{"PutRequest": {"Item": key.attributes() | to_attributes(one)}} for key, one in items.items()]
-        for chunk in batched(requests, PUT_BATCH, strict=False):
-            left: list[Any] = list(chunk)
-            for attempt in range(TRIES_MAX):
-                answer = self._client.batch_write_item(RequestItems={self._name: left})
-                left = list(answer["UnprocessedItems"].get(self._name, []))
-                if not left:
-                    break
-                self._back_off(attempt)
-            else:
-                raise TimeoutError(f"DynamoDB left {len(left)} items unwritten after {TRIES_MAX} tries")
-
     def update(self, key: Key, values: Values, *, drop: Iterable[str] = (), when: Condition) -> bool:
         """Set these attributes and drop those, leaving the rest alone; False if the condition does not hold."""
         sets = "SET " + ", ".join(f"#{name} = :new_{name}" for name in values) if values else ""
@@ -142,7 +127,7 @@ class Table:
             "Key": key.attributes(),
             "UpdateExpression": sets + drops,
             "ConditionExpression": when.text,
-            "ExpressionAttributeNames": _names(sets + drops + when.text),
+            "ExpressionAttributeNames": _names(f"{sets}{drops} {when.text}"),
         }
         if placeholders := _placeholders({f"new_{name}": value for name, value in values.items()} | when.values):
             request["ExpressionAttributeValues"] = placeholders

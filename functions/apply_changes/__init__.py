@@ -1,0 +1,1 @@
+"""Applies queued changes."""

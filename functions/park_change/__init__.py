@@ -1,0 +1,1 @@
+"""Parks changes that no worker survived."""

@@ -1,0 +1,1 @@
+"""Receives providers' webhooks."""

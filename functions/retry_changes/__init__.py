@@ -1,0 +1,1 @@
+"""Applies changes that waited for another try."""

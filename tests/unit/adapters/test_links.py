@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto.dynamodb.models import DynamoDBBackend
+
+from tests.aws import START, TABLE
+from tests.unit.adapters.samples import INVOICE, STEP, SYNC, TENANT, intent, key, settled, unsynced
+from tieout.adapters.aws import Clients
+from tieout.adapters.dynamodb.links import DynamoLinks
+from tieout.adapters.dynamodb.table import Table
+from tieout.domain.changes import UnsyncedState
+from tieout.domain.errors import ClaimedError
+from tieout.domain.links import IntentState, Link, LinkKey
+
+WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
+
+
+@pytest.fixture
+def links(table: Table) -> DynamoLinks:
+    return DynamoLinks(table)
+
+
+@pytest.fixture
+def calls(clients: Clients) -> list[str]:
+    """Names of the operations that are sent."""
+    names: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        names.append(model.name)
+
+    clients.dynamodb.meta.events.register("before-call.dynamodb.*", note)
+    return names
+
+
+def size(attribute: Any) -> int:
+    """Bytes that DynamoDB counts for a value. Source: DynamoDB Developer Guide, "Item sizes", read 2026-11-22."""
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "S":
+            return len(value.encode())
+        case "N":
+            return len(value) // 2 + 2
+        case "M":
+            return 3 + sum(len(name) + size(one) + 1 for name, one in value.items())
+    raise AssertionError(kind)
+
+
+def items(clients: Clients) -> Iterator[dict[str, Any]]:
+    for item in clients.dynamodb.scan(TableName=TABLE)["Items"]:
+        yield dict(item)
+
+
+def item_size(item: dict[str, Any]) -> int:
+    return sum(len(name.encode()) + size(value) for name, value in item.items())
+
+
+def claimed(links: DynamoLinks, source_id: str = "d-1", worker: str = "w1") -> Link:
+    return links.claim(Link(key(source_id)), intent(worker))
+
+
+def test_links_never_stored_are_left_out(links):
+    assert links.get([key("d-1"), key("d-2")]) == {}
+    assert links.get([]) == {}
+
+
+def test_a_claim_is_read_back_equal_and_raises_the_revision(links):
+    link = claimed(links)
+    assert link.revision == 1
+    assert links.get([key("d-1")]) == {key("d-1"): link}
+
+
+def test_an_intent_with_a_target_is_read_back_equal(links):
+    open_intent = intent(target_id="1042", looks=3, state=IntentState.UNKNOWN)
+    link = links.claim(Link(key()), open_intent)
+    assert links.get([key()])[key()].intent == open_intent == link.intent
+
+
+def test_a_settled_link_is_read_back_equal_without_intent(links):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    stored = links.get([key("d-1")])[key("d-1")]
+    assert stored == link
+    assert (stored.revision, stored.intent, stored.base) == (2, None, INVOICE)
+
+
+def test_a_claim_keeps_what_was_settled(links):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    again = links.claim(link, intent("w2"))
+    stored = links.get([key("d-1")])[key("d-1")]
+    assert stored == again
+    assert stored.target_id == "1042"
+    assert stored.base == INVOICE
+
+
+def test_an_empty_field_is_stored_as_empty(links):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    link = links.claim(link, intent("w2"))
+    links.settle(
+        replace(link, target_id=None, base=None, settled_at=None, target_version=""), worker="w2", pointer=False
+    )
+    stored = links.get([key("d-1")])[key("d-1")]
+    assert (stored.target_id, stored.base, stored.settled_at, stored.target_version) == (None, None, None, "")
+
+
+def test_a_second_first_claim_is_refused(links):
+    claimed(links)
+    with pytest.raises(ClaimedError):
+        claimed(links, worker="w2")
+
+
+def test_a_claim_of_an_old_revision_is_refused(links):
+    old = claimed(links)
+    links.release(old, worker="w1")
+    with pytest.raises(ClaimedError):
+        links.claim(old, intent("w2"))
+
+
+def test_a_claim_of_a_link_that_is_gone_is_refused(links):
+    with pytest.raises(ClaimedError):
+        links.claim(Link(key(), revision=4), intent())
+
+
+def test_of_workers_that_claim_at_once_one_wins(links, monkeypatch):
+    # DynamoDB's write to one item is atomic; moto's is, if it has one writer at a time.
+    lock, update_item = threading.Lock(), DynamoDBBackend.update_item
+
+    def atomic(*args: Any, **options: Any) -> Any:
+        with lock:
+            return update_item(*args, **options)
+
+    monkeypatch.setattr(DynamoDBBackend, "update_item", atomic)
+    start = threading.Barrier(8)
+    ends: list[str] = []
+
+    def work(number: int) -> None:
+        start.wait()
+        try:
+            links.claim(Link(key()), intent(f"w{number}"))
+        except ClaimedError:
+            ends.append("refused")
+        else:
+            ends.append(f"w{number}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    winners = [end for end in ends if end != "refused"]
+    assert len(ends) == 8
+    assert len(winners) == 1
+    stored = links.get([key()])[key()]
+    assert stored.intent is not None
+    assert stored.intent.worker == winners[0]
+
+
+@pytest.mark.parametrize("end", ["settle", "release", "keep_intent"])
+def test_who_was_overtaken_cannot_end_the_write(links, end):
+    mine = claimed(links)
+    links.claim(mine, intent("w2"))
+    with pytest.raises(ClaimedError):
+        {
+            "settle": lambda: links.settle(settled(mine), worker="w1", pointer=False),
+            "release": lambda: links.release(mine, worker="w1"),
+            "keep_intent": lambda: links.keep_intent(mine, intent("w1", looks=1)),
+        }[end]()
+    stored = links.get([key("d-1")])[key("d-1")]
+    assert stored.intent is not None
+    assert stored.intent.worker == "w2"
+
+
+@pytest.mark.parametrize("end", ["settle", "release"])
+def test_who_does_not_hold_the_intent_cannot_end_the_write(links, end):
+    link = claimed(links)
+    ends = {
+        "settle": lambda: links.settle(settled(link), worker="w2", pointer=False),
+        "release": lambda: links.release(link, worker="w2"),
+    }
+    with pytest.raises(ClaimedError):
+        ends[end]()
+
+
+def test_an_intent_is_kept_and_taken_over(links):
+    link = claimed(links)
+    kept = links.keep_intent(link, intent("w1", state=IntentState.UNKNOWN, looks=1))
+    taken = links.keep_intent(kept, intent("w2", state=IntentState.UNKNOWN, looks=1))
+    assert links.get([key("d-1")])[key("d-1")] == taken
+    with pytest.raises(ClaimedError):
+        links.settle(settled(kept), worker="w1", pointer=False)
+
+
+def test_a_released_link_has_no_intent_and_can_be_claimed(links):
+    free = links.release(claimed(links), worker="w1")
+    assert links.get([key("d-1")])[key("d-1")] == free
+    assert links.claim(free, intent("w2")).revision == 3
+
+
+@pytest.mark.parametrize("write", ["claim", "settle", "release", "keep_intent"])
+def test_a_write_whose_answer_was_lost_and_that_botocore_repeats_counts_as_done(links, clients, write):
+    link = Link(key()) if write == "claim" else links.claim(Link(key()), intent("w1"))
+
+    repeats = iter([0, None])  # once at once, then no more: what botocore does when no answer came
+    clients.dynamodb.meta.events.register_first("needs-retry.dynamodb.UpdateItem", lambda **_: next(repeats, None))
+    match write:
+        case "claim":
+            done = links.claim(link, intent("w1"))
+        case "settle":
+            done = links.settle(settled(link), worker="w1", pointer=False)
+        case "release":
+            done = links.release(link, worker="w1")
+        case _:
+            done = links.keep_intent(link, intent("w1", looks=1))
+    assert next(repeats, "asked twice") == "asked twice"
+    assert links.get([key()])[key()] == done
+
+
+def test_two_records_with_one_reference_are_refused(links, monkeypatch):
+    claimed(links, "d-1")
+    monkeypatch.setattr(LinkKey, "reference", property(lambda _: "aaaaaaaaaaaa"))
+    links.claim(Link(key("d-2")), intent())
+    with pytest.raises(RuntimeError, match="two source records"):
+        links.get([key("d-3")])
+    with pytest.raises(RuntimeError, match="two source records"):
+        links.claim(Link(key("d-3")), intent())
+    with pytest.raises(RuntimeError, match="two source records"):
+        links.set_unsynced(key("d-3"), unsynced("d-3"))
+    assert links.get([key("d-2")])[key("d-2")].revision == 1
+
+
+def test_what_hinders_a_record_is_stored_before_any_claim(links):
+    links.set_unsynced(key("d-1"), unsynced("d-1"))
+    stored = links.get([key("d-1")])[key("d-1")]
+    assert stored == Link(key("d-1"), unsynced=unsynced("d-1"))
+    again = links.claim(stored, intent("w1"))
+    assert links.get([key("d-1")])[key("d-1")] == again
+    assert again.unsynced == unsynced("d-1")
+
+
+def test_what_hinders_a_record_leaves_its_link_alone(links):
+    link = claimed(links)
+    links.set_unsynced(key("d-1"), unsynced("d-1"))
+    assert links.get([key("d-1")])[key("d-1")] == replace(link, unsynced=unsynced("d-1"))
+    links.settle(settled(link), worker="w1", pointer=False)
+    assert links.get([key("d-1")])[key("d-1")].unsynced is None
+    assert list(links.unsynced(TENANT)) == []
+
+
+def test_what_no_longer_hinders_a_record_is_cleared(links, clients):
+    link = claimed(links)
+    links.set_unsynced(key("d-1"), unsynced("d-1"))
+    links.set_unsynced(key("d-1"), None)
+    assert links.get([key("d-1")])[key("d-1")] == link
+    assert list(links.unsynced(TENANT)) == []
+    links.set_unsynced(key("never"), None)
+    assert len(list(items(clients))) == 1
+
+
+def test_absent_zero_and_empty_stay_apart(links):
+    bare = unsynced("d-1", value=None, amount=None, currency="", field="", code="", next_step="")
+    links.set_unsynced(key("d-1"), bare)
+    zero = unsynced("d-2", value="", amount=Decimal("0.00"))
+    links.set_unsynced(key("d-2"), zero)
+    assert {one.change.id: one for one in links.unsynced(TENANT)} == {"d-1": bare, "d-2": zero}
+
+
+def test_unsynced_records_come_oldest_first_and_by_state(links):
+    waiting = UnsyncedState.WAITING
+    rows = [
+        unsynced("d-1", age=10),
+        unsynced("d-2", age=30, state=waiting),
+        unsynced("d-3", age=20),
+        unsynced("d-4", age=40),
+    ]
+    for row in rows:
+        links.set_unsynced(key(row.change.id), row)
+    links.set_unsynced(key("other", tenant="globex"), unsynced("other", tenant="globex"))
+    assert [one.change.id for one in links.unsynced(TENANT)] == ["d-4", "d-2", "d-3", "d-1"]
+    assert [one.change.id for one in links.unsynced(TENANT, UnsyncedState.PARKED)] == ["d-4", "d-3", "d-1"]
+    assert [one.change.id for one in links.unsynced(TENANT, waiting)] == ["d-2"]
+    assert [one.change.id for one in links.unsynced("globex")] == ["other"]
+
+
+def test_a_pointer_leads_from_the_target_to_the_link(links):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    links.settle(settled(claimed(links, "d-2"), "1043"), worker="w1", pointer=False)
+    assert links.by_target(TENANT, SYNC, STEP, ["1042", "1043", "1044"]) == {"1042": link}
+    assert links.by_target("globex", SYNC, STEP, ["1042"]) == {}
+    assert links.by_target(TENANT, SYNC, "customers", ["1042"]) == {}
+
+
+def test_a_pointer_to_a_link_that_has_another_target_is_ignored(links):
+    mine = claimed(links)
+    taken = links.claim(mine, intent("w2"))
+    with pytest.raises(ClaimedError):
+        links.settle(settled(mine, "1042"), worker="w1", pointer=True)
+    links.settle(settled(taken, "1050"), worker="w2", pointer=True)
+    assert set(links.by_target(TENANT, SYNC, STEP, ["1042", "1050"])) == {"1050"}
+
+
+def test_the_pointer_stands_before_the_link_is_settled(links, calls):
+    link = claimed(links)
+    calls.clear()
+    links.settle(settled(link), worker="w1", pointer=True)
+    assert calls == ["PutItem", "UpdateItem"]
+
+
+def test_links_are_found_by_reference(links):
+    link = claimed(links)
+    found = links.by_reference(TENANT, SYNC, STEP, [key("d-1").reference, key("d-2").reference])
+    assert found == {key("d-1").reference: link}
+    assert links.by_reference("globex", SYNC, STEP, [key("d-1").reference]) == {}
+
+
+def test_all_links_of_a_step_come_over_several_pages(links, clients):
+    for number in range(7):
+        links.claim(Link(key(f"d-{number}")), intent())
+    links.claim(Link(key("c-1", step="customers")), intent())
+    links.claim(Link(key("d-1", tenant="globex")), intent())
+    pages = []
+
+    def small_pages(params: Any, **_: Any) -> None:
+        pages.append(params)
+        params["Limit"] = 3
+
+    clients.dynamodb.meta.events.register("provide-client-params.dynamodb.Query", small_pages)
+    assert {link.key.source_id for link in links.all(TENANT, SYNC, STEP)} == {f"d-{number}" for number in range(7)}
+    assert len(pages) == 3
+
+
+def test_more_than_a_hundred_links_are_read_in_batches(links, calls):
+    keys = [key(f"d-{number}") for number in range(120)]
+    links.claim(Link(keys[0]), intent())
+    links.claim(Link(keys[119]), intent())
+    calls.clear()
+    assert set(links.get([*keys, keys[0]])) == {keys[0], keys[119]}
+    assert calls == ["BatchGetItem", "BatchGetItem"]
+
+
+def test_keys_that_were_not_read_are_asked_for_again(links, clients, clock):
+    claimed(links)
+    shortages = iter([True, True, False])
+
+    def short(parsed: Any, **_: Any) -> None:
+        if next(shortages):
+            parsed["UnprocessedKeys"] = {TABLE: {"Keys": [item_key()]}}
+            parsed["Responses"] = {}
+
+    def item_key() -> Any:
+        return {"pk": {"S": f"{TENANT}#link#{SYNC}"}, "sk": {"S": f"{STEP}#{key('d-1').reference}"}}
+
+    clients.dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", short)
+    assert set(links.get([key("d-1")])) == {key("d-1")}
+    assert len(clock.slept) == 2
+
+
+def test_keys_that_are_never_read_raise(links, clients, clock):
+    def nothing(parsed: Any, **_: Any) -> None:
+        parsed["UnprocessedKeys"] = {TABLE: {"Keys": [{"pk": {"S": "a"}, "sk": {"S": "b"}}]}}
+        parsed["Responses"] = {}
+
+    clients.dynamodb.meta.events.register("after-call.dynamodb.BatchGetItem", nothing)
+    with pytest.raises(TimeoutError):
+        links.get([key()])
+    assert sum(clock.slept) < 20
+
+
+def test_a_failing_table_rises_as_it_is(links, clients):
+    clients.dynamodb.delete_table(TableName=TABLE)
+    with pytest.raises(ClientError):
+        claimed(links)
+
+
+def test_claiming_and_settling_an_invoice_cost_one_write_unit_each(links, clients, calls):
+    link = links.claim(Link(key()), intent())
+    assert link.intent is not None
+    (with_intent,) = items(clients)
+    links.settle(settled(link), worker=link.intent.worker, pointer=False)
+    (settled_item,) = items(clients)
+    assert item_size(with_intent) < 1024, "the larger of both sizes is what a write costs"
+    assert item_size(settled_item) < 1024
+    assert "unsynced_pk" not in settled_item, "an index entry would cost a unit more"
+    assert [call for call in calls if call in WRITES] == ["UpdateItem", "UpdateItem"]
+
+
+def test_reading_writes_nothing(links, calls):
+    claimed(links)
+    calls.clear()
+    links.get([key("d-1")])
+    links.by_reference(TENANT, SYNC, STEP, [key("d-1").reference])
+    links.by_target(TENANT, SYNC, STEP, ["1"])
+    assert not set(calls) & set(WRITES)
+
+
+def test_times_keep_their_microseconds(links):
+    later = START + timedelta(microseconds=1)
+    links.claim(Link(key(), settled_at=later), intent(held_until=later))
+    stored = links.get([key()])[key()]
+    assert stored.settled_at == later
+    assert stored.intent is not None
+    assert stored.intent.held_until == later
+
+
+def test_a_name_that_would_make_two_keys_one_is_refused(links):
+    with pytest.raises(ValueError, match="#"):
+        links.get([LinkKey(TENANT, SYNC, "in#voices", "d-1")])
