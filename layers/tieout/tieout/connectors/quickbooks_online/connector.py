@@ -1,0 +1,246 @@
+"""An open connection to one QuickBooks company: the methods of `tieout.ports.connector.Connector`."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
+from typing import cast
+
+from pydantic import ValidationError
+
+from tieout.connectors.quickbooks_online import wire
+from tieout.connectors.quickbooks_online.auth import Tokens
+from tieout.connectors.quickbooks_online.client import Client, any_of, unreadable
+from tieout.connectors.quickbooks_online.company import Company
+from tieout.connectors.quickbooks_online.errors import parse_fault, to_error
+from tieout.connectors.quickbooks_online.feed import Feed
+from tieout.connectors.quickbooks_online.manifest import MANIFEST, QUERY_ROWS_MAX, parse_settings
+from tieout.connectors.quickbooks_online.translate import (
+    ENTITIES,
+    NAME_LISTS,
+    NATURAL_KEYS,
+    own_number,
+    same_name,
+    to_item,
+    to_record,
+)
+from tieout.domain.documents import CreditNote, Customer, Invoice, Item, Payment
+from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Outcome, Unknown
+from tieout.domain.errors import ProviderError, RejectedError, SettingsError, UncertainError
+from tieout.domain.records import Kind, Record
+from tieout.ports.connector import Account, ChangePage, Context, Manifest
+
+# Ten pages of 1,000: more records cannot answer to 100 ids or names.
+_PAGES_MAX = 10
+_VALUES_MAX = 100
+_NAMESPACE = uuid.UUID("5b0a1a5e-6d0f-4c59-9a7b-3f4f0f9c7c11")
+_SEARCHABLE: Mapping[tuple[Kind, str], str] = {
+    (Kind.CUSTOMER, "name"): "DisplayName",
+    (Kind.CUSTOMER, "email"): "PrimaryEmailAddr",
+    (Kind.ITEM, "name"): "Name",
+    (Kind.ITEM, "sku"): "Sku",
+}
+_NUMBERED = (Invoice, CreditNote)
+
+
+class QuickBooksOnlineConnector:
+    """Reads and writes one company. Holds no personal data beyond a call."""
+
+    def __init__(self, context: Context) -> None:
+        settings = parse_settings(context.connection.settings)
+        realm = settings.realm_id or context.connection.account
+        if not realm.isdigit():
+            raise SettingsError(
+                f"The connection {context.connection.id} does not say which QuickBooks company it is for.",
+                next_step="Connect it with `tieout connect`, or set `realm_id`.",
+            )
+        self._realm = realm
+        self._client = Client(context.http, settings, realm, Tokens(context, settings))
+        self._company = Company(self._client, settings.income_account)
+        self._feed = Feed(self._client, self._company, context.clock)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What QuickBooks Online can do."""
+        return MANIFEST
+
+    def probe(self) -> Account:
+        """The company: its realm id, name and home currency."""
+        name = self._client.company_info().name
+        return Account(self._realm, name or self._realm, self._company.home_currency)
+
+    def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
+        """The records with these ids; an invoice with payments also says when the last one came."""
+        if not ids:
+            return []
+        records = self._select(kind, any_of("Id", ids))
+        return self._with_last_payment(records) if kind is Kind.INVOICE else records
+
+    def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
+        """Records whose field equals one of the values but for case."""
+        if not values:
+            return []
+        column = _SEARCHABLE.get((kind, field))
+        if column is None:
+            raise RejectedError(f"QuickBooks cannot search {kind.value} records by `{field}`.", field=field)
+        wanted = {value.casefold() for value in values}
+        found = self._select(kind, any_of(column, values))
+        return [record for record in found if str(record.fields.get(field) or "").casefold() in wanted]
+
+    def changes(self, kind: Kind, cursor: str | None) -> ChangePage:
+        """A page of the change feed."""
+        return self._feed.changes(kind, cursor)
+
+    def cursor_now(self, kind: Kind) -> str:
+        """A cursor from now on."""
+        return self._feed.now(kind)
+
+    def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
+        """A page of all ids."""
+        return self._feed.ids(kind, after)
+
+    def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
+        """By effect id, what may already be its document."""
+        found: dict[str, Sequence[Match]] = {}
+        by_kind: defaultdict[Kind, list[Effect]] = defaultdict(list)
+        for effect in effects:
+            by_kind[effect.kind].append(effect)
+        for kind, of_kind in by_kind.items():
+            found |= self._find_named(kind, of_kind) if kind in NATURAL_KEYS else self._find_documents(kind, of_kind)
+        return found
+
+    def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
+        """One outcome for each effect; all of them go in one batch call."""
+        outcomes: list[Outcome] = []
+        sent: dict[str, Effect] = {}
+        items: list[wire.Json] = []
+        for key, effect in zip(map(str, range(1, len(effects) + 1)), effects, strict=True):
+            try:
+                items.append(to_item(effect, self._company, key))
+                sent[key] = effect
+            except ProviderError as error:
+                outcomes.append(NotDone(effect.id, error))
+        return outcomes + self._write_batch(items, sent) if sent else outcomes
+
+    def _write_batch(self, items: Sequence[wire.Json], sent: Mapping[str, Effect]) -> list[Outcome]:
+        try:
+            answers, request_id = self._client.batch(items, _request_key(items, sent.values()))
+        except UncertainError as error:
+            return [Unknown(effect.id, error) for effect in sent.values()]
+        except ProviderError as error:
+            return [NotDone(effect.id, error) for effect in sent.values()]
+        return [self._outcome(effect, answers.get(key, {}), request_id) for key, effect in sent.items()]
+
+    def _outcome(self, effect: Effect, answer: wire.Json, request_id: str) -> Outcome:
+        row = answer.get(ENTITIES[effect.kind])
+        if isinstance(row, dict):
+            try:
+                return Done(effect.id, to_record(effect.kind, row, self._company))
+            except (ValidationError, ProviderError):
+                pass
+        error = to_error(parse_fault(answer), status=200, write=True, request_id=request_id)
+        return Unknown(effect.id, error) if isinstance(error, UncertainError) else NotDone(effect.id, error)
+
+    def _find_named(self, kind: Kind, effects: Sequence[Effect]) -> dict[str, Sequence[Match]]:
+        """By name; a customer that bears our tag is ours, whatever its name looks like."""
+        names = {effect.id: cast("Customer | Item", effect.document).name for effect in effects}
+        asked = sorted({form for name in names.values() for form in (name, " ".join(name.split()))})
+        records = [record for record in self._select_any(kind, NATURAL_KEYS[kind], asked) if _may_stand_on_line(record)]
+        matches: dict[str, Sequence[Match]] = {}
+        for effect in effects:
+            mine = [record for record in records if record.fields.get("reference") == effect.reference]
+            alike = [
+                record for record in records if same_name(str(record.fields["name"])) == same_name(names[effect.id])
+            ]
+            if mine:
+                matches[effect.id] = [Match(record, MatchedBy.REFERENCE) for record in mine]
+            elif alike:
+                matches[effect.id] = [Match(record, MatchedBy.NATURAL_KEY) for record in alike]
+        return matches
+
+    def _find_documents(self, kind: Kind, effects: Sequence[Effect]) -> dict[str, Sequence[Match]]:
+        """By the number we gave, then among the customer's documents of that date; our mark decides in both."""
+        matches: dict[str, Sequence[Match]] = {}
+        numbers = sorted({number for effect in effects if (number := self._number(effect))})
+        if numbers:
+            matches |= _ours(effects, self._select_any(kind, "DocNumber", numbers))
+        missing = [effect for effect in effects if effect.id not in matches]
+        if missing:
+            documents = [cast("Invoice | CreditNote | Payment", effect.document) for effect in missing]
+            customers = any_of("CustomerRef", sorted({document.customer for document in documents}))
+            dates = any_of("TxnDate", sorted({document.date.isoformat() for document in documents}))
+            matches |= _ours(missing, self._select(kind, f"{customers} AND {dates}"))
+        return matches
+
+    def _number(self, effect: Effect) -> str | None:
+        if not isinstance(effect.document, _NUMBERED):
+            return None
+        if effect.document.number is not None:
+            return effect.document.number
+        return None if self._company.numbers_itself else own_number(effect.reference)
+
+    def _with_last_payment(self, invoices: Sequence[Record]) -> Sequence[Record]:
+        paid_by = {invoice.id: cast("list[str]", invoice.fields["payment_ids"]) for invoice in invoices}
+        payment_ids = sorted({payment for payments in paid_by.values() for payment in payments})
+        if not payment_ids:
+            return invoices
+        payments = self._select_any(Kind.PAYMENT, "Id", payment_ids)
+        dates = {payment.id: payment.fields["date"] for payment in payments}
+        with_dates: list[Record] = []
+        for invoice in invoices:
+            its = [date for payment in paid_by[invoice.id] if (date := dates.get(payment)) is not None]
+            last = {"last_payment_on": max(its)} if its else {}  # type: ignore[type-var] # all of them are dates
+            with_dates.append(
+                Record(invoice.kind, invoice.id, invoice.version, invoice.edited_at, {**invoice.fields, **last})
+            )
+        return with_dates
+
+    def _select_any(self, kind: Kind, column: str, values: Sequence[str]) -> list[Record]:
+        return [
+            record
+            for some in batched(values, _VALUES_MAX, strict=False)
+            for record in self._select(kind, any_of(column, some))
+        ]
+
+    def _select(self, kind: Kind, where: str) -> list[Record]:
+        """All records that fulfil the condition, whatever number of pages; inactive ones too."""
+        where += " AND Active IN (true, false)" if kind in NAME_LISTS else ""
+        records: dict[str, Record] = {}
+        for page in range(_PAGES_MAX):
+            rows, _ = self._client.query(ENTITIES[kind], where, order="Id", start=1 + page * QUERY_ROWS_MAX)
+            try:
+                found = [to_record(kind, row, self._company) for row in rows]
+            except ValidationError:
+                raise unreadable(f"a {kind.value}") from None
+            records |= {record.id: record for record in found}
+            if len(rows) < QUERY_ROWS_MAX:
+                return list(records.values())
+        raise unreadable(f"more than {_PAGES_MAX} pages for a bounded question")
+
+
+def _request_key(items: Sequence[wire.Json], effects: Iterable[Effect]) -> str:
+    """The batch's `requestid`: the same for the same writes, and new for a new try or changed content."""
+    attempts = " ".join(f"{effect.id}:{effect.attempt}" for effect in effects)
+    return str(uuid.uuid5(_NAMESPACE, f"{attempts} {wire.encode(list(items)).decode()}"))
+
+
+def _may_stand_on_line(record: Record) -> bool:
+    """A category has a name like an item, but cannot be sold."""
+    return record.kind is not Kind.ITEM or record.fields.get("type") != "category"
+
+
+def _ours(effects: Sequence[Effect], records: Sequence[Record]) -> dict[str, Sequence[Match]]:
+    """By effect id, the records that bear our tag, or the number that only we give."""
+    matches: dict[str, Sequence[Match]] = {}
+    for effect in effects:
+        mine = [
+            Match(record, MatchedBy.REFERENCE)
+            for record in records
+            if record.fields.get("reference") == effect.reference
+            or record.fields.get("number") == own_number(effect.reference)
+        ]
+        if mine:
+            matches[effect.id] = mine
+    return matches

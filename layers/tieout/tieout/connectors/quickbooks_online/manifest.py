@@ -1,0 +1,127 @@
+"""What QuickBooks Online can do, and the settings of a connection to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tieout.domain.errors import SettingsError
+from tieout.domain.records import Kind
+from tieout.ports.connector import Limit, Manifest, Role
+
+# Values below 75 are served as 75. Source: blogs.intuit.com/2025/01/21, read 2026-11-22.
+MINOR_VERSION = "75"
+SCOPE = "com.intuit.quickbooks.accounting"
+BATCH_ITEMS_MAX = 30
+QUERY_ROWS_MAX = 1000
+CDC_DAYS_MAX = 30
+
+BASE_URLS = {
+    "production": "https://quickbooks.api.intuit.com",
+    "sandbox": "https://sandbox-quickbooks.api.intuit.com",
+}
+TOKEN_URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 - an address
+CONSENT_URL = "https://appcenter.intuit.com/connect/oauth2"
+
+_SafeUrl = Annotated[str, Field(pattern=r"^(https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])([:/]|$))")]
+_Calls = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Settings(BaseModel):
+    """A connection's settings.
+
+    Attributes:
+        realm_id: The company's id; the connection's `account` if empty.
+        base_url, token_url, consent_url: Instead of Intuit's own; https, or this machine.
+        requests_per_minute, requests_per_second, batches_per_minute: Instead of the manifest's limits.
+        income_account: Name of the account that new items earn to; the first active income account if empty.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    realm_id: str = Field(default="", pattern=r"^\d*$")
+    environment: Literal["production", "sandbox"] = "production"
+    base_url: _SafeUrl | None = None
+    token_url: _SafeUrl = TOKEN_URL
+    consent_url: _SafeUrl = CONSENT_URL
+    requests_per_minute: _Calls | None = None
+    requests_per_second: _Calls | None = None
+    batches_per_minute: _Calls | None = None
+    income_account: str = ""
+
+    @property
+    def api_url(self) -> str:
+        """Where the API stands, without a slash at the end."""
+        return (self.base_url or BASE_URLS[self.environment]).rstrip("/")
+
+
+# Per company: 500 requests and 40 batches a minute. Of the 10 requests a second we take 9: the provider counts
+# arrivals, and two calls sent 100 ms apart may arrive closer.
+# Source: developer.intuit.com .../limits-and-throttles, read 2026-11-22.
+LIMITS = (
+    Limit("requests_per_minute", 500, 60),
+    Limit("requests_per_second", 9, 1),
+    Limit("batches_per_minute", 40, 60),
+)
+REQUEST_SPENDS = ("requests_per_minute", "requests_per_second")
+BATCH_SPENDS = (*REQUEST_SPENDS, "batches_per_minute")
+
+_DOCUMENTS = frozenset({Kind.INVOICE, Kind.PAYMENT, Kind.CREDIT_NOTE})
+_KINDS = _DOCUMENTS | {Kind.CUSTOMER, Kind.ITEM}
+
+MANIFEST = Manifest(
+    provider="quickbooks_online",
+    title="QuickBooks Online",
+    roles=frozenset({Role.BOOKS}),
+    reads=_KINDS,
+    writes=_KINDS,
+    webhooks=True,
+    deletions_visible=_DOCUMENTS,
+    keeps_reference=_KINDS - {Kind.ITEM},
+    natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
+    read_batch_max=100,
+    write_batch_max=BATCH_ITEMS_MAX,
+    versions=True,
+    idempotency_key_life_seconds=0,
+    limits=LIMITS,
+    settings=Settings,
+    secrets={
+        "client_id": "Client ID of your Intuit app",
+        "client_secret": "Client secret of your Intuit app",
+        "webhook_verifier": "Verifier token of the app's webhooks",
+        "access_token": "Access token (filled in by consent)",
+        "refresh_token": "Refresh token (filled in by consent)",
+        "access_token_expires_at": "When the access token ends (filled in by consent)",
+        "refresh_token_expires_at": "When the refresh token ends (filled in by consent)",
+    },
+    api_version=f"v3, minorversion {MINOR_VERSION}",
+    scopes=(SCOPE,),
+    documentation=(
+        "https://developer.intuit.com/app/developer/qbo/docs/learn/rest-api-features",
+        "https://developer.intuit.com/app/developer/qbo/docs/learn/limits-and-throttles",
+        "https://developer.intuit.com/app/developer/qbo/docs/develop/troubleshooting/error-codes",
+    ),
+)
+
+
+def parse_settings(settings: Mapping[str, Any]) -> Settings:
+    """The settings as typed values.
+
+    Raises:
+        SettingsError: If they are not of the model's form; names each setting.
+    """
+    try:
+        return Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise SettingsError(
+            f"The settings of the QuickBooks Online connection cannot be used: {problems}.",
+            next_step="Correct them and store the connection again.",
+        ) from None
+
+
+def limits_of(settings: Settings) -> tuple[Limit, ...]:
+    """The manifest's limits, with those of the settings instead."""
+    return tuple(Limit(limit.name, getattr(settings, limit.name) or limit.calls, limit.per_seconds) for limit in LIMITS)
