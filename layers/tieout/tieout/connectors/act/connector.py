@@ -37,15 +37,17 @@ class Cursor:
     Attributes:
         edited: The time of edit as Act! gave it, to the last digit.
         id: The last record of that time that was given out; None means that the time itself is still to come.
+        floor: Where to go back to at the end of the feed, because edits from then on may still become visible.
     """
 
     edited: str
     id: str | None = None
+    floor: str | None = None
 
     @property
     def text(self) -> str:
         """For storing."""
-        return json.dumps({"edited": self.edited, "id": self.id})
+        return json.dumps({"edited": self.edited, "id": self.id, "floor": self.floor})
 
     @classmethod
     def of(cls, text: str) -> Cursor:
@@ -57,7 +59,7 @@ class Cursor:
         try:
             stored = json.loads(text)
             odata.moment(stored["edited"])
-            return cls(str(stored["edited"]), stored["id"])
+            return cls(stored["edited"], stored["id"], stored["floor"])
         except (ValueError, KeyError, TypeError):
             raise UnavailableError("The stored cursor of the Act! connection cannot be read.") from None
 
@@ -163,40 +165,38 @@ class ActConnector:
         """Records in the order of their edit; deals come without lines and companies without contact: read them again.
 
         Pages begin behind the last record given out, by time and then id, so equal times lose and repeat nothing.
-        At the end of the feed the cursor goes back by the overlap setting at most, so that an edit which becomes
-        visible late is still found.
+        Records younger than the overlap setting are given out again after the end of the feed until they are older,
+        so an edit that becomes visible late, or at the very time of a page's end, is still found.
         """
         stands = Cursor.of(cursor) if cursor is not None else None
         options = {"$orderby": "edited,id", "$top": str(PAGE_SIZE)}
         if stands is not None:
             options["$filter"] = stands.condition
+        safe = self._safe()
         rows = self._client.rows(_listing(kind, options))
         if not rows:
-            rests = self._resting(stands)
-            return ChangePage([], rests.text, more=False)
+            return ChangePage([], _at_rest(stands, safe).text, more=False)
         last = rows[-1]
-        if stands is not None and last["edited"] == stands.edited and last["id"] == stands.id:
+        if stands is not None and (last["edited"], last["id"]) == (stands.edited, stands.id):
             raise UnavailableError(
                 "Act! lists the same records again and again: its list is not in the order of edit time and id.",
                 detail=f"kind {kind.value}",
             )
-        records = [translate.record_of(kind, row) for row in rows]
-        return ChangePage(records, Cursor(last["edited"], last["id"]).text, more=True)
+        floor = stands.floor if stands is not None else None
+        behind = Cursor(last["edited"], last["id"], floor or _floor(last["edited"], safe))
+        return ChangePage([translate.record_of(kind, row) for row in rows], behind.text, more=True)
 
     def cursor_now(self, kind: Kind) -> str:
         """Behind the record that was edited last, or the overlap before now if that is earlier."""
         options = {"$select": "id,edited", "$orderby": "edited desc,id desc", "$top": "1"}
+        safe = self._safe()
         rows = self._client.rows(_listing(kind, options))
-        return self._resting(Cursor(rows[0]["edited"], rows[0]["id"]) if rows else None).text
+        newest = Cursor(rows[0]["edited"], rows[0]["id"], _floor(rows[0]["edited"], safe)) if rows else None
+        return _at_rest(newest, safe).text
 
-    def _resting(self, stands: Cursor | None) -> Cursor:
-        """From where to go on the next time."""
-        overlap = timedelta(minutes=self._settings.overlap_minutes)
-        safe = self._context.clock.now() - overlap
-        edited = translate.edited_at(stands.edited) if stands is not None else None
-        if stands is not None and edited is not None and (edited <= safe or (stands.id is None) or not overlap):
-            return stands
-        return Cursor(_text(safe))
+    def _safe(self) -> datetime:
+        """The time before which every edit is visible by now; taken before a list is read."""
+        return self._context.clock.now() - timedelta(minutes=self._settings.overlap_minutes)
 
     def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
         """One page of ids, in the server's order of ids."""
@@ -312,8 +312,17 @@ def _fold(guid: str) -> str:
     return guid.lower()
 
 
-def _text(moment: datetime) -> str:
-    return moment.isoformat()
+def _floor(edited: str, safe: datetime) -> str | None:
+    """The safe time, if the edit is younger."""
+    moment = translate.edited_at(edited)
+    return safe.isoformat() if moment is None or moment > safe else None
+
+
+def _at_rest(stands: Cursor | None, safe: datetime) -> Cursor:
+    """From where to go on once the end of a feed was reached."""
+    if stands is None:
+        return Cursor(safe.isoformat())
+    return Cursor(stands.floor) if stands.floor is not None else stands
 
 
 def _targets(effects: Sequence[Effect]) -> list[str]:

@@ -34,8 +34,9 @@ class ActSettings(BaseModel):
         base_url: Of the Web API, such as `https://apius.act.com/act.web.api`; https, or this machine.
         database: Name of the Act! database.
         requests_per_minute: If the server allows less or more than Tieout takes by itself.
-        overlap_minutes: Changes are read again until they are so old: as long as an edit may take to become visible.
-            Days, if remote databases are synchronised into this one. Repeats cost a read, no write.
+        overlap_minutes: Changes are read again until they are so old: as long as an edit may take to become visible,
+            and longer than the server's clock may be behind. Days, if remote databases are synchronised into this
+            one. Repeats cost a read, no write.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +44,7 @@ class ActSettings(BaseModel):
     base_url: str
     database: str = Field(min_length=1, pattern=r"^[\x20-\x7e]+$")
     requests_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=1, le=10_000)
-    overlap_minutes: int = Field(default=10, ge=0, le=30 * 24 * 60)
+    overlap_minutes: int = Field(default=5, ge=1, le=30 * 24 * 60)
 
     @field_validator("base_url")
     @classmethod

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-QUERY_LENGTH_MAX = 1900
-"""Characters of an encoded query that we use at most. IIS allows 2,048 by default (`maxQueryString`)."""
+QUERY_LENGTH_MAX = 1950
+"""Characters of an encoded `$filter` at most. IIS allows 2,048 by default (`maxQueryString`)."""
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
