@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
 
 from tieout.domain.records import Kind
 from tieout.mapping.paths import parse_path
@@ -17,6 +17,11 @@ from tieout.mapping.transforms import Transform
 SOURCES = ("path", "paths", "constant", "object", "each", "list")
 OPERATORS = ("equals", "in", "exists", "greater_than", "less_than")
 GROUPS = ("all", "any", "not")
+
+# What JSON Schema cannot take from the types: which fields stand together.
+_RULE_FORMS: list[JsonValue] = [{"required": [name]} for name in SOURCES]
+_COMPARISON_FORMS: list[JsonValue] = [{"required": ["path", name]} for name in OPERATORS]
+_GROUP_FORMS: list[JsonValue] = [{"required": [name]} for name in GROUPS]
 
 
 def _path(text: str) -> str:
@@ -37,6 +42,8 @@ class _Model(BaseModel):
 
 class Rule(_Model):
     """How one field gets its value: exactly one of path, paths, constant, object, each, list."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _RULE_FORMS})
 
     path: PathText | None = Field(default=None, description="Where the value stands in the source record.")
     paths: Annotated[list[PathText], Field(min_length=1)] | None = Field(
@@ -95,6 +102,8 @@ class Rule(_Model):
 
 class Condition(_Model):
     """What must hold: a path with one comparison, or a group of conditions."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [*_COMPARISON_FORMS, *_GROUP_FORMS]})
 
     path: PathText | None = Field(default=None, description="Where the value stands in the source record.")
     equals: Scalar = Field(default=None, description="The value is this one, letter for letter.")

@@ -80,7 +80,7 @@ class Scope:
     """One evaluation: the record, the item of a list that is being read, and what comes out besides the value."""
 
     record: Record
-    item: Value = None
+    item: Found = None
     inside: str = ""
     notices: list[str] = field(default_factory=list)
     links: dict[LinkTo, None] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Scope:
             return path.removeprefix(f"{RECORD}.")
         return f"{self.inside}.{path}" if self.inside and path else self.inside + path
 
-    def within(self, item: Value, place: str) -> Scope:
+    def within(self, item: Found, place: str) -> Scope:
         """The same evaluation, inside an item."""
         return Scope(self.record, item, place, self.notices, self.links, self.trace)
 
@@ -260,15 +260,14 @@ class Each:
         place = scope.place(self.path.text)
         kind = words(scope.record.kind)
         if items is None or items is ABSENT or items == []:
-            items = [] if items is not None and items is not ABSENT else items
             if self.required:
                 raise MappingError(
-                    f"{self.label} is empty: the {kind} has no {words_of_path(place)}.",
+                    f"{self.label}: the {kind} has no {words_of_path(place)}.",
                     rule=self.where,
                     path=place,
                     next_step=f"Add at least one to the {kind}.",
                 )
-            return items if items or self.target.nullable or items == [] else ABSENT
+            return ABSENT if items is None and not self.target.nullable else items
         if not is_list(items):
             raise MappingError(
                 f"{self.label}: the {words_of_path(place)} of the {kind} is no list.",
@@ -301,12 +300,11 @@ class Listed:
     required: bool
 
     def value(self, scope: Scope, number: str) -> Any:  # noqa: ANN401 - see Evaluated
-        """The list, or what the transforms make of it."""
-        found = [
-            value for item in self.items if (value := item.value(scope, number)) is not None and value is not ABSENT
-        ]
+        """The list, or what the transforms make of it; absent if all items are."""
+        values = [value for item in self.items if (value := item.value(scope, number)) is not ABSENT]
+        found = [value for value in values if value is not None]
         if self.finish is not None:
-            return self.finish.value(scope.within(found or None, scope.inside), number)
+            return self.finish.value(scope.within(found or (None if values else ABSENT), scope.inside), number)
         if self.required and not found:
             raise MappingError(
                 f"{self.label} is empty: none of its items has a value.",
@@ -314,7 +312,7 @@ class Listed:
                 path=scope.inside,
                 next_step=f"Complete the {words(scope.record.kind)}.",
             )
-        return found
+        return found if values else ABSENT
 
 
 def fields_of(fields: Sequence[tuple[str, Evaluated]], scope: Scope, number: str = "") -> dict[str, Any]:
@@ -341,9 +339,7 @@ def _is_empty(value: Found) -> bool:
 def _said(value: Found) -> str | None:
     if value is None or value is ABSENT:
         return None
-    if isinstance(value, str) or is_number(value) or isinstance(value, date):
-        return shortened(str(value), VALUE_LENGTH_MAX)
-    return quoted(value)
+    return shortened(value if isinstance(value, str) else quoted(value).strip('"'), VALUE_LENGTH_MAX)
 
 
 # What a field takes
@@ -497,14 +493,17 @@ def read_path(path: Path) -> Callable[[Scope], tuple[str, Found]]:
 
 
 def read_first(paths: Sequence[Path]) -> Callable[[Scope], tuple[str, Found]]:
-    """Reads the first of the paths that has a value; if none has, what the first of them says."""
+    """Reads the first of the paths that has a value; if none has, the first that is null or empty, not absent."""
 
     def read(scope: Scope) -> tuple[str, Found]:
+        fallback: tuple[str, Found] = (paths[0].text, ABSENT)
         for path in paths:
             found = scope.read(path)
             if not _is_empty(found):
                 return path.text, found
-        return paths[0].text, scope.read(paths[0])
+            if fallback[1] is ABSENT:
+                fallback = (path.text, found) if found is not ABSENT else fallback
+        return fallback
 
     return read
 

@@ -166,14 +166,14 @@ def _set_aside(data: Any, at: Location, aside: set[Location]) -> None:  # noqa: 
             parent = parent[part]
         except (KeyError, IndexError, TypeError):
             return
-    if not place or not isinstance(parent, dict | list):
+    if not place or type(parent) not in {dict, list}:
         return
     aside.add(place)
     if condition and place == condition:
         parent[place[-1]] = {"path": "id", "exists": True}
-    elif _rule_around(at) and isinstance(parent, list | dict):
-        parent[place[-1]] = {"constant": None}  # type: ignore[index]  # the key stood there
-    elif isinstance(parent, dict):
+    elif _rule_around(at):
+        parent[place[-1]] = {"constant": None}
+    elif type(parent) is dict:
         parent.pop(place[-1], None)
         if len(place) == len(("steps", "name", "key")) and place[-1] in {"from", "to", "fields", "writes_back"}:
             # Without these the step says nothing that could be checked.

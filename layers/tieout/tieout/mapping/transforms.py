@@ -741,7 +741,7 @@ def text_of(value: Value) -> str:
     if isinstance(value, str):
         text = value
     elif is_number(value):
-        text = format(value, "f") if isinstance(value, int) or abs(value.adjusted()) < DIGITS_MAX else str(value)
+        text = _digits(value)
     elif isinstance(value, date):
         text = value.isoformat()
     else:
@@ -749,6 +749,14 @@ def text_of(value: Value) -> str:
     if len(text) > TEXT_LENGTH_MAX:
         raise RefusedError(f"The text {quoted(text)} has more than {TEXT_LENGTH_MAX:,} characters.")
     return text
+
+
+def _digits(value: int | Decimal) -> str:
+    """The number in writing, without an exponent unless it is far from any number that people write."""
+    if isinstance(value, int):
+        # Python refuses to write numbers of thousands of digits.
+        return str(value) if value.bit_length() < TEXT_LENGTH_MAX else "a number of thousands of digits"
+    return format(value, "f") if value.is_finite() and abs(value.adjusted()) < DIGITS_MAX else str(value)
 
 
 def is_number(value: object) -> TypeIs[int | Decimal]:
@@ -999,6 +1007,8 @@ def quoted(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return f'"{shortened(value)}"'
-    if is_number(value) or isinstance(value, date):
-        return f'"{shortened(str(value))}"'
+    if is_number(value):
+        return f'"{shortened(_digits(value))}"'
+    if isinstance(value, date):
+        return f'"{value.isoformat()}"'
     return "A list" if is_list(value) else "An object"

@@ -1,0 +1,159 @@
+"""Parsing and checking: what is refused, with which words."""
+
+from pathlib import Path
+
+import pytest
+
+from tieout.domain.errors import SettingsError
+from tieout.mapping import (
+    ConnectionDocument,
+    DocumentError,
+    SyncDocument,
+    compile_sync,
+    parse_documents,
+    preset,
+    presets,
+)
+from tieout.mapping.parse import DEPTH_MAX, parse
+from tieout.mapping.schema import schemas
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+MINIMAL = """
+kind: sync
+name: small
+source: crm
+target: books
+steps:
+  customers:
+    from: company
+    to: customer
+    fields:
+      name: {path: name}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(DocumentError) as caught:
+        parse_documents(text)
+    return [str(problem) for problem in caught.value.errors]
+
+
+def test_a_broken_document_gets_every_error_with_place_line_and_suggestion():
+    found = problems((HERE / "broken.yaml").read_text("utf-8"))
+    assert found == (HERE / "broken.txt").read_text("utf-8").splitlines()
+
+
+def test_the_error_of_a_document_says_how_many_and_that_nothing_changed():
+    with pytest.raises(SettingsError) as caught:
+        parse_documents(MINIMAL.replace("path: name", "pth: name"))
+    assert caught.value.message == "The document has 1 error."
+    assert "stays as it is" in caught.value.next_step
+    assert (
+        caught.value.detail == "line 11, steps.customers.fields.name.pth: `pth` is not known here. Did you mean `path`?"
+    )
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_without_error(name: str):
+    assert compile_sync(preset(name)).steps
+
+
+def test_an_unknown_preset_is_told_which_there_are():
+    with pytest.raises(SettingsError, match="no preset `act-quickbooks`") as caught:
+        preset("act-quickbooks")
+    assert caught.value.next_step.startswith("Did you mean `act-quickbooks_online`?")
+
+
+def test_steps_stand_behind_those_that_they_link_to():
+    text = preset("act-quickbooks_online")
+    start, end = text.index("  customers:"), text.index("  payments:")
+    customers, items_on = text[start : text.index("  items:")], text[text.index("  items:") : end]
+    turned = text[:start] + text[end:] + "\n" + items_on + customers
+    assert [step.name for step in compile_sync(turned).steps] == ["items", "customers", "invoices", "payments"]
+
+
+def test_steps_that_link_in_a_circle_are_refused():
+    text = (
+        MINIMAL
+        + """
+      tax_id: {path: id, link: people}
+  people:
+    from: contact
+    to: customer
+    fields:
+      name: {path: company_id, link: customers}
+"""
+    )
+    [problem] = problems(text)
+    assert problem.startswith("line 7, steps.customers: The steps wait for each other: `customers` → `people` → ")
+    assert problem.endswith("`customers`. Remove one `link`.")
+
+
+def test_several_documents_of_a_file_keep_their_own_text():
+    connection = "kind: connection\nid: books\nprovider: quickbooks_online\npoll: rate(1 hour)\n"
+    first, second = parse_documents(f"---{MINIMAL}---\n{connection}")
+    assert isinstance(first, SyncDocument)
+    assert isinstance(second, ConnectionDocument)
+    assert second.poll == "rate(1 hour)"
+    assert second.text == connection
+    assert parse_documents(first.text) == [first]
+
+
+def test_compile_sync_wants_one_sync():
+    with pytest.raises(SettingsError, match="here are 0 documents"):
+        compile_sync("")
+    with pytest.raises(SettingsError, match="One sync document is expected"):
+        compile_sync("kind: connection\nid: books\nprovider: quickbooks_online\n")
+
+
+def test_scalars_are_read_as_an_accountant_means_them():
+    [parsed] = parse("[NO, on, 007, 2026-01-31, 1.10, 12, -3, true, null, ~, '5', 1e3, 0x1F, .5]")
+    assert [repr(value) for value in parsed.data] == [
+        "'NO'", "'on'", "'007'", "'2026-01-31'", "Decimal('1.10')", "12", "-3", "True", "None", "None", "'5'",
+        "'1e3'", "'0x1F'", "'.5'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3, a: `a` stands here twice (first in line 1): keep one."),
+        ("a: &x [1]\nb: *x\n", "line 1, a: Anchors and aliases"),
+        ("a: *x\n", "line 1, a: Anchors and aliases"),
+        ("a: !!python/object:os.system {}\n", "line 1, a: Tags"),
+        ("? [1]\n: 2\n", "line 1: A name is expected here"),
+        ("[" * 200_000, "nested deeper than"),
+        ("a: " * 3, "line 1: This is not YAML"),
+        ("a: 'open\n", "This is not YAML"),
+        ("a: \x00\n", "line 1: This is not YAML"),
+        ("#" * (256 * 1024 + 1), "line 1: The file has more than 256 KB."),
+        ("---\n" * 102, "The file has more than 100 documents."),
+        ("a: \udcff", "This is not YAML"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, message: str):
+    [problem] = problems(text)
+    assert message in problem
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_is_built():
+    text = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+    assert "line 1, a: Anchors" in problems(text)[0]
+
+
+def test_the_deepest_allowed_nesting_is_read():
+    parse("[" * DEPTH_MAX + "]" * DEPTH_MAX)
+    with pytest.raises(DocumentError):
+        parse("[" * (DEPTH_MAX + 2) + "]" * (DEPTH_MAX + 2))
+
+
+def test_a_file_without_content_has_no_documents():
+    assert parse_documents("") == []
+    assert parse_documents("# nothing\n---\n---\n") == []
+
+
+def test_the_published_schemas_are_those_of_the_code():
+    folder = ROOT / "docs" / "schema"
+    assert {path.name: path.read_text("utf-8") for path in folder.glob("*.json")} == schemas()

@@ -1,0 +1,544 @@
+"""What records become: values, links, sentences."""
+
+import csv
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tieout.domain.documents import DOCUMENTS
+from tieout.domain.errors import MappingError
+from tieout.domain.records import Kind, Record, Value
+from tieout.mapping import ABSENT, CompiledStep, CompiledSync, LinkTo, Mapped, compile_sync, missing_link, preset
+from tieout.mapping.targets import is_record_update
+
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "sandbox" / "data" / "crm-sales-opportunities"
+PRESET = compile_sync(preset("act-quickbooks_online"))
+
+DEAL: dict[str, Value] = {
+    "name": "Acme - GTX Pro",
+    "status": "won",
+    "amount": Decimal("4821.50"),
+    "closed_on": dt.date(2017, 3, 1),
+    "source_id": "1C1I7A6R",
+    "companies": [{"id": "c-1", "name": "Acme"}],
+    "lines": [
+        {"name": "GTXPro", "quantity": Decimal(1), "unit_price": Decimal("4821.50"), "amount": Decimal("4821.50")}
+    ],
+}
+
+
+def deal(**changes: Value) -> Record:
+    return Record(Kind.DEAL, "d-1", fields={**DEAL, **changes})
+
+
+def step_with(fields: str, *, to: str = "customer", kind: str = "company", more: str = "") -> CompiledStep:
+    sync = f"""
+kind: sync
+name: small
+source: crm
+target: books
+steps:
+  one:
+    from: {kind}
+    to: {to}
+    {more}
+    fields: {fields}
+"""
+    return compile_sync(sync).step("one")
+
+
+def customer_field(rule: str, fields: dict[str, Value], target: str = "note") -> Any:
+    step = step_with(f"{{name: {{constant: x}}, {target}: {rule}}}")
+    return step.evaluate(Record(Kind.COMPANY, "c-1", fields=fields)).fields.get(target, ABSENT)
+
+
+def refused(step: CompiledStep, record: Record) -> MappingError:
+    with pytest.raises(MappingError) as caught:
+        step.evaluate(record)
+    return caught.value
+
+
+def with_links_resolved(value: Any) -> Any:
+    if isinstance(value, LinkTo):
+        return f"{value.step}-{value.value}"
+    if isinstance(value, dict):
+        return {key: with_links_resolved(item) for key, item in value.items()}
+    return [with_links_resolved(item) for item in value] if isinstance(value, list) else value
+
+
+# The preset
+
+
+def test_a_won_deal_becomes_an_invoice():
+    invoices = PRESET.step("invoices")
+    mapped = invoices.evaluate(deal())
+    customer, item = mapped.links
+    assert mapped.fields == {
+        "customer": customer,
+        "number": "1C1I7A6R",
+        "status": "issued",
+        "date": dt.date(2017, 3, 1),
+        "due_date": dt.date(2017, 3, 31),
+        "currency": "USD",
+        "lines": [
+            {
+                "item": item,
+                "description": "GTXPro",
+                "quantity": Decimal(1),
+                "unit_price": Decimal("4821.50"),
+                "amount": Decimal("4821.50"),
+            }
+        ],
+    }
+    assert (customer.step, customer.by, customer.value, customer.path) == ("customers", "id", "c-1", "companies[0].id")
+    assert (item.step, item.by, item.value, item.path) == ("items", "name", "GTX Pro", "lines[0].name")
+    assert item.rule == "steps.invoices.fields.lines.fields.item"
+    DOCUMENTS[Kind.INVOICE].model_validate(with_links_resolved(mapped.fields))
+    assert (invoices.label(deal()), invoices.amount(deal()), invoices.currency(deal())) == (
+        "Acme - GTX Pro",
+        Decimal("4821.50"),
+        "USD",
+    )
+
+
+def test_a_company_becomes_a_customer():
+    company = Record(
+        Kind.COMPANY,
+        "c-1",
+        fields={
+            "name": "Bio:holding  Ltd",
+            "phone": "(650) 555-0123",
+            "contact": {"name": " Ann  Lee ", "email": "Ann@BIO.Example", "phone": None},
+            "address": {"line1": "1 Main St", "city": None, "country": "Philipines"},
+        },
+    )
+    assert PRESET.step("customers").evaluate(company).fields == {
+        "name": "Bio -holding Ltd",
+        "company_name": "Bio:holding Ltd",
+        "contact_name": "Ann Lee",
+        "email": "Ann@bio.example",
+        "phone": "+16505550123",
+        "billing_address": {"line1": "1 Main St", "city": None, "country": "PH"},
+    }
+
+
+def test_a_payment_comes_back_to_the_deal():
+    payments = PRESET.step("payments")
+    invoice = Record(
+        Kind.INVOICE,
+        "77",
+        fields={
+            "number": "1C1I7A6R",
+            "state": "partly_paid",
+            "paid": Decimal("100.00"),
+            "balance": Decimal("4721.50"),
+            "currency": "USD",
+            "last_payment_on": dt.date(2017, 4, 2),
+        },
+    )
+    assert (payments.reads, payments.pairs, payments.from_kind, payments.to_kind) == (
+        "target", "invoices", Kind.INVOICE, Kind.DEAL,
+    )  # fmt: skip
+    assert payments.selects(invoice)
+    assert payments.evaluate(invoice).fields == {
+        "custom_fields.payment_status": "Partly paid",
+        "custom_fields.invoice_number": "1C1I7A6R",
+        "custom_fields.amount_paid": Decimal("100.00"),
+        "custom_fields.balance_due": Decimal("4721.50"),
+        "custom_fields.paid_on": dt.date(2017, 4, 2),
+    }
+    payment = Record(Kind.PAYMENT, "9", fields={"invoice_ids": ["77", "78", "77"]})
+    assert payments.concerns(payment) == ["77", "78"]
+    assert payments.concerns(invoice) == []
+
+
+def test_an_unpaid_invoice_writes_nothing_back_and_a_voided_one_does():
+    payments = PRESET.step("payments")
+    assert not payments.selects(Record(Kind.INVOICE, "77", fields={"state": "open", "paid": Decimal(0)}))
+    assert payments.selects(Record(Kind.INVOICE, "77", fields={"state": "voided", "paid": Decimal(0)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "next_step", "rule", "path"),
+    [
+        (
+            {"closed_on": None},
+            "Invoice date is empty: the deal has no close date.",
+            "Enter the close date in the deal.",
+            "steps.invoices.fields.date",
+            "closed_on",
+        ),
+        (
+            {"companies": []},
+            "Invoice customer is empty: the deal has no company.",
+            "Enter the company in the deal.",
+            "steps.invoices.fields.customer",
+            "companies[0].id",
+        ),
+        (
+            {"lines": []},
+            "Invoice lines: the deal has no lines.",
+            "Add at least one to the deal.",
+            "steps.invoices.fields.lines",
+            "lines",
+        ),
+        (
+            {"lines": [{"name": "GTX Pro", "amount": Decimal(1)}, {"name": " ", "amount": Decimal(1)}]},
+            "Invoice line item is empty: the deal has no name in line 2.",
+            "Enter the name in line 2 in the deal.",
+            "steps.invoices.fields.lines.fields.item",
+            "lines[1].name",
+        ),
+        (
+            {"closed_on": "03/04/2017"},
+            'Invoice date: "03/04/2017" can be 2017-04-03 or 2017-03-04.',
+            "Set `format`, such as `DD/MM/YYYY`, in this rule's `date`.",
+            "steps.invoices.fields.date",
+            "closed_on",
+        ),
+        (
+            {"lines": [{"name": "GTX Pro", "amount": "1.234,56"}]},
+            'Invoice line amount: "1.234,56" is not a number.',
+            "Correct the number, or set `locale` in this rule's `number`.",
+            "steps.invoices.fields.lines.fields.amount",
+            "lines[0].amount",
+        ),
+    ],
+)
+def test_a_deal_that_cannot_be_mapped_says_why(
+    changes: dict[str, Value], sentence: str, next_step: str, rule: str, path: str
+):
+    error = refused(PRESET.step("invoices"), deal(**changes))
+    assert (error.message, error.next_step, error.rule, error.path) == (sentence, next_step, rule, path)
+
+
+def test_an_error_shows_a_shortened_value():
+    error = refused(PRESET.step("invoices"), deal(closed_on="x" * 500))
+    assert error.value == "x" * 79 + "…"
+    assert len(error.message) < 120
+
+
+def test_every_won_deal_of_the_real_data_becomes_an_invoice_to_the_cent():
+    with (DATA / "products.csv").open(encoding="utf-8") as file:
+        products = {row["product"]: Decimal(row["sales_price"]) for row in csv.DictReader(file)}
+    with (DATA / "sales_pipeline.csv").open(encoding="utf-8") as file:
+        won = [row for row in csv.DictReader(file) if row["deal_stage"] == "Won"]
+    invoices, total, items = PRESET.step("invoices"), Decimal(0), set()
+    for row in won:
+        value = Decimal(row["close_value"])
+        record = Record(
+            Kind.DEAL,
+            row["opportunity_id"],
+            fields={
+                "name": f"{row['product']} for {row['account']}",
+                "status": "won",
+                "amount": value,
+                "closed_on": row["close_date"],
+                "source_id": row["opportunity_id"],
+                "companies": [{"id": row["account"], "name": row["account"]}],
+                "lines": [{"name": row["product"], "quantity": Decimal(1), "unit_price": value, "amount": value}],
+            },
+        )
+        assert invoices.selects(record)
+        mapped = invoices.evaluate(record)
+        items |= {link.value for link in mapped.links if link.step == "items"}
+        invoice = DOCUMENTS[Kind.INVOICE].model_validate(with_links_resolved(mapped.fields))
+        total += sum(line.amount for line in invoice.lines)  # type: ignore[attr-defined]  # an invoice has lines
+    assert (len(won), total) == (4238, Decimal(10005534))
+    assert items <= set(products)
+    assert "GTX Pro" in items
+
+
+# Absent, null, empty, zero
+
+
+@pytest.mark.parametrize(
+    ("fields", "plain", "with_default", "with_first_path"),
+    [
+        ({}, ABSENT, "none", "other"),
+        ({"industry": None}, None, "none", "other"),
+        ({"industry": ""}, "", "", "other"),
+        ({"industry": "0"}, "0", "0", "0"),
+    ],
+)
+def test_absent_null_empty_and_a_value_are_four_things(
+    fields: dict[str, Value], plain: object, with_default: str, with_first_path: str
+):
+    fields = {"website": "other", **fields}
+    assert customer_field("{path: industry}", fields) == plain
+    assert customer_field("{path: industry, default: none}", fields) == with_default
+    assert customer_field("{paths: [industry, website]}", fields) == with_first_path
+
+
+def test_zero_is_a_value():
+    step = step_with(
+        "{name: {path: name}, price: {path: price, default: 5, required: true}}", to="item", kind="product"
+    )
+    record = Record(Kind.PRODUCT, "p", fields={"name": "Gift", "price": Decimal(0)})
+    assert step.evaluate(record).fields["price"] == Decimal(0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": None}, {"name": ""}, {"name": "  "}])
+def test_what_is_required_may_not_be_absent_null_or_empty(fields: dict[str, Value]):
+    error = refused(step_with("{name: {path: name}}"), Record(Kind.COMPANY, "c", fields=fields))
+    assert error.message == "Customer name is empty: the company has no name."
+
+
+def test_nothing_left_by_the_transforms_is_empty_too():
+    step = step_with('{name: {path: name, transforms: [{split: {at: ",", take: 3}}]}}')
+    error = refused(step, Record(Kind.COMPANY, "c", fields={"name": "a,b"}))
+    assert error.message == 'Customer name is empty: nothing is left of "a,b".'
+
+
+def test_a_default_is_used_as_it_stands_after_the_transforms():
+    rule = "{path: industry, transforms: [upper], default: none}"
+    assert customer_field(rule, {}) == "none"
+    assert customer_field(rule, {"industry": "tech"}) == "TECH"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ABSENT),
+        ({"address": None}, None),
+        ({"address": {"line1": None}}, None),
+        ({"address": {"line1": "x"}}, {"line1": "x"}),
+        ({"address": {"line1": "x", "city": None}}, {"line1": "x", "city": None}),
+    ],
+)
+def test_a_group_is_absent_null_or_there_as_its_fields_are(fields: dict[str, Value], expected: object):
+    rule = "{object: {line1: {path: address.line1}, city: {path: address.city}}}"
+    assert customer_field(rule, fields, "billing_address") == expected
+
+
+def test_a_null_leaves_a_field_alone_that_cannot_be_emptied():
+    assert customer_field("{path: custom_fields.active}", {"custom_fields": {"active": None}}, "active") is ABSENT
+
+
+# Rules
+
+
+def test_a_list_of_rules_makes_one_text_or_one_line():
+    names = "{list: [{path: contact.given_name}, {path: contact.family_name}], transforms: [{join: {with: ' '}}]}"
+    assert customer_field(names, {"contact": {"given_name": "Ann", "family_name": "Lee"}}) == "Ann Lee"
+    assert customer_field(names, {"contact": {"given_name": None, "family_name": "Lee"}}) == "Lee"
+    assert customer_field(names, {}) is ABSENT
+    step = step_with(
+        "{customer: {constant: '1'}, date: {constant: '2026-01-31'}, currency: {constant: EUR},"
+        " lines: {list: [{object: {item: {constant: '9'}, amount: {path: amount}, description: {path: name}}}]}}",
+        to="invoice",
+        kind="deal",
+    )
+    mapped = step.evaluate(deal())
+    assert mapped.fields["lines"] == [{"item": "9", "amount": Decimal("4821.50"), "description": "Acme - GTX Pro"}]
+    assert mapped.fields["date"] == dt.date(2026, 1, 31)
+    DOCUMENTS[Kind.INVOICE].model_validate(mapped.fields)
+
+
+def test_inside_a_list_the_record_can_still_be_read():
+    step = step_with(
+        "{customer: {constant: '1'}, date: {path: closed_on}, currency: {constant: EUR}, lines: {each: lines, fields:"
+        " {item: {path: name}, amount: {path: amount}, description: {path: record.name}}}}",
+        to="invoice",
+        kind="deal",
+    )
+    assert step.evaluate(deal()).fields["lines"][0]["description"] == "Acme - GTX Pro"
+
+
+def test_the_records_id_and_custom_fields_can_be_read():
+    custom: dict[str, Value] = {"custom_fields": {"Order no.": 7}}
+    assert customer_field("{path: id}", {}) == "c-1"
+    assert customer_field("{path: 'custom_fields[\"Order no.\"]'}", custom) == "7"
+    assert customer_field("{path: custom_fields.other}", custom) is ABSENT
+
+
+def test_values_of_the_wrong_type_are_refused_with_what_to_add():
+    step = step_with("{name: {constant: x}, active: {path: custom_fields.a}}")
+    error = refused(step, Record(Kind.COMPANY, "c", fields={"custom_fields": {"a": "maybe"}}))
+    assert error.message == 'Customer active: yes or no is needed, and "maybe" is neither.'
+    assert error.next_step == "Add a `lookup` whose table gives `true` and `false`."
+
+
+def test_what_is_cut_is_noticed():
+    step = step_with("{name: {path: name, transforms: [{truncate: {length: 4}}]}}")
+    mapped = step.evaluate(Record(Kind.COMPANY, "c", fields={"name": "Acme Corporation"}))
+    assert mapped.fields == {"name": "Acme"}
+    assert mapped.notices == ("Customer name: Cut from 16 to 4 characters: Acme Corporation.",)
+
+
+def test_a_list_is_transformed_item_by_item():
+    rule = "{path: 'custom_fields.tags[*]', transforms: [upper, {join: {with: '+'}}]}"
+    assert customer_field(rule, {"custom_fields": {"tags": ["a", None, "b"]}}) == "A+B"
+
+
+@pytest.mark.parametrize(
+    ("condition", "selected"),
+    [
+        ("{path: name, equals: Acme}", True),
+        ("{path: name, equals: acme}", False),
+        ("{path: name, in: [Other, Acme]}", True),
+        ("{path: phone, exists: true}", False),
+        ("{path: website, exists: false}", True),
+        ("{path: custom_fields.n, greater_than: 0}", True),
+        ("{path: custom_fields.n, less_than: 0.5}", False),
+        ("{path: custom_fields.n, equals: 1}", True),
+        ("{path: custom_fields.yes, equals: 1}", False),
+        ("{path: custom_fields.yes, equals: true}", True),
+        ("{path: custom_fields.day, equals: 2026-01-31}", True),
+        ("{path: website, equals: null}", False),
+        ("{path: phone, equals: null}", True),
+        ("{path: website, greater_than: 0}", False),
+        ("{not: {path: name, equals: Acme}}", False),
+        ("{all: [{path: name, exists: true}, {any: [{path: phone, exists: true}, {path: name, equals: Acme}]}]}", True),
+        ("{path: 'custom_fields.tags[*]', equals: b}", True),
+    ],
+)
+def test_conditions_choose_records(condition: str, selected: bool):
+    record = Record(
+        Kind.COMPANY,
+        "c",
+        fields={
+            "name": "Acme",
+            "phone": None,
+            "custom_fields": {"n": Decimal("1.0"), "yes": True, "day": dt.date(2026, 1, 31), "tags": ["a", "b"]},
+        },
+    )
+    assert step_with("{name: {path: name}}", more=f"when: {condition}").selects(record) is selected
+
+
+def test_a_condition_that_cannot_be_told_parks_the_record_instead_of_losing_it():
+    step = step_with("{name: {path: name}}", more="when: {path: custom_fields.n, greater_than: 0}")
+    record = Record(Kind.COMPANY, "c", fields={"name": "Acme", "custom_fields": {"n": "1,200"}})
+    assert step.selects(record)
+    assert refused(step, record).message == ('The n of the company is "1,200", which cannot be compared as a number.')
+
+
+def test_a_record_without_a_name_is_called_by_kind_and_id():
+    step = step_with("{name: {constant: x}}", more="label: {path: name}")
+    assert step.label(Record(Kind.COMPANY, "c-7", fields={})) == "company c-7"
+    assert step.amount(Record(Kind.COMPANY, "c-7", fields={})) is None
+    assert not step.currency(Record(Kind.COMPANY, "c-7", fields={}))
+
+
+# Explaining and links that are missing
+
+
+def test_explain_shows_each_value_on_its_way():
+    by_rule = {found.rule: found for found in PRESET.step("invoices").explain(deal(closed_on=None))}
+    item = by_rule["steps.invoices.fields.lines.fields.item[0]"]
+    assert (item.path, item.read, item.steps) == (
+        "lines[0].name",
+        "GTXPro",
+        (("collapse_spaces", "GTXPro"), ("lookup", "GTX Pro")),
+    )
+    assert isinstance(item.result, LinkTo)
+    date = by_rule["steps.invoices.fields.date"]
+    assert (date.read, date.result) == (None, ABSENT)
+    assert date.error is not None
+    assert by_rule["steps.invoices.fields.due_date"].result is None
+    assert by_rule["steps.invoices.fields.currency"].read == "USD"
+
+
+def test_explain_shows_defaults_and_errors_of_whole_lists():
+    step = PRESET.step("invoices")
+    by_rule = {found.rule: found for found in step.explain(deal(lines=[{"name": "GTX Pro", "amount": 1}]))}
+    assert by_rule["steps.invoices.fields.lines.fields.quantity[0]"].steps == (("default", 1),)
+    [lines] = [found for found in step.explain(deal(lines=None)) if found.rule == "steps.invoices.fields.lines"]
+    assert lines.error is not None
+
+
+def link_of(sync: CompiledSync, value: str) -> LinkTo:
+    mapped = sync.step("invoices").evaluate(deal(lines=[{"name": value, "amount": Decimal(1)}]))
+    return next(link for link in mapped.links if link.step == "items")
+
+
+def test_without_the_alias_the_deal_says_what_to_add():
+    text = preset("act-quickbooks_online").replace("GTXPro: GTX Pro", "Other: GTX Pro")
+    error = missing_link(link_of(compile_sync(text), "GTXPro"), ["GTX Basic", "GTX Pro", "MG Special"])
+    assert error.message == 'No item is named "GTXPro". The catalogue has "GTX Pro".'
+    assert error.next_step == (
+        "Add `GTXPro: GTX Pro` to lookup.aliases in `steps.invoices.fields.lines.fields.item.transforms`,"
+        " or add the product."
+    )
+    assert (error.value, error.path) == ("GTXPro", "lines[0].name")
+
+
+def test_a_link_to_nothing_alike_and_to_several_say_so():
+    link = link_of(PRESET, "Zeppelin")
+    assert missing_link(link, ["GTX Pro"]).message == 'No item is named "Zeppelin".'
+    assert missing_link(link, [], count=2).message == (
+        '2 records of the kind product have the name "Zeppelin": it is not clear which item is meant.'
+    )
+    by_id = PRESET.step("invoices").evaluate(deal()).links[0]
+    assert missing_link(by_id, []).message == ('The company "c-1" that the record names is gone, or not visible to us.')
+
+
+# Nothing but MappingError
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.decimals(),
+    st.dates(),
+    st.datetimes(timezones=st.one_of(st.none(), st.just(dt.UTC))),
+    st.text(max_size=20),
+    st.sampled_from(["won", "GTXPro", "2017-03-01", "31/12/2017", "1.5", "NaN", "1e999", "+1 650 555 0123", "a@b.co"]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["id", "name", "amount", "quantity", "email", "phone", "country", "line1"]),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=8,
+)
+names = ["name", "status", "amount", "closed_on", "source_id", "companies", "lines", "contact", "address"]
+names += ["billing_address", "phone", "price", "sku", "state", "paid", "number", "last_payment_on"]
+records = st.dictionaries(st.sampled_from(names), values)
+
+
+def outcome(step: CompiledStep, record: Record) -> Mapped | MappingError:
+    try:
+        return step.evaluate(record)
+    except MappingError as error:
+        return error
+
+
+@settings(max_examples=150, deadline=None)
+@given(fields=records, name=st.sampled_from([step.name for step in PRESET.steps]))
+def test_whatever_stands_in_a_record_it_is_mapped_or_refused_with_a_sentence(fields: dict[str, Any], name: str):
+    step = PRESET.step(name)
+    record = Record(step.from_kind, "r", fields=fields)
+    assert step.selects(record) in {True, False}
+    assert step.label(record)
+    step.amount(record)
+    step.currency(record)
+    explained, found = step.explain(record), outcome(step, record)
+    if isinstance(found, MappingError):
+        assert found.message.endswith(".")
+        assert found.next_step
+        assert found.rule.startswith(f"steps.{name}.")
+        assert len(found.message) < 300
+        return
+    assert not any(each.error for each in explained)
+    if not is_record_update(step.to_kind):
+        DOCUMENTS[step.to_kind].model_validate(with_links_resolved(found.fields))
+
+
+@given(fields=records)
+def test_evaluation_changes_nothing_and_gives_the_same_again(fields: dict[str, Any]):
+    step, before = PRESET.step("customers"), repr(fields)
+    record = Record(Kind.COMPANY, "r", fields=fields)
+    assert repr(outcome(step, record)) == repr(outcome(step, record))
+    assert repr(fields) == before
