@@ -35,6 +35,8 @@ _INVOICE_DEFAULTS: Mapping[str, Any] = {
     "AllowOnlineCreditCardPayment": False,
     "AllowOnlineACHPayment": False,
 }
+# Of companies abroad or with several currencies: sent, they change nothing and are not kept.
+_NOT_IN_THE_US = frozenset({"ExchangeRate", "GlobalTaxCalculation", "HomeTotalAmt", "HomeBalance"})
 
 
 def cents(amount: Decimal) -> Decimal:
@@ -68,7 +70,7 @@ def completed_form(books: Books, entity: str, fields: Record, former: Record | N
         "EmailStatus": "NotSet",
         **(_INVOICE_DEFAULTS if entity == "Invoice" else {}),
         **{address: customer[address] for address in ("BillAddr", "ShipAddr") if address in customer},
-        **{name: value for name, value in fields.items() if name != "ExchangeRate"},
+        **{name: value for name, value in fields.items() if name not in _NOT_IN_THE_US},
         "CustomerRef": {"value": customer["Id"], "name": customer["DisplayName"]},
         "CurrencyRef": HOME_CURRENCY,
         "TxnDate": when.isoformat(),
