@@ -61,3 +61,25 @@ def _settings(pairs: list[str]) -> dict[str, object]:
         except ValueError:
             options[name] = value
     return options
+
+
+@app.command()
+def tour(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the closing table.")] = False,
+    faults: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="YAML of faults.")] = None,
+) -> None:
+    """The whole way in a local AWS: deploy, connect, sync, pay, fail, compare. Exit status 0 only if it ties out."""
+    from rich.console import Console  # noqa: PLC0415 - only the tour draws
+
+    from tieout_sandbox.local_aws import LocalAwsError  # noqa: PLC0415 - only the tour deploys
+    from tieout_sandbox.stage import StageError  # noqa: PLC0415 - only the tour deploys
+    from tieout_sandbox.tour import tour as play  # noqa: PLC0415 - only the tour deploys
+
+    console = Console()
+    try:
+        good = play(once=once, faults=faults, console=console)
+    except (StageError, LocalAwsError) as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(1) from error
+    raise typer.Exit(0 if good else 1)

@@ -108,7 +108,8 @@ def test_sides_made_equal_by_hand_agree_again(world: World):
     world.books.put(Kind.INVOICE, invoice.id, number="OTHER")
     world.deal("d1", "1200")
     world.apply("d1")
-    line = {**invoice.fields["lines"][0], "unit_price": Decimal(1200), "amount": Decimal(1200)}
+    former: dict = invoice.fields["lines"][0]
+    line = {**former, "unit_price": Decimal(1200), "amount": Decimal(1200)}
     world.books.put(Kind.INVOICE, invoice.id, number="Sd1", lines=[line], total=Decimal(1200))
     effects = world.books.calls["effect"]
 
@@ -214,6 +215,20 @@ def test_source_that_cannot_be_read_lets_every_change_wait(world: World):
     world.settle_down()
 
     assert len(world.invoices()) == 1
+
+
+def test_batch_of_reads_that_fails_lets_only_its_own_changes_wait(world: World):
+    names = [f"d{number}" for number in range(120)]
+    for name in names:
+        world.deal(name)
+    reads = iter([None, UnavailableError("down")])
+    world.crm.read_fault = lambda kind: next(reads, None) if kind is Kind.DEAL else None
+
+    report = world.apply(*names)
+
+    assert (len(world.invoices()), report.waiting) == (70, 50)
+    world.settle_down()
+    assert len(world.invoices()) == 120
 
 
 def test_revoked_access_pauses_the_connection_and_tells_once(world: World):

@@ -22,6 +22,9 @@ from tieout_sandbox.simulators.faults import (
     Faults,
 )
 
+OPERATOR_HEADER = "Sandbox-Operator"
+"""A call that has it meets no fault and is not counted: it is the operator's own, not the product's."""
+
 ON_CLOSE = "tieout.on_close"
 """Key of `Flask.extensions`: what the server calls once when it stops."""
 
@@ -29,15 +32,21 @@ _ID = re.compile(r"(?<=/)(?:\d+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27})(?=/|$)")
 
 
 class CallCounter:
-    """Counts calls by method and route, and by what became of them: a status, or `dropped`."""
+    """Counts calls by method and route, and by what became of them: a status, or `dropped`.
 
-    def __init__(self, app: WSGIApplication) -> None:
+    The operator's own calls go to `plain`, which has no faults.
+    """
+
+    def __init__(self, app: WSGIApplication, plain: WSGIApplication) -> None:
         self._app = app
+        self._plain = plain
         self._lock = threading.Lock()
         self._calls: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass the call on, and count it."""
+        if "HTTP_" + OPERATOR_HEADER.upper().replace("-", "_") in environ:
+            return self._plain(environ, start_response)
         route = f"{environ['REQUEST_METHOD']} {_ID.sub('{id}', environ['PATH_INFO'])}"
         if environ["PATH_INFO"].startswith(SANDBOX_PREFIX):
             return self._app(environ, start_response)
@@ -91,7 +100,7 @@ def install(  # noqa: D417 - the others are described where they come from
         on_close: Called once when the server stops.
     """
     in_force = Faults(faults or FaultPlan())
-    calls = CallCounter(FaultMiddleware(app.wsgi_app, in_force, clock, error_body))
+    calls = CallCounter(FaultMiddleware(app.wsgi_app, in_force, clock, error_body), app.wsgi_app)
     app.wsgi_app = calls  # type: ignore[method-assign] # Flask's documented way to add middleware
     app.extensions[ON_CLOSE] = on_close
     sandbox = Blueprint("sandbox", __name__, url_prefix="/_sandbox")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import batched
 from typing import Protocol
 
 from tieout.domain.changes import Change
@@ -117,26 +118,36 @@ def _apply_group(
     changes = [change for change in changes if change.kind in wanted]
     try:
         source = session.connector(connection_id)
-        records = _read(source, changes)
     except TieoutError as error:
-        session.failed(connection_id, error)
         for sync in syncs:
             _put_off(session, sync, steps[sync.name], changes, error)
         return
+    records: dict[Kind, dict[str, Record]] = defaultdict(dict)
+    read: list[Change] = []
+    for kind, some in _by_kind(changes).items():
+        for chunk in batched(some, source.manifest.read_batch_max, strict=False):
+            try:
+                records[kind] |= read_all(source, kind, [change.id for change in chunk])
+            except TieoutError as error:
+                session.failed(connection_id, error)
+                for sync in syncs:
+                    _put_off(session, sync, steps[sync.name], chunk, error)
+            else:
+                read += chunk
     for sync in syncs:
         run = SyncRun(session, sync, steps[sync.name], source)
         try:
-            run.apply(changes, records)
+            run.apply(read, records)
         except (ReconnectError, UnavailableError) as error:
             session.failed(connection_id, error)
-            _put_off(session, sync, steps[sync.name], changes, error)
+            _put_off(session, sync, steps[sync.name], read, error)
 
 
-def _read(source: Connector, changes: Sequence[Change]) -> dict[Kind, dict[str, Record]]:
-    ids: dict[Kind, list[str]] = defaultdict(list)
+def _by_kind(changes: Sequence[Change]) -> dict[Kind, list[Change]]:
+    kinds: dict[Kind, list[Change]] = defaultdict(list)
     for change in changes:
-        ids[change.kind].append(change.id)
-    return {kind: read_all(source, kind, some) for kind, some in ids.items()}
+        kinds[change.kind].append(change)
+    return kinds
 
 
 def _put_off(
