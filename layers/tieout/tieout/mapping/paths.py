@@ -63,14 +63,10 @@ def parse_path(text: str) -> Path:
     parts: list[Part] = []
     position = 0
     while position < len(text):
-        if parts and text[position] == ".":
-            position += 1
-            match = _PART.match(text, position)
-            named = match is not None and match["name"] is not None
-        else:
-            match = _PART.match(text, position)
-            named = match is not None and (not parts or match["name"] is None)
-        if match is None or not named:
+        dot = bool(parts) and text[position] == "."
+        match = _PART.match(text, position + dot)
+        # A name follows a dot or stands first; brackets follow a part at once.
+        if match is None or (match["name"] is not None) is not (dot or not parts):
             break
         parts.append(_part(match))
         position = match.end()

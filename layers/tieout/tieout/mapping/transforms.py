@@ -412,7 +412,7 @@ class DateOf(Reading):
     def _zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError) as error:
             raise ValueError(f"`{name}` is not a time zone, such as `Europe/Berlin`") from error
         return name
 
