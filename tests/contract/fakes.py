@@ -29,13 +29,16 @@ class ManualClock:
 
 
 class MemorySecrets:
-    """One bundle per connection; `history` holds every bundle that was stored, in order."""
+    """One bundle; `history` holds every one that was stored, in order. `copy` is what a reading that need not be fresh
+    finds, if it is not the newest.
+    """
 
     def __init__(self, bundle: Mapping[str, str]) -> None:
         self.history: list[dict[str, str]] = [dict(bundle)]
+        self.copy: dict[str, str] | None = None
 
     def read(self, tenant: str, connection: str, *, fresh: bool = False) -> Mapping[str, str]:
-        return dict(self.history[-1])
+        return dict(self.copy if self.copy is not None and not fresh else self.history[-1])
 
     def write(self, tenant: str, connection: str, secrets: Mapping[str, str]) -> None:
         self.history.append(dict(secrets))

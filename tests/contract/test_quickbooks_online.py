@@ -8,13 +8,25 @@ import hmac
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from tests.contract.suite import ConnectorContract, SimulatedWorld
+from tests.contract.fakes import MemoryBudgetStore
+from tests.contract.suite import (
+    ConnectorContract,
+    SimulatedWorld,
+    all_changes,
+    all_ids,
+    done,
+    effect_id,
+    only,
+    update_of,
+)
 from tieout.connectors import provider
 from tieout.domain.documents import (
     Address,
@@ -24,13 +36,16 @@ from tieout.domain.documents import (
     Discount,
     Document,
     Invoice,
+    InvoiceStatus,
     Item,
     Line,
     Payment,
 )
-from tieout.domain.effects import Effect, Operation
+from tieout.domain.effects import Done, Effect, MatchedBy, NotDone, Operation, Unknown
+from tieout.domain.errors import NotFoundError, ReconnectError, RejectedError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Webhook
+from tieout.transport import Budget, RequestsHttp
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.quickbooks_online import create_app
 from tieout_sandbox.simulators.server import serve
@@ -216,3 +231,435 @@ def world() -> Iterator[QuickBooksWorld]:
 
 class TestContract(ConnectorContract):
     """Every connector's tests."""
+
+
+class TestWriting:
+    def test_thirty_effects_are_one_call(self, world):
+        effects = [
+            world.effect(Kind.INVOICE, Invoice(**world.sales(world.line(f"{number}.10")))) for number in range(30)
+        ]
+        world.sandbox("DELETE", "calls")
+
+        outcomes = world.connector().write(effects)
+
+        assert all(isinstance(outcome, Done) for outcome in outcomes)
+        calls = world.sandbox("GET", "calls")["routes"]
+        assert calls["POST /v3/company/{id}/batch"]["calls"] == 1
+        assert set(calls) == {"POST /v3/company/{id}/batch", "GET /v3/company/{id}/preferences"}
+
+    def test_the_same_write_again_gets_the_first_answer(self, world):
+        connector, (effect, *_) = world.connector(), world.sample_effects()
+        first, second = done(connector.write([effect])), done(connector.write([effect]))
+
+        assert first.id == second.id
+
+    def test_a_new_try_after_a_refusal_is_no_repetition(self, world):
+        connector, effect = world.connector(), world.sample_effects()[2]
+        world.sandbox("POST", "settings", {"closed_until": "2026-12-31"})
+        refused = only(connector.write([effect]))
+        world.sandbox("POST", "settings", {"closed_until": None})
+
+        assert isinstance(refused, NotDone)
+        assert isinstance(refused.error, RejectedError)
+        assert (refused.error.code, refused.error.field) == ("6210", "date")
+        assert isinstance(only(connector.write([replace(effect, attempt="2")])), Done)
+
+    def test_an_invoice_without_a_number_gets_one_from_the_company(self, world):
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales()))
+
+        record = done(world.connector().write([effect]))
+
+        assert record.fields["number"]
+        assert not str(record.fields["number"]).startswith("T-")
+
+    @pytest.mark.parametrize("number", [None, "INV-7"])
+    def test_where_the_company_numbers_nothing_we_do_and_find_it_by_that(self, world, number):
+        world.sandbox("POST", "settings", {"custom_txn_numbers": True})
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number=number)))
+
+        record = done(world.connector().write([effect]))
+
+        assert record.fields["number"] == (number or f"T-{effect.reference.upper()}")
+        (match,) = world.connector().find([effect])[effect.id]
+        assert (match.record.id, match.by) == (record.id, MatchedBy.REFERENCE)
+
+    def test_a_document_is_found_though_somebody_renumbered_it(self, world):
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="INV-1")))
+        record = done(world.connector().write([effect]))
+        with world.company.lock:
+            stored = world.stored("Invoice", record.id)
+            world.company.update("Invoice", {**stored, "sparse": True, "DocNumber": "other"})
+
+        (match,) = world.connector().find([effect])[effect.id]
+        assert match.record.id == record.id
+
+    def test_a_number_alone_does_not_make_a_document_ours(self, world):
+        world.invoice(DocNumber="INV-1", TxnDate=DAY.isoformat())
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="INV-1")))
+        connector = world.connector()
+
+        assert connector.find([effect]) == {}
+        refused = only(connector.write([effect]))
+        assert isinstance(refused, NotDone)
+        assert isinstance(refused.error, RejectedError)
+        assert (refused.error.code, refused.error.field) == ("6140", "number")
+
+    @pytest.mark.parametrize(("entity", "found"), [("Customer", True), ("Vendor", False)])
+    def test_a_name_that_is_taken(self, world, entity, found):
+        world.make(entity, DisplayName="O'Hara  & Sons")
+        effect = world.effect(Kind.CUSTOMER, Customer(name="o'hara  & sons"))
+        connector = world.connector()
+
+        matches = connector.find([effect]).get(effect.id, ())
+        refused = only(connector.write([effect]))
+
+        assert [match.by for match in matches] == [MatchedBy.NATURAL_KEY] * found
+        assert isinstance(refused, NotDone)
+        assert isinstance(refused.error, RejectedError)
+        assert (refused.error.code, refused.error.field) == ("6240", "name")
+        assert "vendors" in refused.error.message
+        assert "suffix" in refused.error.next_step
+
+    def test_an_inactive_customer_is_found_too(self, world):
+        effect = world.effect(Kind.CUSTOMER, Customer(name="Sleepy", active=True))
+        first = done(world.connector().write([effect]))
+        asleep = world.effect(Kind.CUSTOMER, Customer(name="Sleepy", active=False))
+        second = done(world.connector().write([update_of(asleep, first)]))
+
+        assert second.fields["active"] is False
+        assert [record.id for record in world.connector().read(Kind.CUSTOMER, [first.id])] == [first.id]
+        named = str(second.fields["name"])
+        assert [record.id for record in world.connector().search(Kind.CUSTOMER, "name", [named])] == [first.id]
+
+    def test_voiding_keeps_the_invoice_with_amounts_of_zero(self, world):
+        connector = world.connector()
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="V-1")))
+        record = done(connector.write([effect]))
+        document = Invoice(**world.sales(number="V-1"), status=InvoiceStatus.VOIDED)
+
+        voided = done(connector.write([update_of(replace(effect, document=document), record)]))
+
+        assert (voided.fields["state"], voided.fields["status"], voided.fields["total"]) == ("voided", "voided", 0)
+        assert isinstance(
+            only(connector.write([replace(effect, document=document, id=effect_id("n", effect))])), NotDone
+        )
+
+    def test_an_update_leaves_alone_what_it_does_not_name(self, world):
+        connector = world.connector()
+        customer = Customer(name="Keeper", email="a@example.test", phone="1", note="theirs")
+        effect = world.effect(Kind.CUSTOMER, customer)
+        record = done(connector.write([effect]))
+
+        less = replace(effect, document=Customer(name="Keeper", email=None))
+        updated = done(connector.write([update_of(less, record)]))
+
+        assert updated.fields["email"] is None
+        assert updated.fields["phone"] == "1"
+        assert updated.fields["note"] == "theirs"
+        assert updated.fields["reference"] == effect.reference
+
+    def test_what_is_not_there_is_said_before_anything_is_sent(self, world):
+        wrong = [
+            Invoice(**world.sales(), terms="Net 45"),
+            Invoice(**(world.sales() | {"currency": "EUR"})),
+            Invoice(**world.sales(world.line(tax_code="GST"))),
+        ]
+        world.sandbox("DELETE", "calls")
+        outcomes = world.connector().write([world.effect(Kind.INVOICE, document) for document in wrong])
+
+        fields = []
+        for outcome in outcomes:
+            assert isinstance(outcome, NotDone)
+            assert isinstance(outcome.error, RejectedError)
+            fields.append(outcome.error.field)
+        assert sorted(fields) == ["currency", "lines", "terms"]
+        assert "POST /v3/company/{id}/batch" not in world.sandbox("GET", "calls")["routes"]
+
+    def test_an_update_of_what_is_gone_is_not_found(self, world):
+        connector = world.connector()
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales()))
+        record = done(connector.write([effect]))
+        world.delete_record(Kind.INVOICE, record.id)
+
+        outcome = only(connector.write([update_of(effect, record)]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, NotFoundError)
+
+    def test_an_answer_lost_for_a_batch_leaves_every_effect_unknown(self, world):
+        effects = world.sample_effects()
+        connector = world.connector(faults=[{"kind": "lost_answer", "times": 1, "match": world.write_match}])
+
+        assert all(isinstance(outcome, Unknown) for outcome in connector.write(effects))
+        assert {key: len(matches) for key, matches in connector.find(effects).items()} == {
+            effect.id: 1 for effect in effects
+        }
+
+
+class TestReading:
+    def test_an_invoice_says_how_far_it_is_paid(self, world):
+        invoice_id = world.invoice("100.00")
+        states = [only(world.connector().read(Kind.INVOICE, [invoice_id])).fields]
+        for amount, day in (("30.00", "2026-01-07"), ("70.00", "2026-01-06")):
+            world.sandbox("POST", "pay", {"invoice": invoice_id, "amount": amount, "date": day})
+            states.append(only(world.connector().read(Kind.INVOICE, [invoice_id])).fields)
+
+        assert [(each["state"], each["paid"], each["balance"]) for each in states] == [
+            ("open", 0, 100),
+            ("partly_paid", 30, 70),
+            ("paid", 100, 0),
+        ]
+        assert [each.get("last_payment_on") for each in states] == [None, date(2026, 1, 7), date(2026, 1, 7)]
+
+    def test_a_payment_names_its_invoices(self, world):
+        invoice_id = world.invoice()
+        world.sandbox("POST", "pay", {"invoice": invoice_id})
+
+        (payment,), _, _ = all_changes(world.connector(), Kind.PAYMENT, None)
+
+        assert payment.fields["invoice_ids"] == [invoice_id]
+        assert payment.fields["amount"] == 100
+
+    def test_searching_ignores_case(self, world):
+        world.make("Customer", DisplayName="Mixed Case", PrimaryEmailAddr={"Address": "Mixed@Example.test"})
+        connector = world.connector()
+
+        assert len(connector.search(Kind.CUSTOMER, "name", ["mixed CASE", "nobody"])) == 1
+        assert len(connector.search(Kind.CUSTOMER, "email", ["mixed@example.TEST"])) == 1
+        assert len(connector.search(Kind.ITEM, "name", ["gtx pro"])) == 1
+        assert connector.search(Kind.CUSTOMER, "name", []) == []
+        with pytest.raises(RejectedError):
+            connector.search(Kind.CUSTOMER, "shoe size", ["42"])
+
+
+class TestFeed:
+    """Pages of 25 in the place of Intuit's 1,000."""
+
+    @pytest.fixture(autouse=True)
+    def small_pages(self, monkeypatch):
+        for module in ("feed", "client", "connector"):
+            monkeypatch.setattr(f"tieout.connectors.quickbooks_online.{module}.QUERY_ROWS_MAX", 25)
+        monkeypatch.setattr("tieout.connectors.quickbooks_online.feed._STEP_WITHIN_SECOND", 20)
+        monkeypatch.setattr("tieout.connectors.quickbooks_online.feed._CDC_ROWS_SURE", 20)
+
+    @pytest.mark.parametrize("seconds_between", [0, 1, 0.2])
+    def test_pages_of_records_of_equal_times_lose_nothing(self, world, seconds_between):
+        made = []
+        for _ in range(130):
+            made.append(world.invoice())
+            world.clock.advance(seconds_between)
+
+        records, _, _ = all_changes(world.connector(), Kind.INVOICE, None)
+
+        assert {record.id for record in records} == set(made)
+        assert sorted(all_ids(world.connector(), Kind.INVOICE), key=int) == made
+
+    def test_edits_between_pages_hide_nothing(self, world):
+        made = []
+        for number in range(90):
+            made.append(world.invoice())
+            world.clock.advance(number % 3 == 0)
+        connector, cursor, seen = world.connector(), None, set()
+        for page_number in range(40):
+            page = connector.changes(Kind.INVOICE, cursor)
+            seen |= {record.id for record in page.records}
+            cursor = page.cursor
+            for record_id in made[page_number * 4 : page_number * 4 + 4]:  # each edit moves a record to the end
+                with world.company.lock:
+                    stored = world.stored("Invoice", record_id)
+                    world.company.update("Invoice", {**stored, "sparse": True, "PrivateNote": "seen"})
+            if not page.more:
+                break
+
+        assert not page.more
+        assert seen == set(made)
+
+    def test_more_changes_than_one_answer_holds_are_walked(self, world):
+        world.sandbox("POST", "settings", {"cdc_objects_max": 25})
+        connector = world.connector()
+        cursor = connector.cursor_now(Kind.INVOICE)
+        world.clock.advance(600)
+        made = []
+        for _ in range(70):
+            made.append(world.invoice())
+            world.clock.advance(1)
+        world.delete_record(Kind.INVOICE, made.pop())
+
+        records, _, cursor = all_changes(connector, Kind.INVOICE, cursor)
+        later, _, _ = all_changes(connector, Kind.INVOICE, cursor)
+
+        assert {record.id for record in records} == set(made)
+        assert {record.id for record in later} <= set(made)
+
+    def test_a_cursor_older_than_capture_reaches_is_walked(self, world):
+        connector = world.connector()
+        before = world.invoice()
+        world.clock.advance(3600)
+        cursor = connector.cursor_now(Kind.INVOICE)
+        world.clock.advance(3600)
+        after = world.invoice()
+        world.clock.advance(40 * 86_400)
+
+        records, _, cursor = all_changes(connector, Kind.INVOICE, cursor)
+
+        assert [record.id for record in records] == [after]
+        assert before != after
+        assert all_changes(connector, Kind.INVOICE, cursor)[0] == []
+
+    def test_a_customer_that_was_put_to_sleep_is_a_change(self, world):
+        connector = world.connector()
+        world.clock.advance(3600)
+        cursor = connector.cursor_now(Kind.CUSTOMER)
+        world.clock.advance(3600)
+        with world.company.lock:
+            stored = world.stored("Customer", world.customer)
+            world.company.update("Customer", {**stored, "sparse": True, "Active": False})
+
+        for start in (cursor, None):
+            records, _, _ = all_changes(connector, Kind.CUSTOMER, start)
+            assert [record.fields["active"] for record in records if record.id == world.customer] == [False]
+
+    def test_looking_up_reads_every_page(self, world):
+        effects = [world.effect(Kind.INVOICE, Invoice(**world.sales())) for _ in range(30)]
+        connector = world.connector()
+        connector.write(effects[:15])
+        connector.write(effects[15:])
+
+        found = connector.find(effects)
+
+        assert len({match.record.id for matches in found.values() for match in matches}) == 30
+
+
+class TestSignIn:
+    def test_a_token_is_renewed_before_it_ends_and_stored_before_it_is_used(self, world):
+        world.sandbox("POST", "settings", {"refresh_token_rotates_after_seconds": 0})
+        old = world.secrets.history[-1]
+        world.clock.advance(3600 - 299)
+        stored_at_use = []
+
+        class Watches:
+            def __init__(self, http):
+                self.http = http
+
+            def send(self, request):
+                if "/v3/" in request.url:
+                    bearer = request.headers["Authorization"].removeprefix("Bearer ")
+                    stored_at_use.append(bearer == world.secrets.history[-1]["access_token"])
+                return self.http.send(request)
+
+        connector = world.connector(wrap=Watches)
+        connector.probe()
+        connector.probe()
+
+        new = world.secrets.history[-1]
+        assert len(world.secrets.history) == 2
+        assert new["access_token"] != old["access_token"]
+        assert new["refresh_token"] != old["refresh_token"]
+        assert new["webhook_verifier"] == old["webhook_verifier"]
+        assert new["access_token_expires_at"] > old["access_token_expires_at"]
+        assert new["refresh_token_expires_at"]
+        assert all(stored_at_use)
+        assert world.lease.taken == ["token"]
+
+    def test_a_refused_token_is_renewed_once_and_the_write_is_done(self, world):
+        effect = world.sample_effects()[0]
+        world.secrets.history[-1]["access_token"] = "worn out"
+
+        assert isinstance(only(world.connector().write([effect])), Done)
+        assert world.lease.taken == ["token"]
+
+    def test_the_token_of_a_faster_worker_is_taken(self, world):
+        slow = world.connector()
+        slow.probe()
+        fresh = world.sandbox("POST", "grant", {"realm": REALM})
+        world.sandbox("POST", "settings", {"client_secret": "so that renewing would fail"})
+        world.secrets.write(
+            "acme",
+            "under-test",
+            world.secrets.history[-1]
+            | {"access_token": fresh["access_token"], "access_token_expires_at": "2026-01-05T13:00:00+00:00"},
+        )
+        world.secrets.copy = dict(world.secrets.history[-2])
+        world.clock.advance(3400)
+
+        assert slow.probe().id == REALM
+        assert world.lease.taken == ["token"]
+
+    def test_an_unknown_refresh_token_asks_to_reconnect(self, world):
+        world.secrets.history[-1] |= {"refresh_token": "never given", "access_token": ""}
+
+        with pytest.raises(ReconnectError) as caught:
+            world.connector().probe()
+        assert caught.value.code == "invalid_grant"
+        assert "connect" in caught.value.next_step
+
+    def test_a_lost_answer_to_renewing_leaves_writes_undone(self, world):
+        world.secrets.history[-1]["access_token"] = ""
+        path = {"method": "POST", "path": "/oauth2/*"}
+        connector = world.connector(faults=[{"kind": "lost_answer", "times": 1, "match": path}])
+        effect = world.sample_effects()[1]
+
+        first, second = only(connector.write([effect])), only(connector.write([effect]))
+
+        assert isinstance(first, NotDone)
+        assert isinstance(first.error, UnavailableError)
+        assert isinstance(second, Done)
+
+    def test_consent_gives_the_secrets_and_the_company(self, world):
+        consent = world.provider.consent
+        settings = {**world.settings(), "consent_url": f"{world.url}/connect/oauth2"}
+        app = {name: world.secrets.history[-1][name] for name in ("client_id", "client_secret", "webhook_verifier")}
+        redirect = "http://127.0.0.1:1/callback"
+        address = consent.address(settings=settings, secrets=app, redirect=redirect, state="s-1")
+        location = world.session.get(address, allow_redirects=False, timeout=5).headers["Location"]
+        query = dict(parse_qsl(urlsplit(location).query))
+
+        def finish(**changed):
+            return consent.finish(
+                settings=settings | changed.pop("settings", {}),
+                secrets=app,
+                redirect=redirect,
+                query=query | changed,
+                http=world.http,
+                clock=world.clock,
+            )
+
+        assert query["state"] == "s-1"
+        for wrong in ({"settings": {"realm_id": "1"}}, {"code": "made up"}, {"error": "access_denied"}):
+            with pytest.raises(RejectedError):
+                finish(**wrong)
+        grant = finish()
+
+        assert grant.account == REALM
+        world.secrets.write("acme", "under-test", grant.secrets)
+        assert world.connector().probe().id == REALM
+        assert grant.secrets["client_secret"] not in repr(grant)
+
+
+class TestLimits:
+    def test_the_connector_and_its_budget_stay_within_the_true_limits(self):
+        clock = SimulatedClock()
+        app = create_app(clock=clock, realms=(REALM,))
+        with serve(app) as url:
+            world = QuickBooksWorld(url, clock, app.extensions["simulator"])
+            connection = world.context().connection
+            limits = world.provider.limits_of(connection)
+            budget = Budget(MemoryBudgetStore(), "acme", "under-test", limits, clock)
+            world.http = RequestsHttp(budget.spend, clock=clock, session=world.session)
+            connector = world.connector()
+            began_at = clock.now()
+            with world.session:
+                for _ in range(100):
+                    effect = world.effect(Kind.INVOICE, Invoice(**world.sales()))
+                    assert isinstance(only(connector.write([effect])), Done)
+                    connector.read(Kind.INVOICE, ["1", "2"])
+            seconds = (clock.now() - began_at).total_seconds()
+
+        assert 100 / 40 * 60 * 0.95 <= seconds <= 100 / 40 * 60 * 1.05
+
+    def test_settings_replace_limits(self, world):
+        connection = world.context(batches_per_minute=4000).connection
+
+        limits = {limit.name: limit.calls for limit in world.provider.limits_of(connection)}
+
+        assert limits == {"requests_per_minute": 500, "requests_per_second": 9, "batches_per_minute": 4000}

@@ -57,4 +57,5 @@ class Http(Protocol):
             UnavailableError: Not done: could not connect; or it was a read and no answer came.
             UncertainError: It was a write and no whole answer came.
             ThrottledError: Not sent: the connection's own budget is used up for now.
+            SettingsError: Not sent: the address is neither https nor of this machine.
         """

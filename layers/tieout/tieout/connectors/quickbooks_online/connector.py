@@ -120,8 +120,10 @@ class QuickBooksOnlineConnector:
             try:
                 items.append(to_item(effect, self._company, key))
                 sent[key] = effect
-            except ProviderError as error:
+            except RejectedError as error:
                 outcomes.append(NotDone(effect.id, error))
+            except ProviderError as error:  # a look-up failed: nothing was sent, and the next would fail too
+                return [NotDone(each.id, error) for each in effects]
         return outcomes + self._write_batch(items, sent) if sent else outcomes
 
     def _write_batch(self, items: Sequence[wire.Json], sent: Mapping[str, Effect]) -> list[Outcome]:
