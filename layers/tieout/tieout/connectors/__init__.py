@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tieout.connectors import quickbooks_online
+from tieout.connectors import act, quickbooks_online
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
-PROVIDERS: tuple[Provider, ...] = (quickbooks_online.CONNECTOR,)
+PROVIDERS: tuple[Provider, ...] = (act.CONNECTOR, quickbooks_online.CONNECTOR)
 
 
 def provider(name: str) -> Provider:

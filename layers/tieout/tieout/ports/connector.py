@@ -177,7 +177,7 @@ class Hint:
 class Webhook:
     """A request as it came in: header names lower case, the body's raw bytes."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 

@@ -25,7 +25,7 @@ def create_app(
     state_file: Path | None = None,
     **settings: Any,  # noqa: ANN401 - checked by the settings' model
 ) -> Flask:
-    """The simulator; its API stands under `/act.web.api`.
+    """The simulator; its API stands under `/act.web.api`. `extensions["simulator"]` is the `Api` behind it.
 
     Raises:
         pydantic.ValidationError: If there is no such setting.
@@ -45,6 +45,7 @@ def create_app(
         stored.close()
 
     app = Flask(__name__)
+    app.extensions["simulator"] = api
     routes.install(app, api)
     install(app, clock=clock, faults=faults, error_body=error_body, settings=checked, on_close=close)
     pusher.start()

@@ -75,12 +75,12 @@ def as_json(value: Any, status: int = 200) -> Reply:  # noqa: ANN401 - JSON is a
 
 
 class Api:
-    """Answers calls one at a time."""
+    """Answers calls one at a time, holding `lock`; who else touches `state` takes the lock too."""
 
     def __init__(self, state: ActState, on_change: Callable[[], None]) -> None:
         self.state = state
         self._on_change = on_change
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._routes: Sequence[tuple[re.Pattern[str], Methods]] = [
             (re.compile(pattern, re.IGNORECASE), methods)
             for pattern, methods in (
@@ -103,12 +103,12 @@ class Api:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain JSON values, taken between two calls."""
-        with self._lock:
+        with self.lock:
             return self.state.snapshot()
 
     def handle(self, call: Call) -> Reply:
         """The answer to a call."""
-        with self._lock:
+        with self.lock:
             try:
                 return self._handle(call)
             except ActError as error:
@@ -235,7 +235,7 @@ class Api:
     def push(self) -> dict[str, int]:
         """Look at the database once and deliver what the webhooks have to tell; how many arrived and failed."""
         counts = {"delivered": 0, "failed": 0}
-        with self._lock:
+        with self.lock:
             due = [
                 (hook, body)
                 for hook in self.state.webhooks.values()
@@ -246,7 +246,7 @@ class Api:
             if hook.suspended:
                 continue
             arrived = self._deliver(hook.url, hook.token, [body] if self.state.settings.webhook_array else body)
-            with self._lock:
+            with self.lock:
                 self.state.delivered(
                     hook, body["created" if hook.event == "Created" else "edited"] if arrived else None
                 )

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from tests.contract.fakes import ManualClock, MemorySecrets
-from tieout.connectors.act import CONNECTOR
+from tieout.connectors.act import ActProvider
 from tieout.domain.connections import Connection
 from tieout.ports.connector import Connector, Context
 from tieout.ports.http import Answer, Request
@@ -67,10 +67,13 @@ class World:
         )
         values = {"base_url": f"{SERVER}{BASE}", "database": self.settings.database, **(connection or {})}
         self.connection = Connection("acme", "crm", "act", self.settings.database, values)
+        self.provider = ActProvider()
         self.connector = self.open()
 
     def open(self) -> Connector:
-        return CONNECTOR.open(Context(self.connection, self.secrets, self.http, self.clock, lambda _: nullcontext()))
+        return self.provider.open(
+            Context(self.connection, self.secrets, self.http, self.clock, lambda _: nullcontext())
+        )
 
     def add(self, collection: str, **fields: Any) -> str:
         """A new record; its id."""

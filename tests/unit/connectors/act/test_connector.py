@@ -229,6 +229,12 @@ def test_what_cannot_be_read_back_is_unknown(world):
     assert isinstance(outcome, Unknown)
 
 
+def test_a_page_of_somebody_else_is_unknown(world):
+    deal = world.add("opportunities", name="Deal")
+    meddle_with_writes(world, lambda _: Answer(200, {"content-type": "text/html"}, b"<html>sign in</html>"))
+    assert isinstance(only(world.connector.write([update(deal, payment_status="Paid")])), Unknown)
+
+
 def test_a_refused_connection_is_not_done(world):
     deal = world.add("opportunities", name="Deal")
 
@@ -243,14 +249,14 @@ def test_one_bad_part_does_not_stop_the_others(world):
     good, bad = world.add("opportunities", name="Good"), world.add("opportunities", name="Bad")
     gone = "195a64f8-0000-4506-8eb2-2dd6fa8dfd1a"
 
-    def answer(request: Request) -> Answer | None:
+    def fail_one(request: Request) -> Answer | None:
         reply = world.http.deliver(request)
         assert reply.body.count(b"HTTP/1.1 200 OK") == 2
         first, _, rest = reply.body.partition(b"HTTP/1.1 200 OK")
         which = b"HTTP/1.1 500 Internal Server Error"
         return Answer(reply.status, reply.headers, first + which + rest)
 
-    meddle_with_writes(world, answer)
+    meddle_with_writes(world, fail_one)
     effects = [
         update(bad, number=1, payment_status="Paid"),
         update(good, number=2, payment_status="Paid"),
@@ -296,7 +302,7 @@ def test_a_batch_answered_in_part_is_unknown(world):
         (429, ThrottledError, ThrottledError),
         (500, UnavailableError, UncertainError),
         (502, UnavailableError, UncertainError),
-        (503, UnavailableError, UnavailableError),
+        (503, UnavailableError, UncertainError),
         (504, UnavailableError, UncertainError),
     ],
 )

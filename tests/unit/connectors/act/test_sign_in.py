@@ -42,8 +42,8 @@ def test_a_token_without_a_readable_end_is_used_for_a_quarter_of_an_hour(claims)
 
 
 @pytest.mark.parametrize("text", ["", '""', "abc", "a.b", "a..c", "<html><body>Sign in. Or. Not</body></html>"])
-def test_what_is_no_token_asks_for_the_address(text):
-    with pytest.raises(ReconnectError, match="no Act! token") as caught:
+def test_what_is_no_token_names_the_address(text):
+    with pytest.raises(UnavailableError, match="no Act! token") as caught:
         auth.token_of(answer(text), NOW)
     assert "base_url" in caught.value.next_step
 
@@ -56,6 +56,15 @@ def test_one_token_serves_until_five_minutes_before_its_end(world):
     world.clock.advance(90)
     world.connector.probe()
     assert world.http.count("/authorize") == 2
+
+
+def test_connectors_of_one_process_share_the_token_but_not_with_another_password(world):
+    world.connector.probe()
+    world.open().probe()
+    assert world.http.count("/authorize") == 1
+    world.secrets.write("acme", "crm", {"username": world.settings.username, "password": "guessed"})
+    with pytest.raises(ReconnectError):
+        world.open().probe()
 
 
 def test_a_token_that_ends_early_is_replaced_once(world):
@@ -236,5 +245,5 @@ def test_a_delivery_holds_one_record_or_several():
 
 @pytest.mark.parametrize("body", [b"", b"no json", b'"text"', b"{}", b'[{"id": 5}]', b'[{"id": ""}]', b"[[]]"])
 def test_a_body_of_another_form_is_refused(body):
-    with pytest.raises(ValueError):  # noqa: PT011 - the port says no more
+    with pytest.raises(ValueError, match="not a webhook"):
         CONNECTOR.hints(Webhook({"authorization": "deal.x"}, body))

@@ -12,7 +12,12 @@ from tieout.domain.connections import Connection
 from tieout.ports.connector import Connector, Consent, Context, Hint, Limit, Manifest, Provider, Webhook
 
 
-class _Act:
+class ActProvider:
+    """Opens connectors to Act!; they share the tokens of this process."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, auth.Token] = {}
+
     @property
     def manifest(self) -> Manifest:
         """What Act! can do."""
@@ -29,7 +34,7 @@ class _Act:
 
     def open(self, context: Context) -> Connector:
         """A connector; makes no call."""
-        return ActConnector(context, settings_of(context.connection.settings))
+        return ActConnector(context, settings_of(context.connection.settings), self._tokens)
 
     def verify(self, webhook: Webhook, secrets: Mapping[str, str]) -> None:
         """Return if the delivery carries the token that we registered."""
@@ -40,14 +45,17 @@ class _Act:
 
         The account is empty: a delivery does not name the database, its address names the connection.
         """
+        try:
+            body = json.loads(webhook.body)
+        except (ValueError, RecursionError):
+            raise ValueError("the body is not a webhook of Act!: no JSON") from None
+        entries = body if isinstance(body, list) else [body]
+        if not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"] for entry in entries):
+            raise ValueError("the body is not a webhook of Act!: an entry has no id")
         kind = auth.kind_of(webhook)
         if kind is None or kind not in MANIFEST.reads:
             return []
-        body = json.loads(webhook.body)
-        entries = body if isinstance(body, list) else [body]
-        if not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"] for entry in entries):
-            raise ValueError("an entry of the delivery has no id")
         return [Hint("", kind, one) for one in dict.fromkeys(entry["id"] for entry in entries)]
 
 
-CONNECTOR: Provider = _Act()
+CONNECTOR: Provider = ActProvider()

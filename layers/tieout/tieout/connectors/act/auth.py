@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from tieout.connectors.act.errors import error_of, is_success
 from tieout.connectors.act.manifest import CALLS, ActSettings
-from tieout.domain.errors import ReconnectError, SettingsError, SignatureError
+from tieout.domain.errors import (
+    ProviderError,
+    ReconnectError,
+    SettingsError,
+    SignatureError,
+    UnavailableError,
+)
 from tieout.domain.records import Kind
 from tieout.ports.connector import Context, Webhook
 from tieout.ports.http import Answer, Request
 
 REFRESH_BEFORE = timedelta(minutes=5)
 LIFE_IF_UNKNOWN = timedelta(minutes=20)
+TOKENS_MAX = 1000
 _JWT_PARTS = 3
 
 
@@ -32,12 +40,19 @@ class Token:
 
 
 class SignIn:
-    """Keeps one token for a connection."""
+    """Signs in where no good token is kept.
 
-    def __init__(self, context: Context, settings: ActSettings) -> None:
+    Args:
+        context, settings: Of the connection.
+        kept: Tokens of this process by a digest of address, database, user name and password. Shared by all
+            connectors, so that not every one signs in; whoever does not know the password does not find the token.
+    """
+
+    def __init__(self, context: Context, settings: ActSettings, kept: MutableMapping[str, Token]) -> None:
         self._context = context
         self._settings = settings
-        self._token: Token | None = None
+        self._kept = kept
+        self._key = ""
 
     def headers(self) -> Mapping[str, str]:
         """What every call carries; signs in first if there is no token with five minutes left.
@@ -46,13 +61,16 @@ class SignIn:
             ReconnectError: If Act! does not accept user name, password or database.
             UnavailableError: If it cannot be asked now.
         """
-        if self._token is None or self._context.clock.now() >= self._token.use_until:
-            self._token = self._sign_in()
-        return {"Authorization": f"Bearer {self._token.text}", "Act-Database-Name": self._settings.database}
+        if not self._key:
+            self._key = self._key_of(self._secrets(fresh=False))
+        token = self._kept.get(self._key)
+        if token is None or self._context.clock.now() >= token.use_until:
+            token = self._sign_in()
+        return {"Authorization": f"Bearer {token.text}", "Act-Database-Name": self._settings.database}
 
     def forget(self) -> None:
         """Sign in anew before the next call."""
-        self._token = None
+        self._kept.pop(self._key, None)
 
     def _sign_in(self) -> Token:
         secrets = self._secrets(fresh=False)
@@ -61,23 +79,34 @@ class SignIn:
             # The password may have been changed while an older copy was kept.
             newer = self._secrets(fresh=True)
             if newer != secrets:
-                answer = self._ask(newer)
+                secrets, answer = newer, self._ask(newer)
         now = self._context.clock.now()
+        if not is_success(answer):
+            raise self._refused(answer, now)
+        if len(self._kept) >= TOKENS_MAX:
+            self._kept.clear()
+        self._key = self._key_of(secrets)
+        self._kept[self._key] = token_of(answer, now)
+        return self._kept[self._key]
+
+    def _refused(self, answer: Answer, now: datetime) -> ProviderError:
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            raise ReconnectError(
+            return ReconnectError(
                 f"Act! does not accept the user name, the password or the database {self._settings.database}.",
                 next_step="Check the three (Act! does not say which is wrong) and run `tieout connect` again.",
                 code="401",
             )
         if answer.status == HTTPStatus.NOT_FOUND:
-            raise ReconnectError(
+            return ReconnectError(
                 "There is no Act! Web API at the connection's address.",
                 next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
                 code="404",
             )
-        if not is_success(answer):
-            raise error_of(answer, write=False, now_seconds=now.timestamp())
-        return token_of(answer, now)
+        return error_of(answer, write=False, now_seconds=now.timestamp())
+
+    def _key_of(self, secrets: Mapping[str, str]) -> str:
+        parts = (self._settings.base_url, self._settings.database, secrets["username"], secrets["password"])
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _ask(self, secrets: Mapping[str, str]) -> Answer:
         pair = f"{secrets['username']}:{secrets['password']}".encode()
@@ -110,14 +139,14 @@ def token_of(answer: Answer, now: datetime) -> Token:
     """The token of a sign-in's answer: bare text, perhaps in quotes, whatever its content type says.
 
     Raises:
-        ReconnectError: If it is no token: another site answered.
+        UnavailableError: If it is no token: something else answered, such as a proxy's page.
     """
     token = answer.body.decode("utf-8", "replace").strip().strip('"')
     parts = token.split(".")
     if len(parts) != _JWT_PARTS or not all(parts) or not token.isascii() or any(map(str.isspace, token)):
-        raise ReconnectError(
+        raise UnavailableError(
             "The connection's address answered the sign-in with something that is no Act! token.",
-            next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
+            next_step="If this lasts, correct `base_url` in the connection document; it mostly ends with /act.web.api.",
         )
     expires = _expires(parts[1])
     return Token(token, (expires or now + LIFE_IF_UNKNOWN) - REFRESH_BEFORE)

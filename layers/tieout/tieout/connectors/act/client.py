@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from tieout.connectors.act import batch, wire
-from tieout.connectors.act.auth import SignIn
+from tieout.connectors.act.auth import SignIn, Token
 from tieout.connectors.act.batch import Part
 from tieout.connectors.act.errors import error_of, is_success, seconds_to_reset
 from tieout.connectors.act.manifest import BATCH_PARTS_MAX, CALLS, ActSettings
@@ -30,10 +30,10 @@ _BATCH_TIMEOUT_SECONDS = 60
 class Client:
     """Sends requests of one connection and keeps to the limit that the server tells."""
 
-    def __init__(self, context: Context, settings: ActSettings) -> None:
+    def __init__(self, context: Context, settings: ActSettings, tokens: MutableMapping[str, Token]) -> None:
         self._context = context
         self._settings = settings
-        self._sign_in = SignIn(context, settings)
+        self._sign_in = SignIn(context, settings, tokens)
         self._closed_until = 0.0
 
     def version(self) -> str:

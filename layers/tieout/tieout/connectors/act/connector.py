@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any
 
 from tieout.connectors.act import odata, translate
+from tieout.connectors.act.auth import Token
 from tieout.connectors.act.batch import Part
 from tieout.connectors.act.client import PATHS, Client
 from tieout.connectors.act.errors import error_of, is_success
@@ -72,10 +73,10 @@ class Cursor:
 class ActConnector:
     """An open connection to one Act! database."""
 
-    def __init__(self, context: Context, settings: ActSettings) -> None:
+    def __init__(self, context: Context, settings: ActSettings, tokens: MutableMapping[str, Token]) -> None:
         self._context = context
         self._settings = settings
-        self._client = Client(context, settings)
+        self._client = Client(context, settings, tokens)
 
     @property
     def manifest(self) -> Manifest:
@@ -266,8 +267,10 @@ class ActConnector:
             return
         written: list[Effect] = []
         for (effect, _), answer in zip(puts, answers, strict=True):
-            if is_success(answer):
+            if is_success(answer) and _is_record(answer):
                 written.append(effect)
+            elif is_success(answer):
+                yield Unknown(effect.id, UncertainError("What answered the change was not Act!."))
             else:
                 yield _not_well(effect, error_of(answer, write=True, now_seconds=self._client.now_seconds()))
         yield from self._read_back(kind, written)
@@ -305,6 +308,14 @@ def _extra_part(kind: Kind, one: str) -> Part:
 def _oldest_contact(company: str) -> Part:
     condition = f"companyID eq {odata.text(company)}"
     return _listing(Kind.CONTACT, {"$filter": condition, "$orderby": "created,id", "$top": "1"})
+
+
+def _is_record(answer: Answer) -> bool:
+    """True unless something else than Act! answered, such as a proxy's page."""
+    try:
+        return not answer.body or isinstance(answer.json(), dict)
+    except ValueError:
+        return False
 
 
 def _fold(guid: str) -> str:

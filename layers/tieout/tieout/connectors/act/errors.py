@@ -92,7 +92,7 @@ def _refused(answer: Answer, write: bool, _: float) -> ProviderError:
 
 
 def _busy(answer: Answer, _: bool, __: float) -> ProviderError:
-    return UnavailableError("The Act! server is busy or not available.", code=str(answer.status))
+    return UnavailableError("The Act! server is busy with an upload.", code=str(answer.status))
 
 
 def _throttled(answer: Answer, _: bool, now_seconds: float) -> ProviderError:
@@ -100,7 +100,7 @@ def _throttled(answer: Answer, _: bool, now_seconds: float) -> ProviderError:
 
 
 def _lost(answer: Answer, write: bool, _: float) -> ProviderError:
-    """Not even a gateway, which got no answer, knows whether the server did the work."""
+    """Neither a server that failed nor a gateway that got no answer tells whether the work was done."""
     message = f"The Act! server answered with an error ({answer.status})."
     if write:
         return UncertainError(f"{message} The change may have been made.", code=str(answer.status))
@@ -121,7 +121,7 @@ _TABLE: Mapping[int, Callable[[Answer, bool, float], ProviderError]] = {
     429: _throttled,
     500: _lost,
     502: _lost,
-    503: _busy,
+    503: _lost,
     504: _lost,
 }
 
