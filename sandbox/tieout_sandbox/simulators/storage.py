@@ -36,11 +36,11 @@ class StateFile:
             self._thread = threading.Thread(target=self._run, name="state-file", daemon=True)
             self._thread.start()
 
-    def load(self) -> Any | None:  # noqa: ANN401 - JSON is anything
-        """What was saved; None if nothing was yet."""
+    def load(self, parse_float: Callable[[str], Any] | None = None) -> Any | None:  # noqa: ANN401 - JSON is anything
+        """What was saved; None if nothing was yet. `parse_float` reads numbers with a fraction."""
         if self.path is None or not self.path.exists():
             return None
-        return json.loads(self.path.read_text(encoding="utf-8"))
+        return json.loads(self.path.read_text(encoding="utf-8"), parse_float=parse_float)
 
     def changed(self) -> None:
         """Something changed: save it soon."""

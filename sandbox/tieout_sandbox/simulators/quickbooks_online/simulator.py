@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ class QuickBooksOnline:
         self._answers: OrderedDict[tuple[str, str], tuple[datetime, str, int]] = OrderedDict()
         self._per_minute, self._per_second, self._batches = Throttle(60), Throttle(1), Throttle(60)
         self.state = StateFile(state_file, self._snapshot, plain)
-        saved = self.state.load()
+        saved = self.state.load(parse_float=Decimal)
         if saved is not None:
             self.tokens.restore(saved["tokens"])
         for realm in settings.realms:
