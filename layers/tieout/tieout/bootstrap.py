@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tieout.engine.poll import PollChanges
     from tieout.engine.receive import ReceiveWebhook
     from tieout.ports.clock import Clock
-    from tieout.ports.connector import Connector, Provider
+    from tieout.ports.connector import Connector, Limit, Provider
     from tieout.ports.http import Http
     from tieout.ports.queue import ChangeQueue
     from tieout.ports.secrets import Secrets
@@ -118,7 +118,7 @@ class Deployment:
     ) -> None:
         self.settings = settings
         self._given_clients, self._given_clock, self._given_provider = clients, clock, provider
-        self._doors: dict[tuple[str, str, str], Http] = {}
+        self._doors: dict[tuple[str, str, tuple[Limit, ...]], Http] = {}
 
     # Use cases
 
@@ -257,8 +257,13 @@ class Deployment:
 
         return provider(name)
 
-    def connect(self, connection: Connection) -> Connector:
-        """An open connector; it keeps within the connection's limits, together with all other workers."""
+    def connect(self, connection: Connection, *, secrets: Secrets | None = None) -> Connector:
+        """An open connector; it keeps within the connection's limits, together with all other workers.
+
+        Args:
+            connection: Which.
+            secrets: Instead of those that are stored, to try them before they are.
+        """
         from tieout.adapters import lease  # noqa: PLC0415 - see the module
         from tieout.ports.connector import Context  # noqa: PLC0415 - see the module
 
@@ -267,20 +272,21 @@ class Deployment:
         return provider.open(
             Context(
                 connection=connection,
-                secrets=self.secrets,
-                http=self._http(connection, provider),
+                secrets=self.secrets if secrets is None else secrets,
+                http=self.http(connection),
                 clock=self.clock,
                 lease=lambda name: held(f"{connection.id}/{name}"),
             )
         )
 
-    def _http(self, connection: Connection, provider: Provider) -> Http:
+    def http(self, connection: Connection) -> Http:
         """One door a connection and process: it keeps the line open, and knows what it wrote of the budget."""
         from tieout.transport import Budget, RequestsHttp  # noqa: PLC0415 - see the module
 
-        name = (connection.tenant, connection.id, connection.provider)
+        limits = self.provider(connection.provider).limits_of(connection)
+        name = (connection.tenant, connection.id, limits)
         if name not in self._doors:
-            budget = Budget(self.budget, connection.tenant, connection.id, provider.manifest.limits, self.clock)
+            budget = Budget(self.budget, connection.tenant, connection.id, limits, self.clock)
             self._doors[name] = RequestsHttp(budget.spend, clock=self.clock)
         return self._doors[name]
 

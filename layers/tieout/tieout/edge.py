@@ -85,17 +85,16 @@ def count_ends(report: ApplyReport) -> None:
         ChangesParked=report.parked,
         ChangesWaiting=report.waiting,
     )
-    logger.info(
-        "Changes reached their end.",
-        created=report.created,
-        updated=report.updated,
-        adopted=report.adopted,
-        unchanged=report.unchanged,
-        skipped=report.skipped,
-        parked=report.parked,
-        waiting=report.waiting,
-        paused=list(report.paused),
-    )
+    ends = {
+        "created": report.created,
+        "updated": report.updated,
+        "adopted": report.adopted,
+        "unchanged": report.unchanged,
+        "skipped": report.skipped,
+        "parked": report.parked,
+        "waiting": report.waiting,
+    }
+    logger.info("Changes reached their end.", ends=ends, paused=list(report.paused))
 
 
 def log_failure(what: str, error: BaseException) -> None:

@@ -5,6 +5,7 @@ They come from botocore, which boto3 only wraps: importing boto3 as well costs a
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,15 @@ import botocore.session
 from botocore.config import Config
 
 if TYPE_CHECKING:
+    from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_scheduler import EventBridgeSchedulerClient
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sns import SNSClient
     from types_boto3_sqs import SQSClient
+
+# Its debug lines hold whole requests and answers, secrets included.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
@@ -36,6 +42,18 @@ class Clients:
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
         self._session = botocore.session.Session(profile=profile)
         self._region = region
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        """Of CloudFormation."""
+        client: CloudFormationClient = self._create("cloudformation")
+        return client
+
+    @cached_property
+    def scheduler(self) -> EventBridgeSchedulerClient:
+        """Of EventBridge Scheduler."""
+        client: EventBridgeSchedulerClient = self._create("scheduler")
+        return client
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:

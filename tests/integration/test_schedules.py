@@ -1,0 +1,142 @@
+"""poll_changes and send_alerts: what the schedules run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from functions.apply_changes import app as apply_changes
+from functions.park_change import app as park_change
+from functions.poll_changes import app as poll_changes
+from functions.send_alerts import app as send_alerts
+from tests.engine.world import CRM, TENANT
+from tests.integration.conftest import sample
+from tieout.domain.changes import Origin
+from tieout.domain.errors import UnavailableError
+from tieout.domain.records import Kind
+
+
+def ids(changes):
+    return {(one.connection, one.kind, one.id) for one in changes}
+
+
+def test_one_connection_is_polled(stack, lines):
+    stack.world.clock.time += timedelta(minutes=1)
+    first = poll_changes.handler(sample("poll_changes"), stack.context)
+    assert first == {"asked": 1, "failed": 0, "queued": 0}, "history is the backfill's work"
+    stack.world.clock.time += timedelta(minutes=1)
+    stack.world.deal("d1")
+    answer = poll_changes.handler(sample("poll_changes"), stack.context)
+    assert answer == {"asked": 1, "failed": 0, "queued": 1}
+    assert ids(stack.queued("changes")) == {(CRM, Kind.DEAL, "d1")}
+    told = [line for line in lines() if line.get("message") == "A connection was asked for changes."]
+    assert {(line["tenant"], line["connection"], line["function"]) for line in told} == {
+        ("acme", "act", "poll_changes")
+    }
+
+
+@pytest.mark.parametrize("event", [{}, {"source": "aws.events", "detail": {}}])
+def test_without_a_name_all_connections_are_polled(stack, event):
+    assert poll_changes.handler(event, stack.context)["asked"] == 2
+
+
+def test_a_connection_that_fails_does_not_stop_the_others(stack, logs, monkeypatch):
+    poll_changes.handler({}, stack.context)
+    stack.world.clock.time += timedelta(minutes=1)
+    stack.world.books.put(Kind.INVOICE, "7", state="paid")
+
+    def down(*_):
+        raise UnavailableError("Jane's CRM is down.", detail="timed out")
+
+    monkeypatch.setattr(stack.world.crm, "changes", down)
+    assert poll_changes.handler({}, stack.context) == {"asked": 2, "failed": 1, "queued": 1}
+    assert "UnavailableError" in logs()
+    assert "timed out" in logs()
+    assert "Jane" not in logs()
+
+
+def test_if_no_connection_can_be_asked_the_function_fails(stack, monkeypatch):
+    poll_changes.handler({}, stack.context)
+
+    def down(*_):
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(stack.world.crm, "changes", down)
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler(sample("poll_changes"), stack.context)
+
+
+def test_no_connection_is_begun_when_the_time_is_over(stack):
+    late = replace(stack.context, milliseconds=1_000)
+    assert poll_changes.handler({}, late)["asked"] == 0
+
+
+def test_a_sweep_finds_what_was_deleted(stack):
+    stack.world.deal("d1")
+    apply_changes.handler(sample("retry_changes"), stack.context)
+    del stack.world.crm.records[Kind.DEAL, "d1"]
+    assert poll_changes.handler({"sweep": True}, stack.context)["queued"] == 0, "one absence proves nothing"
+    assert poll_changes.handler({"sweep": True}, stack.context)["queued"] == 1
+    (change,) = stack.queued("changes")
+    assert (change.id, change.origin) == ("d1", Origin.SWEEP)
+
+
+@pytest.fixture
+def inbox(stack):
+    """Gives the subjects and texts that people got."""
+    clients, topic = stack.clients, stack.deployment.settings.alert_topic_arn
+    url = clients.sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    clients.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+
+    def mails():
+        return [
+            one["Body"] for one in clients.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        ]
+
+    return mails
+
+
+def test_nothing_to_say_says_nothing_but_is_measured(stack, lines, inbox):
+    assert send_alerts.handler(sample("send_alerts"), stack.context) == {"sent": 0, "gathering": 0}
+    assert inbox() == []
+    (counted,) = [line for line in lines() if "_aws" in line]
+    assert counted["OldestUnsyncedSeconds"] == [0.0]
+    assert counted["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Tieout"
+
+
+def test_a_parked_change_reaches_a_person_once_within_the_hour(stack, inbox):
+    stack.world.deal("d1")
+    park_change.handler(sample("park_change"), stack.context)
+    assert send_alerts.handler({}, stack.context) == {"sent": 1, "gathering": 0}
+    (mail,) = inbox()
+    assert "tieout parked retry" in mail
+    stack.world.deal("d2")
+    another = sample("park_change")
+    another["Records"][0]["body"] = another["Records"][0]["body"].replace('"d1"', '"d2"')
+    park_change.handler(another, stack.context)
+    assert send_alerts.handler({}, stack.context) == {"sent": 0, "gathering": 1}
+    assert inbox() == []
+    stack.world.clock.time += timedelta(hours=1)
+    assert send_alerts.handler({}, stack.context) == {"sent": 1, "gathering": 0}
+    assert stack.deployment.alerts.pending(TENANT) == []
+
+
+def test_the_age_of_the_oldest_waiting_change_is_measured(stack, lines):
+    stack.world.deal("d1")
+    stack.world.books.fault = lambda _: UnavailableError("down")
+    apply_changes.handler(sample("retry_changes"), stack.context)
+    stack.world.clock.time += timedelta(seconds=90)
+    send_alerts.handler({}, stack.context)
+    (age,) = [line["OldestUnsyncedSeconds"] for line in lines() if "OldestUnsyncedSeconds" in line]
+    assert age == [91.0], "seen a second before the clock's start"
+
+
+def test_a_topic_that_is_gone_keeps_the_alert(stack):
+    stack.world.deal("d1")
+    park_change.handler(sample("park_change"), stack.context)
+    stack.clients.sns.delete_topic(TopicArn=stack.deployment.settings.alert_topic_arn)
+    assert send_alerts.handler({}, stack.context) == {"sent": 0, "gathering": 0}
+    assert len(stack.deployment.alerts.pending(TENANT)) == 1
