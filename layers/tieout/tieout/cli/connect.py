@@ -1,0 +1,257 @@
+"""`tieout connect`: sign a connection in, by the provider's consent page or with keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random_secrets
+import sys
+import webbrowser
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import typer
+
+from tieout.cli.desk import Desk
+from tieout.cli.loopback import listening, state_fits
+from tieout.cli.talk import Answer, AnswerError, Code, Talk
+from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.errors import SettingsError
+from tieout.ports.connector import Account, Consent, Grant, Manifest
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+VARIABLE_PREFIX = "TIEOUT_SECRET_"
+FILLED_IN = "(filled in by consent)"
+"""How a manifest's question ends if nobody is asked it: consent brings the secret."""
+
+STATE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the person signs in.
+
+    Attributes:
+        secrets_file: JSON object of secrets by name; `-` is the standard input. Then nobody is asked.
+        ask: Ask for every secret again, not only for those that are missing.
+        port: Of the local address that the browser comes back to; 0 takes a free one.
+        redirect: Another registered address to come back to; the person then pastes where they ended.
+        browser: Open the browser.
+    """
+
+    secrets_file: str = ""
+    ask: bool = False
+    port: int = 0
+    redirect: str = ""
+    browser: bool = True
+
+
+def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
+    """Sign the connection in, prove that it works, and let it go on.
+
+    Raises:
+        SettingsError: If there is no such connection.
+        RejectedError: If consent was refused.
+        ReconnectError: If the provider does not accept the sign-in.
+        AnswerError: If another account was signed in than the connection is of.
+    """
+    deployment = desk.deployment
+    connection = desk.connection(name)
+    provider = deployment.provider(connection.provider)
+    manifest, consent = provider.manifest, provider.consent
+    known = _known(desk, connection, manifest, way, paused_keys=consent is None)
+    if consent is not None:
+        grant = _grant(desk, talk, connection, consent=consent, known=known, way=way)
+        _same_account(connection, grant.account)
+        connection = replace(connection, account=grant.account)
+        # A refresh token that rotates is stored before it is used.
+        deployment.secrets.write(desk.tenant, name, {**known, **grant.secrets})
+        account = deployment.connect(connection).probe()
+    else:
+        tried = _Tried(known)
+        account = deployment.connect(connection, secrets=tried).probe()
+        _same_account(connection, account.id)
+        connection = replace(connection, account=account.id)
+        deployment.secrets.write(desk.tenant, name, tried.secrets)
+    connection = replace(connection, state=ConnectionState.ACTIVE, paused_because="", paused_at=None)
+    deployment.config.put_connection(connection)
+    desk.schedules.put(connection, connection.poll or desk.poll_default, enabled=True)
+    return _answer(desk, connection, manifest, account)
+
+
+def _answer(desk: Desk, connection: Connection, manifest: Manifest, account: Account) -> Answer:
+    webhook = desk.webhook_address(connection) if manifest.webhooks else ""
+
+    def view() -> Iterator[RenderableType]:
+        currency = f", home currency {account.currency}" if account.currency else ""
+        yield f"{connection.id} is connected to {manifest.title}: {account.name} (account {account.id}{currency})."
+        if webhook:
+            yield f"To hear of changes at once, enter this webhook address at {manifest.title}:"
+            yield f"  {webhook}"
+
+    return Answer(
+        {
+            "connection": connection.id,
+            "provider": connection.provider,
+            "account": account.id,
+            "account_name": account.name,
+            "currency": account.currency,
+            "state": connection.state,
+            "webhook": webhook,
+        },
+        view,
+    )
+
+
+def _same_account(connection: Connection, account: str) -> None:
+    """Return if the connection may have this account: its links belong to one account for ever."""
+    if connection.account and account != connection.account:
+        raise AnswerError(
+            f"This is the account {account}, but {connection.id} is of the account {connection.account}; "
+            "nothing was stored.",
+            code=Code.NO,
+            next_step=f"Sign in to {connection.account}, or add a connection of another name for {account}.",
+        )
+
+
+# Secrets
+
+
+class _Tried:
+    """Implements `tieout.ports.secrets.Secrets` for secrets that are not stored yet; shown by no `repr`."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.secrets = dict(secrets)
+
+    def read(self, tenant: str, connection: str, *, fresh: bool = False) -> Mapping[str, str]:  # noqa: ARG002 - the port
+        """Those that are tried."""
+        return dict(self.secrets)
+
+    def write(self, tenant: str, connection: str, secrets: Mapping[str, str]) -> None:  # noqa: ARG002 - the port
+        """Try these from now on."""
+        self.secrets = dict(secrets)
+
+
+def _known(desk: Desk, connection: Connection, manifest: Manifest, way: Way, *, paused_keys: bool) -> dict[str, str]:
+    """The secrets to sign in with: given ones before stored ones, and the person is asked for the rest."""
+    try:
+        stored = dict(desk.deployment.secrets.read(desk.tenant, connection.id, fresh=True))
+    except SettingsError:
+        stored = {}
+    given = _given(manifest, way.secrets_file)
+    known = stored | given
+    if way.secrets_file:
+        return known
+    # A paused connection whose keys are stored: they are what stopped working, so they are asked for again.
+    again = way.ask or (paused_keys and connection.state is ConnectionState.PAUSED and not given)
+    for name, question in manifest.secrets.items():
+        if question.endswith(FILLED_IN) or name in given or (name in known and not again):
+            continue
+        typed = _ask(question, name, kept=name in known)
+        if typed:
+            known[name] = typed
+    return known
+
+
+def _given(manifest: Manifest, file: str) -> dict[str, str]:
+    """From variables such as TIEOUT_SECRET_CLIENT_ID, and from the file, which counts more."""
+    given = {
+        name: os.environ[VARIABLE_PREFIX + name.upper()]
+        for name in manifest.secrets
+        if os.environ.get(VARIABLE_PREFIX + name.upper())
+    }
+    if not file:
+        return given
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        secrets = json.loads(text)
+    except (OSError, ValueError):
+        secrets = None
+    if not isinstance(secrets, dict) or not all(isinstance(value, str) for value in secrets.values()):
+        raise AnswerError(
+            "The secrets could not be read: a JSON object of texts is expected.",
+            code=Code.USAGE,
+            next_step=f"Give one with some of: {', '.join(manifest.secrets)}.",
+        )
+    unknown = sorted(set(secrets) - set(manifest.secrets))
+    if unknown:
+        raise AnswerError(
+            f"{manifest.title} has no secret {', '.join(unknown)}.",
+            code=Code.USAGE,
+            next_step=f"There are: {', '.join(manifest.secrets)}.",
+        )
+    return given | secrets
+
+
+def _ask(question: str, name: str, *, kept: bool) -> str:
+    """What the person types, unseen; empty for none."""
+    hint = " (Enter keeps it)" if kept else ""
+    try:
+        typed: str = typer.prompt(f"{question}{hint}", default="", show_default=False, hide_input=True, err=True)
+    except typer.Abort:
+        raise AnswerError(
+            f"Nobody typed: {question}.",
+            code=Code.USAGE,
+            next_step=f"Set {VARIABLE_PREFIX}{name.upper()}, or give a JSON object with --secrets-file.",
+        ) from None
+    return typed.strip()
+
+
+# Consent
+
+
+def _grant(
+    desk: Desk, talk: Talk, connection: Connection, *, consent: Consent, known: Mapping[str, str], way: Way
+) -> Grant:
+    state = random_secrets.token_urlsafe(STATE_BYTES)
+    talk.resume = f"Nothing was stored. Run `tieout connect {connection.id} --tenant {desk.tenant}` again."
+    if way.redirect:
+        redirect = way.redirect
+        _send_to(talk, _page(consent, connection, known, redirect, state), redirect, browser=way.browser)
+        query = _pasted(state)
+    else:
+        with listening(way.port, state) as loopback:
+            redirect = loopback.redirect
+            _send_to(talk, _page(consent, connection, known, redirect, state), redirect, browser=way.browser)
+            query = dict(loopback.wait())
+    return consent.finish(
+        settings=connection.settings,
+        secrets=known,
+        redirect=redirect,
+        query=query,
+        http=desk.deployment.http(connection),
+        clock=desk.deployment.clock,
+    )
+
+
+def _page(consent: Consent, connection: Connection, known: Mapping[str, str], redirect: str, state: str) -> str:
+    return consent.address(settings=connection.settings, secrets=known, redirect=redirect, state=state)
+
+
+def _send_to(talk: Talk, address: str, redirect: str, *, browser: bool) -> None:
+    talk.say(f"The provider must know this redirect address: {redirect}")
+    talk.say("Sign in and agree on this page:")
+    talk.say(f"  {address}")
+    if browser:
+        webbrowser.open(address)
+
+
+def _pasted(state: str) -> dict[str, str]:
+    """The query of the address that the person ended on."""
+    try:
+        pasted: str = typer.prompt("Paste the whole address of the page that you end on", hide_input=True, err=True)
+    except typer.Abort:
+        raise AnswerError("Nobody pasted the address.", code=Code.USAGE) from None
+    query = dict(parse_qsl(urlsplit(pasted.strip()).query, keep_blank_values=True))
+    if not state_fits(state, query):
+        raise AnswerError(
+            "This address is not the answer to this sign-in.",
+            code=Code.NO,
+            next_step="Run the command again, and paste the address that the newly printed page leads to.",
+        )
+    return query

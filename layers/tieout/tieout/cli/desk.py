@@ -1,0 +1,97 @@
+"""The operator's desk: one tenant of one deployed stack, found by the stack's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tieout.adapters.aws import Clients
+from tieout.bootstrap import Deployment, Settings
+from tieout.cli.schedules import Schedules, SchedulesOf
+from tieout.domain.connections import Connection
+from tieout.domain.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command works with.
+
+    Attributes:
+        webhook_url: A connection's webhook address is this followed by its own.
+        poll_default: How often a connection is asked for changes if its document does not say.
+    """
+
+    deployment: Deployment
+    tenant: str
+    schedules: Schedules
+    webhook_url: str = ""
+    poll_default: str = ""
+
+    def webhook_address(self, connection: Connection) -> str:
+        """Where the provider sends its webhooks."""
+        return f"{self.webhook_url}{connection.address}"
+
+    def connection(self, name: str) -> Connection:
+        """The tenant's connection of this name.
+
+        Raises:
+            SettingsError: If there is none.
+        """
+        found = self.deployment.config.connection(self.tenant, name)
+        if found is None:
+            known = ", ".join(sorted(one.id for one in self.deployment.config.connections(self.tenant))) or "none yet"
+            raise SettingsError(
+                f"The tenant {self.tenant} has no connection `{name}`; it has: {known}.",
+                next_step=f"Add a connection document for `{name}` and run `tieout config apply FILE`.",
+            )
+        return found
+
+
+def open_desk(stack: str, tenant: str) -> Desk:
+    """The desk for a deployed stack, on AWS or on this machine (AWS_ENDPOINT_URL decides).
+
+    Raises:
+        SettingsError: If there is no such stack, or it is not one of Tieout's.
+    """
+    # botocore itself only reads AWS_DEFAULT_REGION; the AWS CLI and `sam` read both.
+    clients = Clients(region=os.environ.get("AWS_REGION"))
+    outputs = _outputs(clients, stack)
+    settings = Settings.of_outputs(outputs).model_copy(update={"stack": stack})
+    settings.need("table", "changes_queue_url", "backfill_queue_url", "retry_queue_url", "secrets_prefix")
+    schedules = SchedulesOf(
+        clients.scheduler,
+        group=outputs.get("ScheduleGroup", ""),
+        function_arn=outputs.get("PollFunctionArn", ""),
+        role_arn=outputs.get("SchedulerRoleArn", ""),
+    )
+    return Desk(
+        deployment=Deployment(settings, clients=clients),
+        tenant=tenant,
+        schedules=schedules,
+        webhook_url=outputs.get("WebhookUrl", ""),
+        poll_default=outputs.get("PollSchedule", ""),
+    )
+
+
+def _outputs(clients: Clients, stack: str) -> Mapping[str, str]:
+    client = clients.cloudformation
+    try:
+        found = client.describe_stacks(StackName=stack)["Stacks"]
+    except client.exceptions.ClientError as error:
+        # CloudFormation says "ValidationError" where it means that there is none of this name.
+        if error.response.get("Error", {}).get("Code") != "ValidationError":
+            raise
+        found = []
+    outputs = {
+        output["OutputKey"]: output["OutputValue"]
+        for one in found
+        for output in one.get("Outputs", [])
+        if "OutputKey" in output and "OutputValue" in output
+    }
+    if not outputs:
+        raise SettingsError(
+            f"There is no deployed stack `{stack}` in this AWS account and region.",
+            next_step="Name it with --stack or TIEOUT_STACK, choose the region with AWS_REGION, or run `sam deploy`.",
+        )
+    return outputs

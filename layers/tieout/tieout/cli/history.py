@@ -1,0 +1,120 @@
+"""`tieout backfill` and `tieout tie-out`: the history, and the comparison of both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tieout.cli.desk import Desk
+from tieout.cli.talk import Answer, AnswerError, Code, Talk
+from tieout.engine.backfill import Backfill, BackfillReport
+from tieout.engine.tie_out import StepTieOut, TieOut
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, wait_seconds: float | None) -> Answer:
+    """Queue the history, wait until it is synced, compare both sides.
+
+    Its status is 0 if both sides agree (or with `wait_seconds` None, once all is queued), 1 if not.
+
+    Raises:
+        AnswerError: If it takes longer than `wait_seconds`.
+    """
+    deployment = desk.deployment
+    work = Backfill(
+        config=deployment.config, queue=deployment.queue, connect=deployment.connect, clock=deployment.clock
+    )
+    talk.resume = f"Run `tieout backfill {sync} --tenant {desk.tenant}` again: it goes on after the last page queued."
+    with talk.progress() as progress:
+        report = work.run(desk.tenant, sync, progress=progress, restart=restart)
+    queued = ", ".join(f"{kind} {count:,}" for kind, count in report.queued.items()) or "nothing more"
+    talk.say(f"{'Went on where it had stopped; queued' if report.resumed else 'Queued'}: {queued}.")
+    if wait_seconds is None:
+        return Answer(_queued(sync, report), lambda: iter([f"Then run `tieout tie-out {sync}` to compare both sides."]))
+    talk.resume = f"What is queued goes on being synced; `tieout tie-out {sync}` compares both sides later."
+    with talk.progress(waiting="Messages in the queues") as progress:
+        done = work.wait(progress=progress, timeout_seconds=wait_seconds)
+    if not done:
+        raise AnswerError(
+            "The queues are not empty yet; what is queued goes on being synced.",
+            code=Code.TRY_LATER,
+            next_step=f"Run `tieout tie-out {sync} --tenant {desk.tenant}` later, and see `tieout status`.",
+        )
+    steps = _compared(desk, talk, sync)
+    data = _queued(sync, report) | _data(steps)
+    return Answer(data, lambda: _view(desk, steps), Code.OK if all(step.ties_out for step in steps) else Code.NO)
+
+
+def tie_out(desk: Desk, talk: Talk, sync: str) -> Answer:
+    """Count and add up both sides. Its status is 0 if they agree, 1 if not."""
+    steps = _compared(desk, talk, sync)
+    code = Code.OK if all(step.ties_out for step in steps) else Code.NO
+    return Answer({"sync": sync} | _data(steps), lambda: _view(desk, steps), code)
+
+
+def _compared(desk: Desk, talk: Talk, sync: str) -> list[StepTieOut]:
+    deployment = desk.deployment
+    work = TieOut(config=deployment.config, links=deployment.links, connect=deployment.connect)
+    with talk.progress() as progress:
+        return work.compare(desk.tenant, sync, progress=progress)
+
+
+def _queued(sync: str, report: BackfillReport) -> dict[str, Any]:
+    return {"sync": sync, "run": report.run, "resumed": report.resumed, "queued": report.queued}
+
+
+def _data(steps: Sequence[StepTieOut]) -> dict[str, Any]:
+    return {
+        "ties_out": all(step.ties_out for step in steps),
+        "steps": [
+            {
+                "step": step.step,
+                "source_count": step.source_count,
+                "target_count": step.target_count,
+                "source_total": step.source_total,
+                "target_total": step.target_total,
+                "difference": step.difference,
+                "duplicates": step.duplicates,
+                "missing": step.missing,
+                "differing": step.differing,
+                "ties_out": step.ties_out,
+            }
+            for step in steps
+        ],
+    }
+
+
+def _view(desk: Desk, steps: Sequence[StepTieOut]) -> Iterator[RenderableType]:
+    from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("Step")
+    for column in ("Source", "Target", "Source total", "Target total", "Difference", "Duplicates"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for step in steps:
+        table.add_row(
+            step.step,
+            f"{step.source_count:,}",
+            f"{step.target_count:,}",
+            _total(step.source_total),
+            _total(step.target_total),
+            _total(step.difference) if step.source_total is not None else "",
+            f"{step.duplicates:,}",
+            "ties out" if step.ties_out else "DOES NOT TIE OUT",
+        )
+    yield table
+    for step in steps:
+        if step.missing:
+            yield f"{step.step}: without a partner on the other side: {', '.join(step.missing)}"
+        if step.differing:
+            yield f"{step.step}: with another total on the other side: {', '.join(step.differing)}"
+    if not all(step.ties_out for step in steps):
+        yield f"See why with `tieout parked list --tenant {desk.tenant}` and `tieout status --tenant {desk.tenant}`."
+
+
+def _total(amount: Decimal | None) -> str:
+    return f"{amount:,.2f}" if amount is not None else ""

@@ -1,0 +1,313 @@
+"""The commands of `tieout`, by name. Each imports what it runs, so that `tieout --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tieout.cli.talk import talk
+
+PLUGINS = "tieout.commands"
+
+app = typer.Typer(
+    name="tieout",
+    help="Keeps a CRM and the books in agreement.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+config_app = typer.Typer(no_args_is_help=True, help="Check and apply connection and sync documents.")
+parked_app = typer.Typer(no_args_is_help=True, help="What could not be synced and waits for a person.")
+mapping_app = typer.Typer(no_args_is_help=True, help="What a sync document says.")
+app.add_typer(config_app, name="config")
+app.add_typer(parked_app, name="parked")
+app.add_typer(mapping_app, name="mapping")
+
+Tenant = Annotated[str, typer.Option(envvar="TIEOUT_TENANT", help="Whose data.")]
+Stack = Annotated[str, typer.Option(envvar="TIEOUT_STACK", help="Name of the deployed stack.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Show = Annotated[int, typer.Option(min=0, help="How many to list.")]
+Files = Annotated[list[Path], typer.Argument(help="YAML files with connection and sync documents.")]
+Sync = Annotated[str, typer.Argument(help="Name of the sync.")]
+Records = Annotated[list[str] | None, typer.Option("--record", help="Only the record of this id; may be repeated.")]
+Where = Annotated[list[str] | None, typer.Argument(help="Names as `tieout parked list` shows them: sync/step/id.")]
+Cause = Annotated[str, typer.Option(help="All that are parked because of this.")]
+All = Annotated[bool, typer.Option("--all", help="Everything that is parked.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+WaitMinutes = Annotated[int, typer.Option(min=1, max=24 * 60, help="How long to wait for the end.")]
+
+TENANT, STACK = "default", "tieout"
+
+
+@config_app.command("check")
+def config_check(files: Files, *, as_json: Json = False) -> None:
+    """Check documents; every problem with its file and line. Needs no AWS."""
+    with talk(as_json) as conversation:
+        from tieout.cli import config
+
+        conversation.answer(config.check(files))
+
+
+@config_app.command("apply")
+def config_apply(files: Files, *, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """Put documents to work. One problem anywhere, and nothing is changed."""
+    with talk(as_json) as conversation:
+        from tieout.cli import config, desk
+
+        conversation.answer(config.apply(desk.open_desk(stack, tenant), conversation, files))
+
+
+@app.command()
+def connect(
+    connection: Annotated[str, typer.Argument(help="Name of the connection.")],
+    secrets_file: Annotated[str, typer.Option(help="JSON object of secrets; - reads the standard input.")] = "",
+    *,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for every secret again.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Local port to come back to; 0 takes a free one.")] = 0,
+    redirect: Annotated[str, typer.Option(help="Another registered address to come back to.")] = "",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Sign a connection in, prove that it works, and let it go on."""
+    with talk(as_json) as conversation:
+        from tieout.cli import connect as work
+        from tieout.cli import desk
+
+        way = work.Way(secrets_file=secrets_file, ask=ask, port=port, redirect=redirect, browser=browser)
+        conversation.answer(work.connect(desk.open_desk(stack, tenant), conversation, connection, way))
+
+
+@app.command()
+def plan(
+    sync: Sync,
+    record: Records = None,
+    *,
+    show: Show = 20,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Show what applying the sync would write. Nothing is written."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        conversation.answer(plans.plan(desk.open_desk(stack, tenant), conversation, sync, record or [], show=show))
+
+
+@app.command()
+def apply(
+    sync: Sync,
+    record: Records = None,
+    *,
+    yes: Yes = False,
+    show: Show = 20,
+    wait_minutes: WaitMinutes = 30,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Plan, ask, and write just what was planned."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        conversation.answer(
+            plans.apply(
+                desk.open_desk(stack, tenant),
+                conversation,
+                sync,
+                record or [],
+                yes=yes,
+                show=show,
+                wait_seconds=wait_minutes * 60,
+            )
+        )
+
+
+@app.command()
+def backfill(
+    sync: Sync,
+    *,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again, not where it stopped.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all is synced, and compare.")] = True,
+    wait_minutes: WaitMinutes = 240,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Sync the history, then compare both sides. Can be stopped and run again at any moment."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, history
+
+        wait_seconds = wait_minutes * 60 if wait else None
+        conversation.answer(
+            history.backfill(
+                desk.open_desk(stack, tenant), conversation, sync, restart=restart, wait_seconds=wait_seconds
+            )
+        )
+
+
+@app.command("tie-out")
+def tie_out(sync: Sync, *, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """Count and add up both sides, and say where they differ."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, history
+
+        conversation.answer(history.tie_out(desk.open_desk(stack, tenant), conversation, sync))
+
+
+@app.command()
+def status(*, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """Show where everything stands; exit status 1 if something needs a person."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk
+        from tieout.cli import status as work
+
+        conversation.answer(work.status(desk.open_desk(stack, tenant)))
+
+
+@parked_app.command("list")
+def parked_list(
+    *, cause: Cause = "", show: Show = 50, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False
+) -> None:
+    """List what is parked, oldest first."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, parked
+
+        conversation.answer(parked.listed(desk.open_desk(stack, tenant), cause=cause, show=show))
+
+
+@parked_app.command("show")
+def parked_show(
+    where: Annotated[str, typer.Argument(help="sync/step/id")],
+    *,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Show one parked change in full."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, parked
+
+        conversation.answer(parked.shown(desk.open_desk(stack, tenant), where))
+
+
+@parked_app.command("retry")
+def parked_retry(
+    where: Where = None,
+    *,
+    cause: Cause = "",
+    everything: All = False,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Try parked changes again."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, parked
+
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(parked.retried(here, parked.chosen(here, where or [], cause, everything=everything)))
+
+
+@parked_app.command("dismiss")
+def parked_dismiss(
+    where: Where = None,
+    *,
+    cause: Cause = "",
+    everything: All = False,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Leave parked changes as they are; each comes back only if its cause changes."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, parked
+
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(parked.dismissed(here, parked.chosen(here, where or [], cause, everything=everything)))
+
+
+@mapping_app.command("check")
+def mapping_check(file: Annotated[Path, typer.Argument()], *, as_json: Json = False) -> None:
+    """Check the sync documents of a file. Needs no AWS."""
+    with talk(as_json) as conversation:
+        from tieout.cli import mapping
+
+        conversation.answer(mapping.check(file))
+
+
+@mapping_app.command("show")
+def mapping_show(
+    sync: Annotated[str, typer.Argument(help="Name of a running sync, or a file.")],
+    *,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Show what becomes what, field by field."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, mapping
+
+        is_file = Path(sync).is_file()
+        syncs = mapping.from_file(Path(sync)) if is_file else mapping.deployed(desk.open_desk(stack, tenant), sync)
+        conversation.answer(mapping.show(syncs))
+
+
+@mapping_app.command("explain")
+def mapping_explain(
+    sync: Annotated[str, typer.Argument(help="Name of a running sync, or a file.")],
+    record: Annotated[str, typer.Argument(help="Id of the record.")],
+    *,
+    step: Annotated[str, typer.Option(help="Only this step.")] = "",
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Show how each value of a record comes to be."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, mapping
+
+        here = desk.open_desk(stack, tenant)
+        syncs = mapping.from_file(Path(sync)) if Path(sync).is_file() else mapping.deployed(here, sync)
+        conversation.answer(mapping.explain(here, syncs, record, only=step))
+
+
+@mapping_app.command("preset")
+def mapping_preset(
+    name: Annotated[str, typer.Argument(help="Without it, the names of all presets.")] = "", *, as_json: Json = False
+) -> None:
+    """Print a sync document to start from."""
+    with talk(as_json) as conversation:
+        from tieout.cli import mapping
+
+        conversation.answer(mapping.preset_of(name))
+
+
+def add_plugins(wanted: str) -> None:
+    """Add what other installed packages bring: each entry point of `tieout.commands` is a typer app.
+
+    Only the `wanted` one is loaded; the others are just named in the help.
+    """
+    known = {group.name for group in app.registered_groups}
+    for point in entry_points(group=PLUGINS):
+        if point.name not in known:
+            app.add_typer(point.load() if point.name == wanted else _named(point), name=point.name)
+
+
+def _named(point: EntryPoint) -> typer.Typer:
+    summary = point.dist.metadata.get("Summary", "") if point.dist is not None else ""
+    named = typer.Typer(help=summary)
+    named.callback(invoke_without_command=True)(lambda: None)
+    return named
+
+
+def run() -> None:
+    """The console script."""
+    add_plugins(next(iter(sys.argv[1:]), ""))
+    app()

@@ -1,0 +1,165 @@
+"""`tieout parked`: what could not be synced, and what a person decides about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tieout.cli.desk import Desk
+from tieout.cli.talk import Answer, AnswerError, Code, moment
+from tieout.domain.changes import Unsynced
+from tieout.domain.words import age, counted, said
+from tieout.engine.operate import Operate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def operate(desk: Desk) -> Operate:
+    """What an operator asks and decides."""
+    deployment = desk.deployment
+    return Operate(config=deployment.config, links=deployment.links, queue=deployment.queue, clock=deployment.clock)
+
+
+def where_of(one: Unsynced) -> str:
+    """How a parked change is named in commands: `sync/step/id`."""
+    return f"{one.sync}/{one.step}/{one.change.id}"
+
+
+def listed(desk: Desk, *, cause: str, show: int) -> Answer:
+    """Everything that is parked, oldest first, with totals."""
+    found = operate(desk).parked(desk.tenant, cause=cause)
+    totals = totals_of(found)
+
+    def view() -> Iterator[RenderableType]:
+        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
+
+        if not found:
+            yield "Nothing is parked."
+            return
+        now = desk.deployment.clock.now()
+        table = Table("Where", "What", "Amount", "Since", "Cause", "Why", box=None, header_style="bold")
+        for one in found[:show]:
+            since = f"{age((now - one.since).total_seconds())} ago"
+            table.add_row(where_of(one), one.label, amount_of(one), since, one.cause, one.reason)
+        yield table
+        if len(found) > show:
+            yield f"and {len(found) - show:,} more (--show {len(found)})"
+        together = f": {', '.join(said(amount, currency) for currency, amount in totals.items())}" if totals else ""
+        yield f"{counted(len(found), 'change')} parked{together}"
+
+    return Answer(
+        {"parked": [data_of(one) for one in found], "totals": totals},
+        view,
+    )
+
+
+def shown(desk: Desk, where: str) -> Answer:
+    """One parked change in full.
+
+    Raises:
+        AnswerError: If nothing is parked there.
+    """
+    one = chosen(desk, [where], "", everything=False)[0]
+
+    def view() -> Iterator[RenderableType]:
+        now = desk.deployment.clock.now()
+        yield f"{one.label}  {amount_of(one)}".rstrip()
+        yield f"  where  {where_of(one)}"
+        yield f"  since  {moment(one.since)} ({age((now - one.since).total_seconds())} ago)"
+        yield f"  why    {one.reason}"
+        if one.field:
+            yield f"  field  {one.field}" + (f'; it says "{one.value}"' if one.value is not None else "")
+        if one.code:
+            yield f"  code   {one.code}"
+        yield f"  cause  {one.cause}"
+        if one.next_step:
+            yield f"  next   {one.next_step}"
+        yield f"  retry    tieout parked retry {where_of(one)} --tenant {desk.tenant}"
+        yield f"  dismiss  tieout parked dismiss {where_of(one)} --tenant {desk.tenant}"
+
+    return Answer(data_of(one), view)
+
+
+def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) -> list[Unsynced]:
+    """The parked changes that are meant.
+
+    Raises:
+        AnswerError: If it is not said in exactly one way which are meant, or none is parked there.
+    """
+    if [bool(where), bool(cause), everything].count(True) != 1:
+        raise AnswerError(
+            "Say which parked changes are meant, in one way: their names, --cause CAUSE, or --all.",
+            code=Code.USAGE,
+            next_step="See `tieout parked list`.",
+        )
+    found = operate(desk).parked(desk.tenant, cause=cause)
+    if where:
+        by_name = {where_of(one): one for one in found}
+        missing = [name for name in where if name not in by_name]
+        if missing:
+            raise AnswerError(
+                f"Nothing is parked at {', '.join(missing)}.", code=Code.NO, next_step="See `tieout parked list`."
+            )
+        return [by_name[name] for name in dict.fromkeys(where)]
+    if not found:
+        about = f" because of {cause}" if cause else ""
+        raise AnswerError(f"Nothing is parked{about}.", code=Code.NO, next_step="See `tieout parked list`.")
+    return found
+
+
+def retried(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
+    """They are queued to be tried again; each stays parked until it ends otherwise."""
+    count = operate(desk).retry(parked)
+
+    def view() -> Iterator[RenderableType]:
+        yield f"{counted(count, 'change')} queued to be tried again."
+        yield "Each stays listed until it is synced: see `tieout status` in a minute."
+
+    return Answer({"retried": count, "where": [where_of(one) for one in parked]}, view)
+
+
+def dismissed(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
+    """They are left as they are; each comes back only if its cause changes."""
+    count = operate(desk).dismiss(desk.tenant, parked)
+
+    def view() -> Iterator[RenderableType]:
+        yield f"{counted(count, 'change')} left as {'it is' if count == 1 else 'they are'}."
+
+    return Answer({"dismissed": count, "where": [where_of(one) for one in parked]}, view)
+
+
+def totals_of(parked: Sequence[Unsynced]) -> dict[str, Decimal]:
+    """The sum of the amounts in each currency; prices of items are none."""
+    sums: dict[str, Decimal] = {}
+    for one in parked:
+        if one.amount is not None and one.change.kind not in {"product", "item"}:
+            sums[one.currency] = sums.get(one.currency, Decimal(0)) + one.amount
+    return sums
+
+
+def amount_of(one: Unsynced) -> str:
+    """`1,054.00 USD`; empty if it has none."""
+    return said(one.amount, one.currency) if one.amount is not None else ""
+
+
+def data_of(one: Unsynced) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        "where": where_of(one),
+        "sync": one.sync,
+        "step": one.step,
+        "id": one.change.id,
+        "label": one.label,
+        "amount": one.amount,
+        "currency": one.currency,
+        "state": one.state,
+        "cause": one.cause,
+        "reason": one.reason,
+        "next_step": one.next_step,
+        "field": one.field,
+        "value": one.value,
+        "code": one.code,
+        "since": one.since,
+    }

@@ -1,0 +1,88 @@
+"""`tieout status`: where everything stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from tieout.cli.desk import Desk
+from tieout.cli.parked import operate
+from tieout.cli.talk import Answer, Code, moment
+from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.words import age, counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def status(desk: Desk) -> Answer:
+    """Counts by state for each step, the age of the oldest change not in agreement, connections, queues.
+
+    Its status is 1 if something needs a person: a paused connection, or a parked change.
+    """
+    found = operate(desk).status(desk.tenant)
+    paused = [one for one in found.connections if one.state is ConnectionState.PAUSED]
+    parked = sum(step.parked for step in found.steps)
+    oldest = max((step.oldest_unsynced_seconds for step in found.steps), default=0)
+    needs_person = bool(paused or parked)
+
+    def view() -> Iterator[RenderableType]:
+        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
+
+        if not found.steps:
+            yield "There is no sync yet: write its document and run `tieout config apply FILE`."
+        else:
+            table = Table(box=None, header_style="bold")
+            for column in ("Sync", "Step"):
+                table.add_column(column)
+            for column in (
+                "In agreement",
+                "Being written",
+                "Waiting",
+                "Parked",
+                "Dismissed",
+                "Oldest not in agreement",
+            ):
+                table.add_column(column, justify="right")
+            for step in found.steps:
+                counts = (step.in_agreement, step.writing, step.waiting, step.parked, step.dismissed)
+                unsynced = age(step.oldest_unsynced_seconds) if step.waiting or step.parked else ""
+                table.add_row(step.sync, step.step, *(f"{count:,}" for count in counts), unsynced)
+            yield table
+        for connection in found.connections:
+            yield _line(desk, connection)
+        yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())
+        if parked:
+            yield f"{counted(parked, 'change')} parked: see `tieout parked list --tenant {desk.tenant}`."
+
+    data = {
+        "tenant": desk.tenant,
+        "steps": [asdict(step) for step in found.steps],
+        "oldest_unsynced_seconds": oldest,
+        "connections": [
+            {
+                "id": one.id,
+                "provider": one.provider,
+                "account": one.account,
+                "state": one.state,
+                "paused_because": one.paused_because,
+                "paused_at": one.paused_at,
+                "webhook": desk.webhook_address(one),
+            }
+            for one in found.connections
+        ],
+        "queues": found.queues,
+        "needs_person": needs_person,
+    }
+    return Answer(data, view, Code.NO if needs_person else Code.OK)
+
+
+def _line(desk: Desk, connection: Connection) -> str:
+    if connection.state is ConnectionState.ACTIVE:
+        return f"Connection {connection.id} ({connection.provider}): active"
+    since = f" since {moment(connection.paused_at)}" if connection.paused_at is not None else ""
+    return (
+        f"Connection {connection.id} ({connection.provider}): paused{since}: {connection.paused_because} "
+        f"Run `tieout connect {connection.id} --tenant {desk.tenant}`; changes wait, nothing is lost."
+    )
