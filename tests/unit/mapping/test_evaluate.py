@@ -393,7 +393,7 @@ def test_a_list_is_transformed_item_by_item():
         ("{path: custom_fields.day, equals: 2026-01-31}", True),
         ("{path: website, equals: null}", False),
         ("{path: phone, equals: null}", True),
-        ("{path: website, greater_than: 0}", False),
+        ("{path: custom_fields.other, greater_than: 0}", False),
         ("{not: {path: name, equals: Acme}}", False),
         ("{all: [{path: name, exists: true}, {any: [{path: phone, exists: true}, {path: name, equals: Acme}]}]}", True),
         ("{path: 'custom_fields.tags[*]', equals: b}", True),

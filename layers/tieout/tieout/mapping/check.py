@@ -371,8 +371,14 @@ class _Sense:
                 yield from self._condition((*at, name, number), inner, shape, kind)
         if condition.not_ is not None:
             yield from self._condition((*at, "not"), condition.not_, shape, kind)
-        if condition.path is not None:
-            yield from self._path((*at, "path"), condition.path, shape, shape, _a(kind))
+        if condition.path is None:
+            return
+        unknown = list(self._path((*at, "path"), condition.path, shape, shape, _a(kind)))
+        yield from unknown
+        compared = condition.greater_than is not None or condition.less_than is not None
+        type_ = _type_of(_walk(shape, _parts_in_record(condition.path))[0])
+        if compared and not unknown and type_ not in {"number", "list", "any"}:
+            yield self._problem(at, f"`{condition.path}` is {_SAID[type_]}, which cannot be compared as a number.")
 
     def _found(self, path: str, shape: Shape, step: Step) -> Shape:
         parts = parse_path(path).parts
@@ -405,6 +411,11 @@ def _walk(shape: Shape, parts: Sequence[str | int | None]) -> tuple[Shape, str, 
         else:
             shape, many = shape[0], many or part is None
     return [shape] if many else shape, "", []
+
+
+def _parts_in_record(path: str) -> tuple[str | int | None, ...]:
+    parts = parse_path(path).parts
+    return parts[1:] if parts[0] == RECORD else parts
 
 
 def _type_of(shape: Shape) -> Type:

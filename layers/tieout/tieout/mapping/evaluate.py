@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tieout.domain.errors import MappingError
 from tieout.domain.records import Kind, Record, Value
-from tieout.mapping.paths import ABSENT, RECORD, Found, Path, is_list, parse_path
+from tieout.mapping.paths import ABSENT, RECORD, Found, Path, is_list, parse_path, read_parts
 from tieout.mapping.targets import Target
 from tieout.mapping.transforms import Params, RefusedError, is_number, quoted, shortened, text_of
 
@@ -117,7 +117,7 @@ class Scope:
 def _read_record(record: Record, parts: tuple[str | int | None, ...]) -> Found:
     if parts == ("id",) and "id" not in record.fields:
         return record.id
-    return Path("", parts).read(record.fields)
+    return read_parts(record.fields, parts)
 
 
 class Evaluated(Protocol):

@@ -48,7 +48,7 @@ class Path:
 
         A path with `[*]` gives a list of what stands in each item, without those that are absent or null.
         """
-        return _read(value, self.parts)
+        return read_parts(value, self.parts)
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +86,8 @@ def _part(match: re.Match[str]) -> Part:
     return match["name"] or match["quoted"]
 
 
-def _read(value: Found, parts: tuple[Part, ...]) -> Found:
+def read_parts(value: Found, parts: tuple[Part, ...]) -> Found:
+    """What stands at the parts of a path, see `Path.read`."""
     for number, part in enumerate(parts):
         if value is None or value is ABSENT:
             return value
@@ -107,7 +108,7 @@ def _step(value: Value, part: str | int) -> Found:
 def _read_every(value: Value, rest: tuple[Part, ...]) -> Found:
     if not is_list(value):
         return ABSENT
-    found = [_read(item, rest) for item in value]
+    found = [read_parts(item, rest) for item in value]
     return [item for item in found if item is not None and item is not ABSENT]
 
 
