@@ -14,7 +14,7 @@ export PYTHON
 SAM_ENV := PATH="$(CURDIR)/.tools/sam/bin:$$PATH" AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-west-1}
 EXPORT := $(UV) export --quiet --locked --package tieout --no-emit-workspace --no-dev --no-hashes --no-annotate --no-header
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --no-annotate --no-header
-CODE := layers/tieout/tieout functions sandbox tests bench
+CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py),bench)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 

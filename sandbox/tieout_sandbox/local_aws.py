@@ -7,11 +7,13 @@ silently and the product needs is set through the public API after deploying; `_
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -62,7 +65,8 @@ class LocalAws:
     Attributes:
         folder: Holds its logs and temporary files.
         say: Gets a line before each step that takes seconds.
-        authorize: True makes it refuse what a role does not allow.
+        authorize: True makes it refuse what a role does not allow. It then speaks TLS, which the stack's policies ask
+            for; this needs the `openssl` command.
     """
 
     folder: Path = ROOT / ".sandbox" / "local-aws"
@@ -93,12 +97,19 @@ class LocalAws:
     @property
     def endpoint(self) -> str:
         """Where its API answers."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.authorize else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def certificate(self) -> Path | None:
+        """What a client trusts when it speaks TLS; None if it does not."""
+        return self._temporary / "ministack-tls" / "server.crt" if self.authorize else None
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
         """What an AWS client needs in its environment to talk to it and to nothing else."""
+        trust = {"AWS_CA_BUNDLE": str(self.certificate)} if self.certificate else {}
         return {
+            **trust,
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": "local",
@@ -112,7 +123,9 @@ class LocalAws:
 
     def client(self, service: str) -> Any:  # noqa: ANN401  boto3 makes its clients at run time
         """A boto3 client of this service."""
-        return self._session.client(service, endpoint_url=self.endpoint)
+        return self._session.client(
+            service, endpoint_url=self.endpoint, verify=str(self.certificate) if self.certificate else None
+        )
 
     def deploy(self, stack: str = "tieout-local", parameters: Mapping[str, str] | None = None) -> Deployment:
         """Build and deploy the template with SAM, with the parameters of samconfig's `local` unless given here.
@@ -183,6 +196,7 @@ class LocalAws:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "AUTH": "true" if self.authorize else "false",
+            "USE_SSL": "1" if self.authorize else "0",
         }
         log = self.folder / "emulator.log"
         with log.open("wb") as output:
@@ -190,10 +204,19 @@ class LocalAws:
                 [str(program)], env=environment, stdout=output, stderr=output, cwd=self.folder, start_new_session=True
             )
         deadline = time.monotonic() + _START_SECONDS_MAX
-        while not _answers(f"{self.endpoint}/_ministack/health"):
+        while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise LocalAwsError(f"The local AWS did not start; its log is {log}:\n{_tail(log.read_text())}")
             time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            context = ssl.create_default_context(cafile=self.certificate) if self.certificate else None
+            url = f"{self.endpoint}/_ministack/health"
+            with urllib.request.urlopen(url, timeout=2, context=context) as answer:  # noqa: S310  our own loopback address
+                return bool(answer.status == HTTPStatus.OK)
+        except OSError:
+            return False
 
     def _sam(self, *arguments: str) -> None:
         program = self._tool("sam")
@@ -238,6 +261,9 @@ class LocalAws:
         queue = self.client("sqs")
         mailbox = queue.create_queue(QueueName=f"{stack}-mailbox")["QueueUrl"]
         arn = queue.get_queue_attributes(QueueUrl=mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [{**policy, "Resource": arn}]})
+        queue.set_queue_attributes(QueueUrl=mailbox, Attributes={"Policy": document})
         self.client("sns").subscribe(TopicArn=outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
         address = f"{self.endpoint}/_aws/execute-api/{outputs['ApiId']}/$default/webhooks/"
         return Deployment(stack, {**outputs, "WebhookUrl": address}, mailbox)
@@ -251,14 +277,6 @@ class LocalAws:
     @cached_property
     def _session(self) -> Any:  # noqa: ANN401  its stub lists each service by name
         return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  our own loopback address
-            return bool(answer.status == 200)  # noqa: PLR2004  HTTP's OK
-    except OSError:
-        return False
 
 
 def _free_port() -> int:

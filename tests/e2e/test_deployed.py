@@ -1,6 +1,7 @@
 """The template as it is, deployed with SAM into the local AWS: every route answers, every function runs."""
 
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -38,10 +39,11 @@ def invoke(aws, name, event):
     return answer.get("FunctionError"), json.loads(answer["Payload"].read() or "null")
 
 
-def call(method, url, body=b"{}"):
+def call(aws, method, url, body=b"{}"):
     request = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": "application/json"})
+    context = ssl.create_default_context(cafile=aws.certificate)
     try:
-        with urllib.request.urlopen(request, timeout=WAIT_SECONDS_MAX) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS_MAX, context=context) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:
@@ -60,18 +62,18 @@ def test_a_function_runs_with_the_layers_and_settings_it_was_given(aws, names, l
     assert answer == expected
 
 
-def test_the_webhook_route_answers(stack):
-    assert call("POST", stack.outputs["WebhookUrl"] + "nobody.nothing") == 404
+def test_the_webhook_route_answers(aws, stack):
+    assert call(aws, "POST", stack.outputs["WebhookUrl"] + "nobody.nothing") == 404
 
 
 def test_every_route_of_the_api_is_deployed_and_no_other(aws, stack):
     routes = aws.client("apigatewayv2").get_routes(ApiId=stack.outputs["ApiId"])["Items"]
     assert [route["RouteKey"] for route in routes] == ["POST /webhooks/{connection}"]
-    assert call("GET", stack.outputs["WebhookUrl"] + "nobody.nothing", None) in {404, 405}
+    assert call(aws, "GET", stack.outputs["WebhookUrl"] + "nobody.nothing", None) in {404, 405}
 
 
-def test_a_body_that_is_too_large_is_refused(stack):
-    assert call("POST", stack.outputs["WebhookUrl"] + "nobody.nothing", b"x" * (256 * 1024 + 1)) in {404, 413}
+def test_a_body_that_is_too_large_is_refused(aws, stack):
+    assert call(aws, "POST", stack.outputs["WebhookUrl"] + "nobody.nothing", b"x" * (256 * 1024 + 1)) in {404, 413}
 
 
 def test_a_crash_is_visible(aws, names):
