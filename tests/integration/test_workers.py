@@ -18,7 +18,7 @@ from tieout.domain.errors import UnavailableError
 from tieout.domain.records import Kind
 from tieout.engine.apply import ApplyChanges
 
-NOTHING_FAILED: dict[str, list[str]] = {"batchItemFailures": []}
+NOTHING_FAILED: dict[str, list[dict[str, str]]] = {"batchItemFailures": []}
 
 
 def failures(answer):
