@@ -474,8 +474,9 @@ class TestFeed:
         assert not page.more
         assert seen == set(made)
 
-    def test_more_changes_than_one_answer_holds_are_walked(self, world):
-        world.sandbox("POST", "settings", {"cdc_objects_max": 25})
+    @pytest.mark.parametrize("held_max", [25, 1000])
+    def test_more_changes_than_one_answer_surely_holds_are_walked(self, world, held_max):
+        world.sandbox("POST", "settings", {"cdc_objects_max": held_max})
         connector = world.connector()
         cursor = connector.cursor_now(Kind.INVOICE)
         world.clock.advance(600)
@@ -483,12 +484,15 @@ class TestFeed:
         for _ in range(70):
             made.append(world.invoice())
             world.clock.advance(1)
-        world.delete_record(Kind.INVOICE, made.pop())
+        removed = made.pop()
+        world.delete_record(Kind.INVOICE, removed)
 
-        records, _, cursor = all_changes(connector, Kind.INVOICE, cursor)
+        records, gone, cursor = all_changes(connector, Kind.INVOICE, cursor)
         later, _, _ = all_changes(connector, Kind.INVOICE, cursor)
 
         assert {record.id for record in records} == set(made)
+        assert gone == [removed] * (held_max == 1000)  # a deletion that was cut off shows only in the ids
+        assert removed not in all_ids(connector, Kind.INVOICE)
         assert {record.id for record in later} <= set(made)
 
     def test_a_cursor_older_than_capture_reaches_is_walked(self, world):

@@ -19,7 +19,7 @@ _EVENT_PARTS = 3
 
 
 class _Lenient(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class _Entity(_Lenient):

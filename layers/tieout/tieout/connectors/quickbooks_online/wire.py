@@ -44,9 +44,9 @@ Moment = Annotated[dt.datetime, AfterValidator(_utc)]
 
 
 class Wire(BaseModel):
-    """Base: unknown fields pass, names may be given in either form."""
+    """Base: unknown fields pass, names may be given in either form. Built when first used: starting stays quick."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
 
 
 class Ref(Wire):
