@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
+from tests.contract.quickbooks_simulator.published_schema import violations
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.control import ON_CLOSE
 from tieout_sandbox.simulators.quickbooks_online import create_app
@@ -95,19 +96,24 @@ def line(amount: str, *, tax: str = "NON", **detail: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def opened() -> Iterator[Callable[..., Books]]:
-    """Opens simulators with given settings; by default the throttles are out of the way."""
-    apps: list[Flask] = []
+    """Opens simulators with given settings; by default the throttles are out of the way.
+
+    At the end of the test, everything that they answered is held against the published schema.
+    """
+    all_books: list[Books] = []
 
     def open_books(**settings: Any) -> Books:
         clock = SimulatedClock()
         generous = {"requests_per_minute": 100_000, "requests_per_second": 100_000, "batches_per_minute": 100_000}
         app = create_app(clock=clock, **{**generous, **settings})
-        apps.append(app)
-        return Books(app, clock)
+        all_books.append(Books(app, clock))
+        return all_books[-1]
 
     yield open_books
-    for app in apps:
-        app.extensions[ON_CLOSE]()
+    for each in all_books:
+        each.app.extensions[ON_CLOSE]()
+    answers = [answer for each in all_books for answer in each.answers]
+    assert [problem for answer in answers for problem in violations("IntuitResponse", answer)] == []
 
 
 @pytest.fixture

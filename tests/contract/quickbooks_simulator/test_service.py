@@ -360,3 +360,13 @@ def test_thousands_of_invoices_are_found_by_number_at_once(books: Books) -> None
     wanted = ", ".join(f"'D{n}-{i}'" for n in range(10) for i in range(10))
     assert len(books.query(f"select Id from Invoice where DocNumber in ({wanted})")["Invoice"]) == 100
     assert touched == []
+
+
+def test_a_delivery_holds_so_many_events(opened: Opened) -> None:
+    books = opened(webhook_window_seconds=0.3, webhook_events_max=2, webhook_retry_seconds=[])
+    with serve(create_app()) as url:
+        books.client.post("/_sandbox/settings", json={"webhook_url": f"{url}/webhooks/books"})
+        for name in ("A", "B", "C"):
+            books.customer(name)
+        report = _settled(books)
+    assert (report["events"], report["attempts"]) == (3, 2)

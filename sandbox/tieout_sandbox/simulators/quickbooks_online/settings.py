@@ -30,6 +30,7 @@ class Settings(BaseModel):
         custom_txn_numbers: True means that QuickBooks assigns no document numbers.
         closed_until: The books are closed up to and with this day.
         webhook_window_seconds: How long changes are gathered into one delivery.
+        webhook_events_max: How many events one delivery holds (own choice: Intuit does not say).
         webhook_retry_seconds: Waits before each repeated delivery.
     """
 
@@ -63,4 +64,5 @@ class Settings(BaseModel):
     webhook_verifier_token: str = Field(default="tieout-sandbox-verifier", repr=False)
     webhook_form: WebhookForm = WebhookForm.CLASSIC
     webhook_window_seconds: float = Field(default=1.0, ge=0)
+    webhook_events_max: int = Field(default=100, ge=1)
     webhook_retry_seconds: tuple[float, ...] = (10, 20, 30)

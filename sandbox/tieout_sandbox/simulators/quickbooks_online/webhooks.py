@@ -150,11 +150,15 @@ class Webhooks:
                     return late[0][1], late[0][2]
                 if self._pending:
                     self._wake.wait_for(lambda: self._stopped, timeout=self._settings.webhook_window_seconds)
-                    events, self._pending = list(self._pending.values()), {}
                     self._delivering = True
-                    return 0, body_of(events, self._settings.webhook_form)
+                    return 0, body_of(self._taken(), self._settings.webhook_form)
                 self._wake.wait(timeout=min((each[0] - now for each in self._retries), default=None))
             return None
+
+    def _taken(self) -> list[Event]:
+        """The oldest events, as many as one delivery holds; they are pending no more."""
+        keys = list(self._pending)[: self._settings.webhook_events_max]
+        return [self._pending.pop(key) for key in keys]
 
     def _deliver(self, session: requests.Session, attempt: int, body: bytes) -> None:
         accepted = self._post(session, body)
