@@ -219,6 +219,19 @@ def test_parts_are_answered_in_order(server):
     assert '[{"name": "Part"}]' in texts[0]
 
 
+def test_writes_are_counted_inside_batches_too(server):
+    assert server.client.get("/_sandbox/writes").json == {"writes": 0}
+    one, two = server.make("products", name="One"), server.make("products", name="Two")
+    answer = batch(
+        server,
+        f"DELETE /act.web.api/api/products/{one['id']}",
+        f"DELETE /act.web.api/api/products/{one['id']}",
+        f"GET /act.web.api/api/products/{two['id']}",
+    )
+    assert [text[:3] for text in answer.text.split("HTTP/1.1 ")[1:]] == ["204", "404", "200"]
+    assert server.client.get("/_sandbox/writes").json == {"writes": 3}
+
+
 def test_a_batch_has_100_parts_at_most(server):
     assert batch(server, *["GET /act.web.api/api/contacts"] * 100).status_code == 200
     assert batch(server, *["GET /act.web.api/api/contacts"] * 101).status_code == 400

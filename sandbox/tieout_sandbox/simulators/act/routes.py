@@ -75,10 +75,15 @@ def as_json(value: Any, status: int = 200) -> Reply:  # noqa: ANN401 - JSON is a
 
 
 class Api:
-    """Answers calls one at a time, holding `lock`; who else touches `state` takes the lock too."""
+    """Answers calls one at a time, holding `lock`; who else touches `state` takes the lock too.
+
+    Attributes:
+        writes: How many calls and parts of batches changed something.
+    """
 
     def __init__(self, state: ActState, on_change: Callable[[], None]) -> None:
         self.state = state
+        self.writes = 0
         self._on_change = on_change
         self.lock = threading.Lock()
         self._routes: Sequence[tuple[re.Pattern[str], Methods]] = [
@@ -160,6 +165,7 @@ class Api:
                 named = {name: value.lower() for name, value in found.groupdict().items()}
                 reply = methods[call.method](call, **named)
                 if call.method != "GET":
+                    self.writes += 1
                     self._on_change()
                 return reply
         raise ActError(404)
@@ -325,7 +331,11 @@ def _as_part(boundary: str, reply: Reply) -> bytes:
 
 
 def install(app: Flask, api: Api) -> None:
-    """Give the application the Web API and the simulator's own end-point for webhooks."""
+    """Give the application the Web API, and end-points of the simulator's own.
+
+    `POST /_sandbox/webhooks/push` delivers what is due; `GET /_sandbox/writes` counts what changed something, parts of
+    batches included, which the count of calls cannot tell.
+    """
 
     @app.route(f"{BASE}/<path:rest>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def answer(rest: str) -> Response:
@@ -340,10 +350,14 @@ def install(app: Flask, api: Api) -> None:
         )
         return Response(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)
 
-    webhooks = Blueprint("act_webhooks", __name__, url_prefix="/_sandbox/webhooks")
+    sandbox = Blueprint("act", __name__, url_prefix="/_sandbox")
 
-    @webhooks.post("/push")
+    @sandbox.post("/webhooks/push")
     def push() -> Response:
         return jsonify(api.push())
 
-    app.register_blueprint(webhooks)
+    @sandbox.get("/writes")
+    def count_writes() -> Response:
+        return jsonify({"writes": api.writes})
+
+    app.register_blueprint(sandbox)

@@ -317,7 +317,7 @@ def test_what_each_status_means(status, read, write):
             assert "Name too long." in error.message
 
 
-@pytest.mark.parametrize(("reset", "seconds"), [("12", 12), ("1000030", 60), ("1800000007", 7), ("soon", 30), ("", 30)])
+@pytest.mark.parametrize(("reset", "seconds"), [("12", 12), ("1000030", 60), ("1800000007", 7), ("soon", 10), ("", 10)])
 def test_how_long_to_wait_is_bounded(reset, seconds):
     error = error_of(Answer(429, {"x-ratelimit-reset": reset}, b""), write=False, now_seconds=1_800_000_000)
     assert isinstance(error, ThrottledError)

@@ -20,7 +20,9 @@ from tieout.domain.errors import (
 )
 from tieout.ports.http import Answer
 
-THROTTLED_SECONDS = 30
+THROTTLED_SECONDS = 10
+"""Where the server does not say when the minute ends; the engine waits longer with each try."""
+
 RESET_SECONDS_MAX = 60
 _SENTENCE_LENGTH_MAX = 200
 _SUCCESS = range(200, 300)
