@@ -29,9 +29,10 @@ class _Handler(WSGIRequestHandler):
 
     def run_wsgi(self) -> None:
         """Read the whole request, run the application, and send the whole answer or none."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         environ = self.make_environ()
-        environ["wsgi.input"] = io.BytesIO(body)
+        chunked = environ.get("wsgi.input_terminated", False)
+        body = environ["wsgi.input"].read() if chunked else self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         head: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: object = None) -> Any:  # noqa: ANN401 - WSGI

@@ -33,6 +33,7 @@ class Tally:
         self.done = 0
         self.ignored = 0
         self.closed = 0
+        self.body = b""
         self.clock = SimulatedClock()
         self.app = Flask("tally")
         self.app.add_url_rule("/v3/company/<realm>/batch", view_func=self._work, methods=["POST", "GET"])
@@ -50,6 +51,7 @@ class Tally:
 
         self.done += 1
         self.ignored += bool(request.environ.get(IGNORE_REQUEST_ID))
+        self.body = request.get_data()
         return {"realm": realm, "from_port": request.environ.get("REMOTE_PORT", "")}
 
     def _close(self) -> None:
@@ -73,6 +75,14 @@ def test_a_connection_is_kept_between_calls(session: requests.Session) -> None:
     assert [answer["realm"] for answer in answers] == ["1", "1", "1"]
     assert len({answer["from_port"] for answer in answers}) == 1
     assert tally.closed == 1
+
+
+def test_a_body_in_chunks_arrives_whole(session: requests.Session) -> None:
+    tally = Tally()
+    with serve(tally.app) as url:
+        for _ in range(2):
+            session.post(f"{url}/v3/company/1/batch", data=iter([b"one,", b"two"]))
+            assert tally.body == b"one,two"
 
 
 def test_a_stopped_server_answers_no_kept_connection(session: requests.Session) -> None:
