@@ -79,7 +79,7 @@ def test_a_missing_token_is_a_500_and_a_wrong_one_a_401(server):
     missing = server.client.get("/act.web.api/api/contacts")
     assert missing.status_code == 500
     assert {"message", "exceptionMessage", "exceptionType", "stackTrace"} == set(missing.json)
-    for token in (server.token + "x", "nonsense", "a.b.c"):
+    for token in (server.token + "x", "nonsense", "a.b.c", "\xe9.\xe9.\xe9"):
         assert server.call("GET", "contacts", headers={"Authorization": f"Bearer {token}"}).status_code == 401
     assert server.call("GET", "contacts", headers={"Act-Database-Name": "other"}).status_code == 401
 

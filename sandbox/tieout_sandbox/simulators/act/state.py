@@ -215,7 +215,7 @@ class ActState:
             ActError: 401.
         """
         signed, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(signature, _signature(signed, self.settings.password)):
+        if not hmac.compare_digest(signature.encode(), _signature(signed, self.settings.password).encode()):
             raise ActError(401)
         claims = signed.partition(".")[2]
         expires = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]

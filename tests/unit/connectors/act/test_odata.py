@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieout.connectors.act import odata
@@ -19,6 +19,7 @@ def matches(text: str, row: dict[str, str]) -> bool:
     return bool(query.page([row]))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_value_can_end_its_literal(value):
     condition = odata.equals_any("name", [value])
@@ -32,12 +33,14 @@ def test_an_injection_is_just_a_name():
     assert not matches(odata.equals_any("name", [value]), {"name": "somebody"})
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["$filter", "$top"]), st.text(max_size=50)))
 def test_a_query_arrives_as_it_was_meant(options):
     assert dict(parse_qsl(odata.query(options), keep_blank_values=True)) == options
     assert " " not in odata.query(options)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=300), max_size=80))
 def test_portions_hold_every_value_once_and_fit(values):
     portions = list(odata.portions("name", values, values_max=32))
