@@ -375,6 +375,18 @@ class TestWriting:
         assert sorted(fields) == ["currency", "lines", "terms"]
         assert "POST /v3/company/{id}/batch" not in world.sandbox("GET", "calls")["routes"]
 
+    def test_a_failed_look_up_leaves_everything_undone_and_is_not_repeated(self, world):
+        fault = {"kind": "status", "status": 503, "match": {"method": "POST", "path": "*/query"}}
+        document = Invoice(**world.sales(), terms="Net 30")
+        world.sandbox("DELETE", "calls")
+
+        outcomes = world.connector(faults=[fault]).write([world.effect(Kind.INVOICE, document) for _ in range(3)])
+
+        assert [type(outcome) for outcome in outcomes] == [NotDone] * 3
+        routes = world.sandbox("GET", "calls")["routes"]
+        assert routes["POST /v3/company/{id}/query"]["calls"] == 1
+        assert "POST /v3/company/{id}/batch" not in routes
+
     def test_an_update_of_what_is_gone_is_not_found(self, world):
         connector = world.connector()
         effect = world.effect(Kind.INVOICE, Invoice(**world.sales()))

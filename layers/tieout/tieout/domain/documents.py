@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -128,7 +128,7 @@ class _SalesDocument(Document):
         if self.discount is not None and self.discount.amount is not None:
             total -= self.discount.amount
         elif self.discount is not None and self.discount.percent is not None:
-            total -= (total * self.discount.percent / 100).quantize(Decimal("0.01"))
+            total -= (total * self.discount.percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
         if self.tax_total is not None:
             return total + self.tax_total
         taxed = any(line.tax_code not in (None, "NON") for line in self.lines)

@@ -110,7 +110,7 @@ class RequestsHttp:
 
 
 class _NoAnswerError(UnavailableError):
-    """No answer came to a read: worth another try."""
+    """Not done, and no answer came: worth another try at once, if it was a read."""
 
 
 def _new_session() -> requests.Session:
@@ -146,8 +146,7 @@ def _lost(request: Request, error: requests.RequestException) -> ProviderError:
     detail = f"{redact.call(request.method, request.url)}: {type(error).__name__}"
     host = urlsplit(request.url).hostname
     if _was_not_sent(error):
-        message = f"{host} could not be reached."
-        return UnavailableError(message, detail=detail) if request.write else _NoAnswerError(message, detail=detail)
+        return _NoAnswerError(f"{host} could not be reached.", detail=detail)
     message = f"{host} gave no whole answer within {request.timeout_seconds:g} seconds."
     return UncertainError(message, detail=detail) if request.write else _NoAnswerError(message, detail=detail)
 

@@ -158,6 +158,15 @@ def test_a_discount_in_percent_is_rounded_half_up():
     assert discount["DiscountLineDetail"] == {"PercentBased": True, "DiscountPercent": Decimal(5)}
 
 
+@pytest.mark.parametrize("amount", ["0.50", "0.70", "10.10", "33.30", "0.00"])
+def test_the_discount_sent_is_the_one_that_the_total_expects(amount):
+    document = invoice(Line(item="1", amount=Decimal(amount)), discount=Discount(percent=Decimal(5)))
+
+    discount = written(Kind.INVOICE, document)["Line"][-1]
+
+    assert document.expected_total() == Decimal(amount) - discount["Amount"]
+
+
 @pytest.mark.parametrize(
     ("number", "numbers_itself", "sent"),
     [("A1", True, "A1"), ("A1", False, "A1"), (None, True, None), (None, False, "T-ABCDEFGHIJKL")],

@@ -71,6 +71,7 @@ class Feed:
 
     def now(self, kind: Kind) -> str:
         """A cursor for what changes from now on, by the server's clock."""
+        # Asks for no record: only the time of the answer matters.
         _, time = self._client.query(ENTITIES[kind], f"MetaData.LastUpdatedTime > {quoted('2100-01-01T00:00:00Z')}")
         return str(Cursor(since=moment_text(time - OVERLAP)))
 
