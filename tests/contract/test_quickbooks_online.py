@@ -283,6 +283,18 @@ class TestWriting:
         (match,) = world.connector().find([effect])[effect.id]
         assert (match.record.id, match.by) == (record.id, MatchedBy.REFERENCE)
 
+    def test_a_connection_that_stays_open_learns_of_changed_preferences(self, world):
+        connector, numbers = world.connector(), []
+        for seconds in (0, 60, 600):
+            world.clock.advance(seconds)
+            effect = world.effect(Kind.INVOICE, Invoice(**world.sales()))
+            numbers.append(str(done(connector.write([effect])).fields["number"])[:2])
+            world.sandbox("POST", "settings", {"custom_txn_numbers": True})
+
+        assert numbers[0] != "T-"
+        assert numbers[1] != "T-"
+        assert numbers[2] == "T-"
+
     def test_a_document_is_found_though_somebody_renumbered_it(self, world):
         effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="INV-1")))
         record = done(world.connector().write([effect]))

@@ -1,12 +1,17 @@
-"""What we must know of the company before writing to it; asked once for as long as the connection is open."""
+"""What we must know of the company before writing to it; asked once, and again after ten minutes."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from tieout.connectors.quickbooks_online import wire
 from tieout.connectors.quickbooks_online.client import Client, quoted
 from tieout.domain.errors import RejectedError
+from tieout.ports.clock import Clock
+
+# A connection may stay open for hours in a warm worker, while somebody changes the company's preferences.
+KEPT_FOR = timedelta(minutes=10)
 
 
 class List(StrEnum):
@@ -27,9 +32,19 @@ _WORDS = {
 class Company:
     """Preferences and lists, read when first needed."""
 
-    def __init__(self, client: Client, income_account: str) -> None:
+    def __init__(self, client: Client, income_account: str, clock: Clock) -> None:
         self._client = client
         self._income_account = income_account
+        self._clock = clock
+        self._forget()
+
+    def refresh(self) -> None:
+        """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
+        if self._clock.now() - self._since > KEPT_FOR:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._since = self._clock.now()
         self._known_preferences: wire.Preferences | None = None
         self._ids: dict[tuple[List, str], str] = {}
         self._names: dict[tuple[List, str], str] = {}

@@ -58,7 +58,7 @@ class QuickBooksOnlineConnector:
             )
         self._realm = realm
         self._client = Client(context.http, settings, realm, Tokens(context, settings))
-        self._company = Company(self._client, settings.income_account)
+        self._company = Company(self._client, settings.income_account, context.clock)
         self._feed = Feed(self._client, self._company, context.clock)
 
     @property
@@ -103,6 +103,7 @@ class QuickBooksOnlineConnector:
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
         """By effect id, what may already be its document."""
+        self._company.refresh()
         found: dict[str, Sequence[Match]] = {}
         by_kind: defaultdict[Kind, list[Effect]] = defaultdict(list)
         for effect in effects:
@@ -113,6 +114,7 @@ class QuickBooksOnlineConnector:
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect; all of them go in one batch call."""
+        self._company.refresh()
         outcomes: list[Outcome] = []
         sent: dict[str, Effect] = {}
         items: list[wire.Json] = []
