@@ -13,7 +13,7 @@ from tieout.cli.talk import AnswerError, Code
 
 HOST = "127.0.0.1"
 PATH = "/callback"
-WAIT_SECONDS_MAX = 600
+WAIT_SECONDS_MAX = 600.0
 LOOK_SECONDS = 0.5
 _DONE = "Tieout has the answer. You can close this window and go back to the terminal."
 _STRANGE = "This is not the answer that Tieout waits for."
@@ -33,13 +33,13 @@ class Loopback:
         # By name: providers let developers register `localhost`, and few an address.
         self.redirect = f"http://localhost:{server.server_port}{PATH}"
 
-    def wait(self, seconds: float = WAIT_SECONDS_MAX) -> Mapping[str, str]:
+    def wait(self) -> Mapping[str, str]:
         """The redirect's query. Anything with another state is refused and waited past.
 
         Raises:
             AnswerError: If nobody came back in time.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
         while self._query is None:
             if time.monotonic() >= deadline:
                 raise AnswerError(
@@ -47,7 +47,7 @@ class Loopback:
                     code=Code.TRY_LATER,
                     next_step="Run the command again and open the address that it prints.",
                 )
-            self._server.timeout = min(LOOK_SECONDS, seconds)
+            self._server.timeout = min(LOOK_SECONDS, WAIT_SECONDS_MAX)
             self._server.handle_request()
         return self._query
 

@@ -1,0 +1,210 @@
+"""`tieout backfill`, `tie-out`, `status` and `parked`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tests.engine.world import BOOKS, TENANT
+from tieout.cli import history
+from tieout.cli.talk import Code
+from tieout.domain.changes import UnsyncedState
+from tieout.domain.connections import ConnectionState
+from tieout.domain.errors import UnavailableError
+from tieout.domain.records import Kind
+
+SYNC = "deals-to-invoices"
+MISSING = f"{SYNC}/invoices/d1"
+
+
+@pytest.fixture
+def parked(terminal):
+    """Two deals that name a product that is not there, and one that is in agreement."""
+    terminal.world.deal("d1", "1054", product="GTX Por")
+    terminal.world.deal("d2", "550.5", product="GTX Por")
+    terminal.world.deal("d3", "10")
+    terminal.world.apply("d1", "d2", "d3")
+    return terminal
+
+
+def test_backfill_syncs_the_history_and_compares(terminal):
+    terminal.world.deal("d1", "1054")
+    terminal.world.deal("d2", "550")
+    terminal.type("backfill", SYNC)
+    assert terminal.exit_code == Code.OK, terminal.out + terminal.err
+    assert len(terminal.world.invoices()) == 2
+    assert "1,604.00" in terminal.out
+    assert "ties out" in terminal.out
+    assert "DOES NOT" not in terminal.out
+
+
+def test_backfill_as_json_has_what_was_queued_and_the_comparison(terminal):
+    terminal.world.deal("d1", "1054")
+    answer = terminal.json("backfill", SYNC)
+    assert answer["queued"] == {"company": 1, "product": 1, "deal": 1}
+    assert answer["ties_out"] is True
+    invoices = next(step for step in answer["steps"] if step["step"] == "invoices")
+    totals = [Decimal(invoices[name]) for name in ("source_total", "target_total", "difference")]
+    assert totals == [1054, 1054, 0]
+
+
+def test_backfill_without_waiting_only_queues(terminal):
+    terminal.world.deal("d1", "1054")
+    terminal.type("backfill", SYNC, "--no-wait")
+    assert terminal.exit_code == Code.OK
+    assert f"tieout tie-out {SYNC}" in terminal.out
+    assert not terminal.world.invoices()
+    assert terminal.world.queue.now
+
+
+def test_backfill_that_takes_too_long_says_how_to_go_on(terminal, monkeypatch):
+    terminal.world.deal("d1", "1054")
+    monkeypatch.setattr(history.Backfill, "wait", lambda *_, **__: False)
+    terminal.type("backfill", SYNC)
+    assert terminal.exit_code == Code.TRY_LATER
+    assert f"tieout tie-out {SYNC} --tenant acme" in terminal.err
+
+
+def test_ctrl_c_leaves_a_sentence_that_says_how_to_resume(terminal, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(history.Backfill, "run", interrupted)
+    terminal.type("backfill", SYNC)
+    assert terminal.exit_code == Code.INTERRUPTED
+    assert f"Stopped. Run `tieout backfill {SYNC} --tenant acme` again" in terminal.err
+    assert "Traceback" not in terminal.err
+
+
+def test_a_provider_that_is_down_ends_with_four(terminal, monkeypatch):
+    def down(*_, **__):
+        raise UnavailableError("The CRM does not answer.")
+
+    monkeypatch.setattr(history.Backfill, "run", down)
+    terminal.type("backfill", SYNC)
+    assert terminal.exit_code == Code.TRY_LATER
+    assert "Error: The CRM does not answer." in terminal.err
+
+
+def test_tie_out_finds_what_is_missing(parked):
+    parked.type("tie-out", SYNC)
+    assert parked.exit_code == Code.NO
+    assert "DOES NOT TIE OUT" in parked.out
+    assert "invoices: without a partner on the other side: d1, d2" in parked.out
+    answer = parked.json("tie-out", SYNC)
+    invoices = next(step for step in answer["steps"] if step["step"] == "invoices")
+    assert (invoices["source_count"], invoices["target_count"]) == (3, 1)
+    assert Decimal(invoices["difference"]) == Decimal("1604.50")
+
+
+def test_tie_out_of_what_agrees(terminal):
+    terminal.world.deal("d1", "1054")
+    terminal.world.apply("d1")
+    terminal.type("tie-out", SYNC)
+    assert terminal.exit_code == Code.OK
+
+
+def test_status_when_all_is_well(terminal):
+    terminal.world.deal("d1", "1054")
+    terminal.world.apply("d1")
+    answer = terminal.json("status")
+    assert terminal.exit_code == Code.OK
+    assert answer["needs_person"] is False
+    invoices = next(step for step in answer["steps"] if step["step"] == "invoices")
+    assert (invoices["in_agreement"], invoices["parked"]) == (1, 0)
+    assert answer["queues"] == terminal.world.queue.waiting()
+
+
+def test_status_ends_with_one_when_something_is_parked(parked):
+    parked.work(7200)
+    parked.type("status")
+    assert parked.exit_code == Code.NO
+    assert "2 hours" in parked.out
+    assert "2 changes parked: see `tieout parked list --tenant acme`." in parked.out
+
+
+def test_status_tells_of_a_paused_connection(terminal):
+    connection = terminal.world.state.connection(TENANT, BOOKS)
+    terminal.world.state.put_connection(
+        replace(
+            connection,
+            state=ConnectionState.PAUSED,
+            paused_because="Permission was taken back.",
+            paused_at=terminal.world.clock.now(),
+        )
+    )
+    terminal.type("status")
+    assert terminal.exit_code == Code.NO
+    assert "paused since 2026-11-22T09:00:00Z: Permission was taken back." in terminal.out
+    assert "tieout connect quickbooks --tenant acme" in terminal.out
+
+
+def test_parked_list_has_names_amounts_and_totals(parked):
+    parked.type("parked", "list")
+    assert parked.exit_code == Code.OK
+    assert MISSING in parked.out
+    assert "1,054.00 USD" in parked.out
+    assert "2 changes parked: 1,604.50 USD" in parked.out
+    answer = parked.json("parked", "list")
+    assert answer["totals"] == {"USD": "1604.5"}
+    assert {one["value"] for one in answer["parked"]} == {"GTX Por"}
+
+
+def test_parked_list_of_one_cause(parked):
+    cause = parked.json("parked", "list")["parked"][0]["cause"]
+    assert len(parked.json("parked", "list", "--cause", cause)["parked"]) == 2
+    assert parked.json("parked", "list", "--cause", "other")["parked"] == []
+
+
+def test_nothing_parked_is_a_good_answer(terminal):
+    terminal.type("parked", "list")
+    assert (terminal.exit_code, terminal.out) == (Code.OK, "Nothing is parked.\n")
+
+
+def test_parked_show_says_why_and_what_to_do(parked):
+    parked.type("parked", "show", MISSING)
+    assert 'why    No item is named "GTX Por".' in parked.out
+    assert f"tieout parked retry {MISSING} --tenant acme" in parked.out
+    parked.type("parked", "show", f"{SYNC}/invoices/d9")
+    assert parked.exit_code == Code.NO
+
+
+def test_retry_of_what_is_mended_syncs_it(parked):
+    parked.world.crm.put(Kind.PRODUCT, "p2", name="GTX Por", sku=None, price=None, cost=None, description=None)
+    assert parked.json("parked", "retry", MISSING) == {"retried": 1, "where": [MISSING]}
+    parked.work()
+    assert {one["id"] for one in parked.json("parked", "list")["parked"]} == {"d2"}
+
+
+def test_retry_by_cause_as_the_e_mail_says(parked):
+    command = next(iter(parked.world.state.pending(TENANT))).command
+    parked.type(*command.removeprefix("tieout ").split())
+    assert parked.exit_code == Code.OK
+    assert "2 changes queued to be tried again." in parked.out
+    assert {change.id for change in parked.world.queue.now} == {"d1", "d2"}
+
+
+def test_dismiss_leaves_it_as_it_is(parked):
+    parked.type("parked", "dismiss", MISSING)
+    assert "1 change left as it is." in parked.out
+    states = {one.change.id: one.state for one in parked.world.state.unsynced(TENANT)}
+    assert states == {"d1": UnsyncedState.DISMISSED, "d2": UnsyncedState.PARKED}
+
+
+@pytest.mark.parametrize("words", [[], [MISSING, "--all"], ["--all", "--cause", "x"]])
+def test_retry_wants_exactly_one_way_of_saying_what(parked, words):
+    parked.type("parked", "retry", *words)
+    assert parked.exit_code == Code.USAGE
+    assert not parked.world.queue.now
+
+
+def test_retry_of_all(parked):
+    assert parked.json("parked", "retry", "--all")["retried"] == 2
+
+
+def test_retry_of_nothing_is_said(parked):
+    answer = parked.json("parked", "retry", "--cause", "never-heard-of")
+    assert answer["exit_code"] == Code.NO
+    assert answer["error"]["message"] == "Nothing is parked because of never-heard-of."
