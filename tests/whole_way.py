@@ -216,9 +216,7 @@ def _way(route: str) -> str:
 
 
 @contextmanager
-def whole_way(
-    monkeypatch: pytest.MonkeyPatch, *, data: str = "crm-sales-opportunities", **settings: Any
-) -> Iterator[WholeWay]:
+def whole_way(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Iterator[WholeWay]:
     """Everything up; `settings` are the QuickBooks simulator's."""
     clock = SimulatedClock(START)
     with ExitStack() as stack:
