@@ -128,10 +128,12 @@ def test_one_connection_that_fails_does_not_fail_another(stack, monkeypatch):
     assert len(stack.world.invoices()) == 1
 
 
-def test_a_table_that_is_gone_fails_every_message(stack):
+def test_a_table_that_is_gone_fails_every_message_and_the_log_says_why(stack, lines):
     stack.clients.dynamodb.delete_table(TableName=stack.deployment.settings.table)
     event = sample("apply_changes")
     assert failures(apply_changes.handler(event, stack.context)) == [one["messageId"] for one in event["Records"]]
+    errors = [line for line in lines() if line.get("level") == "ERROR"]
+    assert {tuple(line["aws"]) for line in errors} == {("ResourceNotFoundException",)}
 
 
 def test_a_worker_whose_time_is_over_gives_the_rest_back(stack):

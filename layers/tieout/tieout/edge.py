@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from botocore.exceptions import ClientError
 
 from tieout.adapters.sqs import decode
 from tieout.domain.errors import ProviderError, TieoutError
@@ -105,6 +106,9 @@ def log_failure(what: str, error: BaseException) -> None:
         known["detail"] = error.detail
     if isinstance(error, ProviderError):
         known |= {"code": error.code, "provider_request": error.request_id}
+    known["aws"] = [
+        cause.response.get("Error", {}).get("Code", "") for cause in causes if isinstance(cause, ClientError)
+    ]
     logger.error(what, extra=known)
 
 
