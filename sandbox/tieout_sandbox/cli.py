@@ -40,6 +40,9 @@ def serve(
         plan = FaultPlan.read(faults) if faults else None
         served = create_app(simulator, faults=plan, state_file=state, **_settings(setting or []))
     except ValidationError as error:
+        problems = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        raise typer.BadParameter("; ".join(problems)) from error
+    except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

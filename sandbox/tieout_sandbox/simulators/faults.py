@@ -107,8 +107,13 @@ class FaultPlan(BaseModel):
             ValueError: If it is not of the form above.
         """
         from ruamel.yaml import YAML  # noqa: PLC0415 - heavy, and only files need it
+        from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - same
 
-        return cls.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {})
+        try:
+            held = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        except YAMLError as error:
+            raise ValueError(f"{path} is no YAML: {error}") from error
+        return cls.model_validate(held or {})
 
 
 @dataclass(slots=True)

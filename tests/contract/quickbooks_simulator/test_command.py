@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
+from typer.testing import CliRunner
+
+from tieout_sandbox.cli import app
 
 
 def test_the_command_prints_its_address_first_and_stops_on_sigterm(tmp_path: Path) -> None:
@@ -23,3 +27,23 @@ def test_the_command_prints_its_address_first_and_stops_on_sigterm(tmp_path: Pat
         assert process.wait(timeout=10) == 0
     assert settings["requests_per_minute"] == 7
     assert state.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "there are: act"),
+        (["quickbooks_online", "--setting", "requests_per_minute=0"], "requests_per_minute: Input should be greater"),
+        (["quickbooks_online", "--setting", "requests_per_minute"], "not NAME=VALUE"),
+        (["quickbooks_online", "--setting", "colour=red"], "colour: Extra inputs"),
+        (["quickbooks_online", "--faults", "FILE"], "is no YAML"),
+    ],
+)
+def test_what_cannot_be_served_is_said(tmp_path: Path, arguments: list[str], said: str) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults: [", "utf-8")
+    result = CliRunner(env={"COLUMNS": "400"}).invoke(
+        app, ["serve", *(str(file) if a == "FILE" else a for a in arguments)]
+    )
+    assert result.exit_code == 2
+    assert said in result.output
