@@ -79,7 +79,8 @@ def apply(desk: Desk, talk: Talk, files: Sequence[Path]) -> Answer:
             version = f", version {one.version}" if one.version else ""
             yield f"{one.name}: {one.end}{version}"
             if one.webhook:
-                yield f"  webhooks go to  {one.webhook}"
+                yield f"  webhooks go to     {one.webhook}"
+            if one.poll:
                 yield f"  asked for changes  {one.poll}"
             if one.sign_in:
                 yield f"  next: {one.sign_in}"
@@ -114,6 +115,7 @@ def _moved(written: Sequence[Written], stored: dict[str, Connection]) -> list[Pr
 
 
 def _connection(desk: Desk, document: ConnectionDocument, former: Connection | None) -> _Applied:
+    manifest = desk.deployment.provider(document.provider).manifest
     signed_in = _signed_in(desk, document.id)
     fresh = former is None
     if former is None:
@@ -133,7 +135,7 @@ def _connection(desk: Desk, document: ConnectionDocument, former: Connection | N
     return _Applied(
         name=f"connection {document.id}",
         end=CREATED if fresh else CHANGED if moved or wanted != former else UNCHANGED,
-        webhook=desk.webhook_address(wanted),
+        webhook=desk.webhook_address(wanted) if manifest.webhooks else "",
         poll=rate if signed_in else f"{rate}, once somebody has signed in",
         sign_in="" if signed_in else f"tieout connect {document.id} --tenant {desk.tenant}",
     )

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from tieout.cli.desk import Desk
 from tieout.cli.talk import Answer, AnswerError, Code, moment
 from tieout.domain.changes import Unsynced
+from tieout.domain.records import Kind
 from tieout.domain.words import age, counted, said
 from tieout.engine.operate import Operate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+WITHOUT_AMOUNT = frozenset({Kind.PRODUCT, Kind.ITEM})
+"""Kinds whose amount is a price: nobody misses it in the books."""
 
 
 def operate(desk: Desk) -> Operate:
@@ -134,7 +138,7 @@ def totals_of(parked: Sequence[Unsynced]) -> dict[str, Decimal]:
     """The sum of the amounts in each currency; prices of items are none."""
     sums: dict[str, Decimal] = {}
     for one in parked:
-        if one.amount is not None and one.change.kind not in {"product", "item"}:
+        if one.amount is not None and one.change.kind not in WITHOUT_AMOUNT:
             sums[one.currency] = sums.get(one.currency, Decimal(0)) + one.amount
     return sums
 

@@ -140,6 +140,9 @@ class Talk:
                 bars.update(tasks[name], total=total, completed=total - count)
 
             yield show
+            for task in bars.tasks:
+                if task.total is None:
+                    bars.update(task.id, total=task.completed)
 
     def _lines(self, words: Mapping[str, str]) -> Callable[[str, int], None]:
         import time  # noqa: PLC0415 - paces lines on the screen only
