@@ -12,7 +12,7 @@ from typing import Protocol
 from tieout.domain.changes import Alert, Change, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.errors import MappingError, ProviderError, RejectedError, ThrottledError, TieoutError
+from tieout.domain.errors import ClaimedError, MappingError, ProviderError, RejectedError, ThrottledError, TieoutError
 from tieout.domain.links import LinkKey
 from tieout.engine.plan import Work
 from tieout.engine.policy import RetryPolicy
@@ -21,6 +21,7 @@ from tieout.ports.state import LinkStore
 
 CAUSE_LENGTH_MAX = 80
 DIFFERENCE = "difference"
+TOLD_AFTER_ATTEMPTS = 3
 
 
 @dataclass(slots=True)
@@ -152,6 +153,8 @@ class Ends:
         self._ended[work.key] = (UnsyncedState.WAITING, error, cause)
         self._retry(work.change, error, at_least)
         former = work.link.unsynced
+        if isinstance(error, ClaimedError) and work.change.attempts < TOLD_AFTER_ATTEMPTS:
+            return  # two workers met; writing that down would cost more than it tells
         if former is not None and (former.state, former.cause) == (UnsyncedState.WAITING, cause):
             unsynced = former
         else:

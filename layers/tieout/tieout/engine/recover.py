@@ -33,8 +33,8 @@ class Recovery:
             if intent is None:
                 continue
             if intent.held_until > now:
-                left = round((intent.held_until - now).total_seconds()) + 1
-                self._session.ends.waits(work, ClaimedError("Another worker is writing it."), at_least=left)
+                # Most likely it is done in a moment; if its worker died, we come again until it may be taken over.
+                self._session.ends.waits(work, ClaimedError("Another worker is writing it."))
             else:
                 lost[work.step.name].append(work)
         for some in lost.values():
