@@ -72,6 +72,22 @@ def test_a_long_plan_says_how_many_more(terminal):
     assert "and 5 more (--show 7)" in terminal.out
 
 
+def test_customers_do_not_hide_the_invoices(terminal):
+    for number in range(9):
+        terminal.world.company(f"c{number}", f"Company {number}")
+        terminal.world.deal(f"d{number}", "10", company=f"c{number}")
+    terminal.type("plan", SYNC, "--show", "6")
+    rows = [line.split()[1] for line in terminal.out.splitlines() if line.lstrip().startswith("+")]
+    assert rows == ["customers", "customers", "items", "invoices", "invoices", "invoices"]
+    assert "10.00 USD" in terminal.out
+
+
+def test_progress_counts_each_kind_by_itself(terminal):
+    terminal.world.deal("d1", "10")
+    terminal.type("plan", SYNC)
+    assert terminal.err == "Companies: 1\nProducts: 1\nDeals: 1\n"
+
+
 def test_a_plan_across_a_paused_connection_says_so(terminal):
     terminal.world.deal("d1")
     pause(terminal)

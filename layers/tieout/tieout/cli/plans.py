@@ -208,13 +208,14 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
         yield steps
         yield ""
         writes = Table("", "Step", "Record", "What", "Amount", box=None, header_style="bold")
-        for write in report.writes[:show]:
+        shown = _first(report, show)
+        for write in shown:
             sign = "+" if write.operation is Operation.CREATE else "~"
             amount = said(write.amount, write.currency) if write.amount is not None else ""
             writes.add_row(sign, write.step, write.source_id, _what(write), amount)
         yield writes
-        if len(report.writes) > show:
-            yield f"and {len(report.writes) - show:,} more (--show {len(report.writes)})"
+        if len(report.writes) > len(shown):
+            yield f"and {len(report.writes) - len(shown):,} more (--show {len(report.writes)})"
     else:
         yield "Nothing to write."
     yield ""
@@ -230,6 +231,16 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
             yield f"    {one.reason} {one.next_step}".rstrip()
         if len(report.parked) > show:
             yield f"  and {len(report.parked) - show:,} more"
+
+
+def _first(report: PlanReport, show: int) -> list[PlannedWrite]:
+    """The first writes, as many of each step as there is room for: hundreds of customers do not hide the invoices."""
+    steps = list(_by_step(report))
+    chosen: list[PlannedWrite] = []
+    for number, step in enumerate(steps):
+        share = -(-(show - len(chosen)) // (len(steps) - number))
+        chosen += [write for write in report.writes if write.step == step][:share]
+    return chosen
 
 
 def _amounts(report: PlanReport, step: str) -> dict[str, Decimal]:

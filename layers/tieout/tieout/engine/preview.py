@@ -85,8 +85,8 @@ class Preview:
             connect=lambda connection: _DryConnector(self._connect(connection)),
             clock=self._clock,
         )
-        done = 0
         for kind in dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)):
+            done = 0
             for some in batched(_ids(source, kind, ids), CHUNK, strict=False):
                 now = self._clock.now()
                 counts = engine.apply([Change(tenant, sync.source, kind, one, now, Origin.OPERATOR) for one in some])
