@@ -15,13 +15,13 @@ from tieout.ports.connector import Webhook
 BODY_BYTES_MAX = 256 * 1024
 _ADDRESS = re.compile(r"[a-z0-9-]{1,64}\.[a-z0-9-]{1,64}")
 _STATUS = {
-    Received.ACCEPTED: HTTPStatus.ACCEPTED,
+    Received.ACCEPTED: HTTPStatus.OK,  # the only answer that QuickBooks takes for received
     Received.UNKNOWN_CONNECTION: HTTPStatus.NOT_FOUND,
     Received.BAD_SIGNATURE: HTTPStatus.UNAUTHORIZED,
     Received.BAD_BODY: HTTPStatus.BAD_REQUEST,
 }
 _COUNTED = {
-    HTTPStatus.ACCEPTED: "WebhooksAccepted",
+    HTTPStatus.OK: "WebhooksAccepted",
     HTTPStatus.BAD_REQUEST: "WebhooksBadBody",
     HTTPStatus.UNAUTHORIZED: "WebhooksBadSignature",
     HTTPStatus.NOT_FOUND: "WebhooksUnknownConnection",

@@ -261,13 +261,13 @@ class Stage:
         event = json.dumps({"tenant": TENANT, "connection": connection})
         self._invoke(self.stack.outputs["PollFunctionArn"], event)
 
-    def mail(self) -> list[str]:
-        """Run what runs each minute, and read what it sent."""
+    def mail(self) -> list[tuple[str, str]]:
+        """Run what runs each minute, and read what it sent: subjects and texts."""
         self._invoke(self.stack.outputs["SendAlertsFunctionName"], "{}")
-        texts: list[str] = []
+        mails: list[tuple[str, str]] = []
         while found := self.aws.read_mail(self.stack):
-            texts += found
-        return texts
+            mails += [(one["Subject"], one["Message"]) for one in map(json.loads, found)]
+        return mails
 
     def _invoke(self, function: str, event: str) -> None:
         answer = self.aws.client("lambda").invoke(FunctionName=function, Payload=event.encode())

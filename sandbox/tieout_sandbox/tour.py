@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,11 +13,13 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from tieout_sandbox.simulators.faults import FaultPlan
 from tieout_sandbox.stage import SYNC, TENANT, Stage, StageError
 
 PAID_INVOICES = 25
+MAIL_WIDTH = 84
 ARRIVAL_SECONDS_MAX = 120
 SETTLE_SECONDS_MAX = 900
 WON = "status eq 'Won'"
@@ -265,15 +267,14 @@ class Tour:
 
     def _mail_about(self, word: str) -> None:
         """Show the e-mails that were sent, of which one speaks of `word`."""
-        texts: list[str] = []
+        mails: list[tuple[str, str]] = []
 
         def arrived() -> bool:
-            texts.extend(self._stage.mail())
-            return any(word.casefold() in text.casefold() for text in texts)
+            mails.extend(self._stage.mail())
+            return any(word.casefold() in text.casefold() for _, text in mails)
 
         self._until(arrived, f"an e-mail about {word}")
-        for text in texts:
-            self._console.print(Panel(text, title="E-mail to you@example.com", border_style="yellow"))
+        _show(mails, self._console)
 
     def _until(self, done: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + ARRIVAL_SECONDS_MAX
@@ -290,6 +291,12 @@ class Tour:
 
     def _note(self, text: str) -> None:
         self._console.print(f"[dim]{text}[/dim]")
+
+
+def _show(mails: Sequence[tuple[str, str]], console: Console) -> None:
+    for subject, text in mails:
+        body = Text(f"Subject: {subject}\n\n{text.rstrip()}")
+        console.print(Panel(body, title="E-mail to you@example.com", border_style="yellow", width=MAIL_WIDTH))
 
 
 def tour(*, once: bool, faults: Path | None, console: Console) -> bool:
@@ -321,8 +328,7 @@ def _stay(stage: Stage, console: Console) -> None:
     console.print(Panel("\n".join(lines), title="Yours to try"))
     try:
         while True:
-            for text in stage.mail():
-                console.print(Panel(text, title="E-mail to you@example.com", border_style="yellow"))
+            _show(stage.mail(), console)
             time.sleep(5)
     except KeyboardInterrupt:
         console.print("Ending.")

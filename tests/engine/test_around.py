@@ -121,7 +121,12 @@ def test_webhook_about_another_tenants_account_needs_that_tenants_secret(world: 
 
 def poller(world: World) -> PollChanges:
     return PollChanges(
-        config=world.state, links=world.state, queue=world.queue, connect=connect(world), clock=world.clock
+        config=world.state,
+        links=world.state,
+        alerts=world.state,
+        queue=world.queue,
+        connect=connect(world),
+        clock=world.clock,
     )
 
 
@@ -150,6 +155,19 @@ def test_cursor_stands_still_if_the_queue_does_not_take_the_changes(world: World
     poller(world).poll(TENANT, CRM)
 
     assert "new" in [one.id for one in world.queue.now]
+
+
+def test_poll_that_is_no_longer_let_in_pauses_the_connection_and_tells(world: World):
+    poller(world).poll(TENANT, CRM)
+
+    def refused(_kind, _cursor):
+        raise ReconnectError("The CRM no longer accepts our sign-in.")
+
+    world.crm.changes = refused
+    assert poller(world).poll(TENANT, CRM).paused
+
+    assert world.state.connection(TENANT, CRM).state is ConnectionState.PAUSED
+    assert [alert.cause for alert in world.state.pending(TENANT)] == [f"paused-{CRM}"]
 
 
 def test_paused_connection_goes_on_once_sign_in_works_again(world: World):

@@ -67,6 +67,7 @@ def test_payment_in_the_books_shows_in_the_deal(way: WholeWay):
     poll = PollChanges(
         config=way.deployment.config,
         links=way.deployment.links,
+        alerts=way.deployment.alerts,
         queue=way.queue,
         connect=way.deployment.connect,
         clock=way.clock,

@@ -98,8 +98,9 @@ def test_connections_share_their_budget_and_lease_through_the_table(monkeypatch)
             for entry in entries
         ]
         for worker in workers:
-            worker.connect(Connection("acme", "act", "fake_crm"))
-            worker.connect(Connection("acme", "act", "fake_crm"))
+            opened = worker.connect(Connection("acme", "act", "fake_crm"))
+            assert worker.connect(Connection("acme", "act", "fake_crm")) is opened, "it keeps what it looked up"
+            worker.connect(Connection("acme", "act", "fake_crm", settings={"changed": True}))
         first, again, other = entries[0].contexts[0], entries[0].contexts[1], entries[1].contexts[0]
         assert first.http is again.http, "one line to the provider a connection and process"
         assert first.http is not other.http

@@ -118,6 +118,7 @@ class Deployment:
     ) -> None:
         self.settings = settings
         self._given_clients, self._given_clock, self._given_provider = clients, clock, provider
+        self._connectors: dict[str, tuple[Connection, Connector]] = {}
         self._doors: dict[tuple[str, str, tuple[Limit, ...]], Http] = {}
 
     # Use cases
@@ -137,7 +138,12 @@ class Deployment:
 
         self.settings.need("table", "changes_queue_url", "secrets_prefix")
         return PollChanges(
-            config=self.config, links=self.links, queue=self.queue, connect=self.connect, clock=self.clock
+            config=self.config,
+            links=self.links,
+            alerts=self.alerts,
+            queue=self.queue,
+            connect=self.connect,
+            clock=self.clock,
         )
 
     def apply_changes(self) -> ApplyChanges:
@@ -260,6 +266,8 @@ class Deployment:
     def connect(self, connection: Connection, *, secrets: Secrets | None = None) -> Connector:
         """An open connector; it keeps within the connection's limits, together with all other workers.
 
+        One stays open a process while its connection is the same, and so keeps what it looked up.
+
         Args:
             connection: Which.
             secrets: Instead of those that are stored, to try them before they are.
@@ -267,9 +275,12 @@ class Deployment:
         from tieout.adapters import lease  # noqa: PLC0415 - see the module
         from tieout.ports.connector import Context  # noqa: PLC0415 - see the module
 
+        former, connector = self._connectors.get(connection.address, (None, None))
+        if connector is not None and former == connection and secrets is None:
+            return connector
         provider = self.provider(connection.provider)
         held = partial(lease.held, self.budget, self.clock, connection.tenant)
-        return provider.open(
+        connector = provider.open(
             Context(
                 connection=connection,
                 secrets=self.secrets if secrets is None else secrets,
@@ -278,6 +289,9 @@ class Deployment:
                 lease=lambda name: held(f"{connection.id}/{name}"),
             )
         )
+        if secrets is None:
+            self._connectors[connection.address] = (connection, connector)
+        return connector
 
     def http(self, connection: Connection) -> Http:
         """One door a connection and process: it keeps the line open, and knows what it wrote of the budget."""

@@ -196,29 +196,9 @@ class Ends:
 
     def paused(self, connection: Connection, error: ProviderError) -> None:
         """Only a person can make the connection work again."""
-        if connection.address in self.report.paused:
-            return
-        self.report.paused.append(connection.address)
-        current = self._config.connection(connection.tenant, connection.id)
-        if current is None or current.state is ConnectionState.PAUSED:
-            return
-        now = self._clock.now()
-        self._alerts.put(
-            [
-                Alert(
-                    tenant=connection.tenant,
-                    cause=f"paused-{connection.id}",
-                    subject=f"The connection {connection.id} needs you",
-                    reason=error.message,
-                    next_step=error.next_step,
-                    command=f"tieout connect {connection.id} --tenant {connection.tenant}",
-                    raised_at=now,
-                )
-            ]
-        )
-        self._config.put_connection(
-            replace(current, state=ConnectionState.PAUSED, paused_because=error.message, paused_at=now)
-        )
+        if connection.address not in self.report.paused:
+            self.report.paused.append(connection.address)
+            pause(self._config, self._alerts, self._clock, connection, error)
 
     def flush(self) -> None:
         """Send what waits to the retry queue; only now may the changes be acknowledged."""
@@ -259,6 +239,28 @@ class Ends:
     def _age(self, seen_at: datetime) -> None:
         age = round((self._clock.now() - seen_at).total_seconds())
         self.report.oldest_unsynced_seconds = max(self.report.oldest_unsynced_seconds, age)
+
+
+def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Connection, error: ProviderError) -> None:
+    """Pause the connection and tell a person, unless it is paused already."""
+    current = config.connection(connection.tenant, connection.id)
+    if current is None or current.state is ConnectionState.PAUSED:
+        return
+    now = clock.now()
+    alerts.put(
+        [
+            Alert(
+                tenant=connection.tenant,
+                cause=f"paused-{connection.id}",
+                subject=f"The connection {connection.id} needs you",
+                reason=error.message,
+                next_step=error.next_step,
+                command=f"tieout connect {connection.id} --tenant {connection.tenant}",
+                raised_at=now,
+            )
+        ]
+    )
+    config.put_connection(replace(current, state=ConnectionState.PAUSED, paused_because=error.message, paused_at=now))
 
 
 def cause_of(error: TieoutError) -> str:

@@ -11,6 +11,7 @@ from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import ReconnectError
 from tieout.domain.records import Kind
 from tieout.engine.collect import Connect, compiled, connection_read, steps_of
+from tieout.engine.ends import AlertSink, pause
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
@@ -18,6 +19,7 @@ from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import ConfigStore, LinkStore
 
 PAGES_MAX = 1000
+MISSING_MAX = 5000  # the next sweep's memory is one item of the table; what is beyond it waits for the sweep after
 
 
 @dataclass(slots=True)
@@ -32,15 +34,23 @@ class PollChanges:
     """Queues what changed since the stored cursor; a cursor moves only after what lies before it is queued."""
 
     def __init__(
-        self, *, config: ConfigStore, links: LinkStore, queue: ChangeQueue, connect: Connect, clock: Clock
+        self,
+        *,
+        config: ConfigStore,
+        links: LinkStore,
+        alerts: AlertSink,
+        queue: ChangeQueue,
+        connect: Connect,
+        clock: Clock,
     ) -> None:
-        self._config, self._links, self._queue = config, links, queue
+        self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._connect, self._clock = connect, clock
 
     def poll(self, tenant: str, connection_id: str, *, out_of_time: Callable[[], bool] = lambda: False) -> PollReport:
         """What was queued. The first poll only notes from where on to look; history is the backfill's work.
 
-        A paused connection is tried with one read; if that works, it goes on.
+        A paused connection is tried with one read; if that works, it goes on. One whose sign-in is no longer accepted
+        is paused, and a person is told.
 
         Raises:
             UnavailableError: The provider cannot be asked now; the cursor stands where it stood.
@@ -51,22 +61,21 @@ class PollChanges:
         if connection is None or not kinds:
             return report
         connector = self._connect(connection)
-        if connection.state is ConnectionState.PAUSED and not self._works_again(connection, connector):
+        try:
+            if connection.state is ConnectionState.PAUSED:
+                self._resume(connection, connector)
+            for kind in kinds:
+                report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
+        except ReconnectError as error:
+            pause(self._config, self._alerts, self._clock, connection, error)
             report.paused = True
-            return report
-        for kind in kinds:
-            report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
         return report
 
-    def _works_again(self, connection: Connection, connector: Connector) -> bool:
-        try:
-            connector.probe()
-        except ReconnectError:
-            return False
+    def _resume(self, connection: Connection, connector: Connector) -> None:
+        connector.probe()
         self._config.put_connection(
             replace(connection, state=ConnectionState.ACTIVE, paused_because="", paused_at=None)
         )
-        return True
 
     def _poll_kind(
         self, connection: Connection, connector: Connector, kind: Kind, out_of_time: Callable[[], bool]
@@ -123,7 +132,7 @@ class PollChanges:
         former = set(json.loads(self._config.cursor(connection.tenant, connection.id, name) or "[]"))
         vanished = sorted(missing & former)
         self._send(connection, kind, vanished, Origin.SWEEP)
-        self._config.put_cursor(connection.tenant, connection.id, name, json.dumps(sorted(missing)))
+        self._config.put_cursor(connection.tenant, connection.id, name, json.dumps(sorted(missing)[:MISSING_MAX]))
         return len(vanished)
 
     def _send(self, connection: Connection, kind: Kind, ids: Iterable[str], origin: Origin) -> None:
