@@ -13,6 +13,7 @@ from tieout.cli.talk import Code
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.errors import UnavailableError
+from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 
 SYNC = "deals-to-invoices"
@@ -147,6 +148,9 @@ def test_parked_list_has_names_amounts_and_totals(parked):
     assert MISSING in parked.out
     assert "1,054.00 USD" in parked.out
     assert "2 changes parked: 1,604.50 USD" in parked.out
+    assert "Next: Add `GTX Por: GTX Pro`" in parked.out
+    parked.type("parked", "list", "--show", "1")
+    assert "and 1 more (--show 2)" in parked.out
     answer = parked.json("parked", "list")
     assert answer["totals"] == {"USD": "1604.5"}
     assert {one["value"] for one in answer["parked"]} == {"GTX Por"}
@@ -204,7 +208,34 @@ def test_retry_of_all(parked):
     assert parked.json("parked", "retry", "--all")["retried"] == 2
 
 
-def test_retry_of_nothing_is_said(parked):
-    answer = parked.json("parked", "retry", "--cause", "never-heard-of")
-    assert answer["exit_code"] == Code.NO
-    assert answer["error"]["message"] == "Nothing is parked because of never-heard-of."
+def test_retry_of_what_mended_itself_is_no_error(parked):
+    """The command of an e-mail may come too late."""
+    assert parked.json("parked", "retry", "--cause", "never-heard-of") == {"retried": 0, "where": []}
+    parked.type("parked", "dismiss", "--cause", "never-heard-of")
+    assert (parked.exit_code, parked.out) == (Code.OK, "Nothing of this is parked any more.\n")
+
+
+def test_reasons_that_differ_within_a_cause_all_show(parked):
+    first = next(one for one in parked.world.state.unsynced(TENANT) if one.change.id == "d1")
+    key = LinkKey(TENANT, SYNC, "invoices", "d1")
+    parked.world.state.set_unsynced(key, replace(first, reason="Only d1 has this."))
+    parked.type("parked", "list")
+    assert "Only d1 has this." in parked.out
+    assert 'No item is named "GTX Por".' in parked.out
+
+
+def test_retry_of_a_name_that_is_not_parked_touches_nothing(parked):
+    parked.type("parked", "retry", MISSING, f"{SYNC}/invoices/d9")
+    assert parked.exit_code == Code.NO
+    assert f"Nothing is parked at {SYNC}/invoices/d9." in parked.err
+    assert not parked.world.queue.now
+
+
+def test_long_names_are_never_cut(parked):
+    name = "d" * 300
+    parked.world.deal(name, product="GTX Por")
+    parked.world.apply(name)
+    parked.type("parked", "list")
+    assert f"{SYNC}/invoices/{name}" in parked.out
+    parked.type("plan", SYNC)
+    assert "\u2026" not in parked.out

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tieout.cli.desk import Desk
-from tieout.cli.talk import Answer, AnswerError, Code, Talk
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
 from tieout.engine.backfill import Backfill, BackfillReport
 from tieout.engine.tie_out import StepTieOut, TieOut
 
@@ -88,15 +88,10 @@ def _data(steps: Sequence[StepTieOut]) -> dict[str, Any]:
 
 
 def _view(desk: Desk, steps: Sequence[StepTieOut]) -> Iterator[RenderableType]:
-    from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("Step")
-    for column in ("Source", "Target", "Source total", "Target total", "Difference", "Duplicates"):
-        table.add_column(column, justify="right")
-    table.add_column("")
+    numbers = ("Source", "Target", "Source total", "Target total", "Difference", "Duplicates")
+    rows = table("Step", *numbers, "", right=numbers)
     for step in steps:
-        table.add_row(
+        rows.add_row(
             step.step,
             f"{step.source_count:,}",
             f"{step.target_count:,}",
@@ -106,7 +101,7 @@ def _view(desk: Desk, steps: Sequence[StepTieOut]) -> Iterator[RenderableType]:
             f"{step.duplicates:,}",
             "ties out" if step.ties_out else "DOES NOT TIE OUT",
         )
-    yield table
+    yield rows
     for step in steps:
         if step.missing:
             yield f"{step.step}: without a partner on the other side: {', '.join(step.missing)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieout.cli.desk import Desk
 from tieout.cli.documents import read_documents
-from tieout.cli.talk import Answer, AnswerError, Code, plain
+from tieout.cli.talk import Answer, AnswerError, Code, plain, table
 from tieout.domain.records import Record
 from tieout.engine.backfill import source_of, sync_of, target_of
 from tieout.mapping import ABSENT, CompiledStep, CompiledSync, Explained, LinkTo, compile_document, preset, presets
@@ -47,18 +47,16 @@ def show(syncs: list[CompiledSync]) -> Answer:
     """Each field of each step: where its value comes from, and what is done to it."""
 
     def view() -> Iterator[RenderableType]:
-        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
         for sync in syncs:
             yield f"Sync {sync.name}: {sync.source} to {sync.target}"
             for compiled in sync.steps:
                 step = sync.document.steps[compiled.name]
                 yield ""
                 yield f"{compiled.name}: {step.from_} to {step.to}{_conditions(step)}"
-                table = Table("Field", "From", "Then", "Otherwise", box=None, header_style="bold")
+                rows = table("Field", "From", "Then", "Otherwise")
                 for row in _rows(step):
-                    table.add_row(*row.values())
-                yield table
+                    rows.add_row(*row.values())
+                yield rows
 
     return Answer(
         {
@@ -104,15 +102,13 @@ def explain(desk: Desk, syncs: list[CompiledSync], record_id: str, *, only: str)
     failed = any(one.error is not None for _, _, fields in explained for one in fields)
 
     def view() -> Iterator[RenderableType]:
-        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
         for step, record, fields in explained:
             selected = "" if step.selects(record) else "  (not selected: the step's condition does not hold)"
             yield f"{step.name}: {record.kind} {record.id}, {step.label(record)}{selected}"
-            table = Table("Field", "From", "Found", "Then", "Result", box=None, header_style="bold")
+            rows = table("Field", "From", "Found", "Then", "Result")
             for one in fields:
-                table.add_row(*(str(cell) for cell in _explained(step, one).values()))
-            yield table
+                rows.add_row(*_explained(step, one).values())
+            yield rows
             for one in fields:
                 if one.error is not None:
                     yield f"  {one.error.message} {one.error.next_step}".rstrip()

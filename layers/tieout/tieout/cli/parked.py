@@ -34,29 +34,47 @@ def where_of(one: Unsynced) -> str:
 def listed(desk: Desk, *, cause: str, show: int) -> Answer:
     """Everything that is parked, oldest first, with totals."""
     found = operate(desk).parked(desk.tenant, cause=cause)
-    totals = totals_of(found)
 
     def view() -> Iterator[RenderableType]:
-        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
         if not found:
             yield "Nothing is parked."
             return
         now = desk.deployment.clock.now()
-        table = Table("Where", "What", "Amount", "Since", "Cause", "Why", box=None, header_style="bold")
-        for one in found[:show]:
-            since = f"{age((now - one.since).total_seconds())} ago"
-            table.add_row(where_of(one), one.label, amount_of(one), since, one.cause, one.reason)
-        yield table
-        if len(found) > show:
-            yield f"and {len(found) - show:,} more (--show {len(found)})"
-        together = f": {', '.join(said(amount, currency) for currency, amount in totals.items())}" if totals else ""
-        yield f"{counted(len(found), 'change')} parked{together}"
+        left = show
+        for name, group in _by_cause(found).items():
+            yield f"{name}: {counted(len(group), 'change')}{_together(group)}"
+            alike = len({one.reason for one in group}) == 1
+            if alike:
+                yield f"  {group[0].reason}"
+            if group[0].next_step:
+                yield f"  Next: {group[0].next_step}"
+            for one in group[:left]:
+                since = f"{age((now - one.since).total_seconds())} ago"
+                yield "  " + "  ".join(part for part in (where_of(one), one.label, amount_of(one), since) if part)
+                if not alike:
+                    yield f"    {one.reason}"
+            if len(group) > left:
+                yield f"  and {len(group) - left:,} more (--show {len(found)})"
+            left = max(left - len(group), 0)
+            yield ""
+        yield f"{counted(len(found), 'change')} parked{_together(found)}"
 
     return Answer(
-        {"parked": [data_of(one) for one in found], "totals": totals},
+        {"parked": [data_of(one) for one in found], "totals": totals_of(found)},
         view,
     )
+
+
+def _by_cause(parked: Sequence[Unsynced]) -> dict[str, list[Unsynced]]:
+    groups: dict[str, list[Unsynced]] = {}
+    for one in parked:
+        groups.setdefault(one.cause, []).append(one)
+    return groups
+
+
+def _together(parked: Sequence[Unsynced]) -> str:
+    totals = totals_of(parked)
+    return f": {', '.join(said(amount, currency) for currency, amount in totals.items())}" if totals else ""
 
 
 def shown(desk: Desk, where: str) -> Answer:
@@ -87,10 +105,10 @@ def shown(desk: Desk, where: str) -> Answer:
 
 
 def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) -> list[Unsynced]:
-    """The parked changes that are meant.
+    """The parked changes that are meant; none if nothing is parked because of the cause any more.
 
     Raises:
-        AnswerError: If it is not said in exactly one way which are meant, or none is parked there.
+        AnswerError: If it is not said in exactly one way which are meant, or a named one is not parked.
     """
     if [bool(where), bool(cause), everything].count(True) != 1:
         raise AnswerError(
@@ -107,9 +125,6 @@ def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) ->
                 f"Nothing is parked at {', '.join(missing)}.", code=Code.NO, next_step="See `tieout parked list`."
             )
         return [by_name[name] for name in dict.fromkeys(where)]
-    if not found:
-        about = f" because of {cause}" if cause else ""
-        raise AnswerError(f"Nothing is parked{about}.", code=Code.NO, next_step="See `tieout parked list`.")
     return found
 
 
@@ -118,6 +133,9 @@ def retried(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
     count = operate(desk).retry(parked)
 
     def view() -> Iterator[RenderableType]:
+        if not count:
+            yield "Nothing of this is parked any more."
+            return
         yield f"{counted(count, 'change')} queued to be tried again."
         yield "Each stays listed until it is synced: see `tieout status` in a minute."
 
@@ -129,6 +147,9 @@ def dismissed(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
     count = operate(desk).dismiss(desk.tenant, parked)
 
     def view() -> Iterator[RenderableType]:
+        if not count:
+            yield "Nothing of this is parked any more."
+            return
         yield f"{counted(count, 'change')} left as {'it is' if count == 1 else 'they are'}."
 
     return Answer({"dismissed": count, "where": [where_of(one) for one in parked]}, view)

@@ -12,7 +12,7 @@ import typer
 
 from tieout.cli.desk import Desk
 from tieout.cli.parked import amount_of, data_of
-from tieout.cli.talk import Answer, AnswerError, Code, Talk
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
 from tieout.domain.changes import Change, Lane, Origin, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHANGED_FIELDS_SHOWN = 3
 VALUE_LENGTH_SHOWN = 40
+STEP_NUMBERS = ("To create", "To update", "Amount to create")
 
 
 def plan(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], *, show: int) -> Answer:
@@ -197,17 +198,15 @@ def _by_step(report: PlanReport) -> dict[str, Counter[Operation]]:
 
 
 def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[RenderableType]:
-    from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
     yield from paused
     if report.writes:
-        steps = Table("Step", "To create", "To update", "Amount to create", box=None, header_style="bold")
+        steps = table("Step", *STEP_NUMBERS, right=STEP_NUMBERS)
         for name, counts in _by_step(report).items():
             amounts = ", ".join(said(sum_, currency) for currency, sum_ in _amounts(report, name).items())
             steps.add_row(name, f"{counts[Operation.CREATE]:,}", f"{counts[Operation.UPDATE]:,}", amounts)
         yield steps
         yield ""
-        writes = Table("", "Step", "Record", "What", "Amount", box=None, header_style="bold")
+        writes = table("", "Step", "Record", "What", "Amount", right=("Amount",))
         shown = _first(report, show)
         for write in shown:
             sign = "+" if write.operation is Operation.CREATE else "~"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tieout.cli.desk import Desk
 from tieout.cli.parked import operate
-from tieout.cli.talk import Answer, Code, moment
+from tieout.cli.talk import Answer, Code, moment, table
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.words import age, counted
 
@@ -28,28 +28,16 @@ def status(desk: Desk) -> Answer:
     needs_person = bool(paused or parked)
 
     def view() -> Iterator[RenderableType]:
-        from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
-
         if not found.steps:
             yield "There is no sync yet: write its document and run `tieout config apply FILE`."
         else:
-            table = Table(box=None, header_style="bold")
-            for column in ("Sync", "Step"):
-                table.add_column(column)
-            for column in (
-                "In agreement",
-                "Being written",
-                "Waiting",
-                "Parked",
-                "Dismissed",
-                "Oldest not in agreement",
-            ):
-                table.add_column(column, justify="right")
+            counted_by = ("In agreement", "Being written", "Waiting", "Parked", "Dismissed", "Oldest not in agreement")
+            rows = table("Sync", "Step", *counted_by, right=counted_by)
             for step in found.steps:
                 counts = (step.in_agreement, step.writing, step.waiting, step.parked, step.dismissed)
                 unsynced = age(step.oldest_unsynced_seconds) if step.waiting or step.parked else ""
-                table.add_row(step.sync, step.step, *(f"{count:,}" for count in counts), unsynced)
-            yield table
+                rows.add_row(step.sync, step.step, *(f"{count:,}" for count in counts), unsynced)
+            yield rows
         for connection in found.connections:
             yield _line(desk, connection)
         yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())

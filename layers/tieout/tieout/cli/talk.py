@@ -26,6 +26,7 @@ from tieout.domain.errors import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 DEBUG_VARIABLE = "TIEOUT_DEBUG"
 LINE_SECONDS = 5.0
@@ -106,7 +107,8 @@ class Talk:
         else:
             console = _console()
             for part in answer.view():
-                console.print(part)
+                # A sentence is not cut into lines here, so that commands and addresses in it can be copied whole.
+                console.print(part, soft_wrap=isinstance(part, str))
         if answer.code is not Code.OK:
             raise typer.Exit(answer.code)
 
@@ -265,6 +267,21 @@ def _console() -> Console:
     # Records are other people's text: nothing in it is markup.
     width = None if sys.stdout.isatty() else WIDTH_OF_FILES
     return Console(markup=False, highlight=False, emoji=False, width=width)
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """An empty table; what does not fit is folded, never cut, so that names can be copied.
+
+    Args:
+        columns: Their headings.
+        right: Those of numbers.
+    """
+    from rich.table import Table  # noqa: PLC0415 - only loaded where it is shown
+
+    empty = Table(box=None, header_style="bold")
+    for column in columns:
+        empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return empty
 
 
 def _plural(name: str) -> str:
