@@ -126,6 +126,20 @@ def test_progress_stays_off_the_answer(capsys):
     assert err == "Deals: 1,000\nMessages: 3\n"
 
 
+def test_progress_on_a_terminal_is_bars_and_stays_off_the_answer(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with talk(as_json=True) as conversation:
+        with conversation.progress(waiting="Messages") as progress:
+            progress("deal", 2000)
+            for left in (120, 150, 0):
+                progress("waiting", left)
+        conversation.answer(Answer({}, lambda: iter(())))
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {}
+    assert "2000/2000" in err
+    assert "150/150" in err
+
+
 def test_values_as_json():
     east = timezone(timedelta(hours=2))
     assert plain(
