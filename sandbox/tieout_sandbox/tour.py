@@ -136,17 +136,14 @@ class Tour:
 
     def _both_sides(self, deal: dict[str, Any]) -> None:
         self._scene("The same invoice is changed in QuickBooks and its deal in Act!")
-        stage = self._stage
         invoice = self._invoice(str(deal["sourceId"]))
         self._renumber(invoice, "CHANGED-BY-HAND")
         with self._changed_amount(deal):
             self._sync()
             self._mail_about("changed")
             self._note("A person makes both sides equal again: the deal and the number go back.")
-        self._renumber(self._invoice("CHANGED-BY-HAND"), str(deal["sourceId"]))
+            self._renumber(self._invoice("CHANGED-BY-HAND"), str(deal["sourceId"]))
         self._sync()
-        stage.tieout("parked", "retry", "--all")
-        stage.settle()
 
     def _lost_answer(self, deal: dict[str, Any]) -> None:
         self._scene("QuickBooks writes, but its answer is lost on the way")
@@ -198,7 +195,7 @@ class Tour:
         written = (
             count["calls"] for route, count in routes.items() if route.startswith("POST /v3") and "/query" not in route
         )
-        return sum(act.values()) + sum(written)
+        return int(sum(act.values()) + sum(written))
 
     # Pieces
 

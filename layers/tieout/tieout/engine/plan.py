@@ -175,26 +175,38 @@ def plan(work: Work, document: Document) -> NoChange | Write:
     return Write(effect, fields, payload)
 
 
-def shows(record: Record, document: Mapping[str, Any]) -> bool:
-    """True if the record on the other side holds every field of `document` (plain JSON values).
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that the other side shows otherwise: its path, what was written, what is there."""
+
+    path: str
+    written: Any
+    shown: Any
+
+
+def difference(record: Record, document: Mapping[str, Any]) -> Difference | None:
+    """The first field of `document` (plain JSON values) that the record on the other side does not show; None if all.
 
     Text is compared with white space collapsed; a field that is empty here may be absent there.
     """
-    return _contains(plain(record.fields), document)
+    return _differ("", document, plain(record.fields))
 
 
-def _contains(there: Any, here: Any) -> bool:  # noqa: ANN401 - plain JSON on both sides
+def _differ(path: str, here: Any, there: Any) -> Difference | None:  # noqa: ANN401 - plain JSON on both sides
     if isinstance(here, dict):
-        if not isinstance(there, dict):
-            return all(item in (None, "") for item in here.values())
-        return all(_contains(_field(there, name), item) for name, item in here.items())
+        inside = there if isinstance(there, dict) else {}
+        found = (_differ(f"{path}.{name}".strip("."), item, _field(inside, name)) for name, item in here.items())
+        return next((one for one in found if one is not None), None)
     if isinstance(here, list):
-        return isinstance(there, list) and len(there) == len(here) and all(map(_contains, there, here))
+        if not isinstance(there, list) or len(there) != len(here):
+            return Difference(path, f"{len(here)} entries", f"{len(there) if isinstance(there, list) else 0} entries")
+        pairs = enumerate(zip(here, there, strict=True), start=1)
+        return next((one for number, (a, b) in pairs if (one := _differ(f"{path} {number}", a, b)) is not None), None)
     if here in (None, ""):
-        return there in (None, "")
+        return None if there in (None, "") else Difference(path, here, there)
     if isinstance(here, str) and isinstance(there, str):
-        return " ".join(here.split()) == " ".join(there.split())
-    return bool(here == there)
+        return None if " ".join(here.split()) == " ".join(there.split()) else Difference(path, here, there)
+    return None if here == there else Difference(path, here, there)
 
 
 def _field(record: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - plain JSON

@@ -11,7 +11,7 @@ from tieout.domain.effects import Effect, Match, MatchedBy, Operation
 from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
 from tieout.domain.links import LinkKey
 from tieout.engine.collect import connection_written, read_all
-from tieout.engine.plan import Work, document_of, shows
+from tieout.engine.plan import Work, difference, document_of
 from tieout.engine.sentences import several_candidates
 from tieout.engine.session import Session
 from tieout.engine.write import Writer
@@ -90,7 +90,8 @@ def _written(target: Connector, works: Sequence[Work]) -> dict[LinkKey, list[Mat
         today = read_all(target, kind, list(dict.fromkeys(effect.target_id or "" for effect in updates.values())))
         for work in works:
             record = today.get(updates[work.key].target_id or "") if work.key in updates else None
-            if record is not None and work.link.intent is not None and shows(record, work.link.intent.document):
+            meant = work.link.intent.document if work.link.intent is not None else {}
+            if record is not None and difference(record, meant) is None:
                 matches[work.key] = [Match(record, MatchedBy.REFERENCE)]
     return matches
 

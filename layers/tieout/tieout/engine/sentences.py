@@ -8,15 +8,22 @@ from decimal import Decimal
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError
 from tieout.domain.records import Value
-from tieout.engine.plan import Work
+from tieout.engine.plan import Difference, Work
 from tieout.ports.connector import Connector
+
+
+def document_name(work: Work) -> str:
+    """What a person calls the document on the other side: `invoice 4711`, `customer Acme`, or by its id."""
+    base = work.link.base or {}
+    name = base.get("number") or base.get("name") or work.link.target_id or work.target_id
+    return f"{work.step.to_kind.value.replace('_', ' ')} {name}"
 
 
 def source_gone(work: Work) -> RejectedError:
     """The source record vanished after its document was written."""
     return RejectedError(
         f"The {work.step.from_kind.value} is gone, or our user may not see it any more, "
-        f"but its {work.step.to_kind.value} {work.link.target_id} still stands.",
+        f"but its {document_name(work)} still stands.",
         next_step=f"Void the {work.step.to_kind.value} in the books if that is right, then dismiss this one.",
     )
 
@@ -25,25 +32,27 @@ def left_the_sync(work: Work) -> RejectedError:
     """The source record no longer fulfils the condition under which its document was written."""
     return RejectedError(
         f"The {work.step.from_kind.value} no longer fulfils the sync's condition, "
-        f"but its {work.step.to_kind.value} {work.link.target_id} still stands.",
+        f"but its {document_name(work)} still stands.",
         next_step=f"Void the {work.step.to_kind.value} in the books, or set the {work.step.from_kind.value} back.",
     )
 
 
-def target_gone(work: Work, target: Connector, target_id: str | None) -> RejectedError:
+def target_gone(work: Work, target: Connector) -> RejectedError:
     """The document vanished from the other side."""
     return RejectedError(
-        f"The {work.step.to_kind.value} {target_id} is gone from {target.manifest.title}.",
+        f"The {document_name(work)} is gone from {target.manifest.title}.",
         next_step="If it was deleted on purpose, dismiss this one; it is not written again by itself.",
     )
 
 
-def changed_on_both_sides(work: Work, target: Connector) -> RejectedError:
+def changed_on_both_sides(work: Work, target: Connector, changed: Difference) -> RejectedError:
     """Both sides changed what we wrote last."""
     return RejectedError(
-        f"The {work.step.to_kind.value} {work.link.target_id} was changed in {target.manifest.title} "
-        f"since it was written, and the {work.step.from_kind.value} changed too.",
+        f"The {document_name(work)} was changed in {target.manifest.title} since it was written: its "
+        f"{changed.path.replace('_', ' ')} was {_quoted(changed.written)} and is {_quoted(changed.shown)}. "
+        f"The {work.step.from_kind.value} changed too.",
         code="changed-on-both-sides",
+        field=changed.path,
         next_step="Make both sides equal by hand, then retry.",
     )
 
@@ -73,3 +82,7 @@ def total_differs(work: Work, target: Connector, shown: Value, made: Decimal) ->
         field="total",
         next_step="Compare tax, discount and rounding on both sides, and correct one of them.",
     )
+
+
+def _quoted(value: object) -> str:
+    return "empty" if value in (None, "") else f'"{value}"'

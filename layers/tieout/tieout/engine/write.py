@@ -24,7 +24,7 @@ from tieout.domain.links import Intent, IntentState
 from tieout.domain.records import Record
 from tieout.engine.collect import connection_written, read_all
 from tieout.engine.ends import DIFFERENCE
-from tieout.engine.plan import Work, Write, shows
+from tieout.engine.plan import Work, Write, difference
 from tieout.engine.sentences import changed_on_both_sides, several_candidates, target_gone, total_differs
 from tieout.engine.session import Session
 from tieout.ports.connector import Connector
@@ -188,7 +188,7 @@ class Writer:
             case RejectedError():
                 self._session.ends.parked(work, error)
             case NotFoundError() if item.write.effect.operation is Operation.UPDATE:
-                gone = target_gone(work, target, item.write.effect.target_id)
+                gone = target_gone(work, target)
                 self._session.ends.parked(work, gone, cause=f"target-gone-{work.step.name}")
             case _:
                 self._session.ends.waits(work, error)
@@ -202,10 +202,10 @@ class Writer:
             record = today.get(item.write.effect.target_id or "")
             if record is None:
                 self._not_done(item, NotFoundError("The record is gone."), target)
-            elif shows(record, item.write.document):
+            elif difference(record, item.write.document) is None:
                 self._done(item, record, target)
-            elif item.work.link.base is not None and not shows(record, item.work.link.base):
-                self._not_done(item, changed_on_both_sides(item.work, target), target)
+            elif (changed := difference(record, item.work.link.base or {})) is not None:
+                self._not_done(item, changed_on_both_sides(item.work, target, changed), target)
             else:
                 effect = replace(item.write.effect, target_version=record.version)
                 fresh.append(Pending(item.work, replace(item.write, effect=effect)))
