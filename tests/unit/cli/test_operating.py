@@ -215,6 +215,20 @@ def test_retry_of_what_mended_itself_is_no_error(parked):
     assert (parked.exit_code, parked.out) == (Code.OK, "Nothing of this is parked any more.\n")
 
 
+@pytest.mark.parametrize("tenant", ["Acme", "acme.act", "acme#link", "a" * 41, "-acme", ""])
+def test_a_tenant_is_a_plain_name(terminal, tenant):
+    terminal.type("status", "--tenant", tenant)
+    assert terminal.exit_code == Code.USAGE
+    assert "cannot be a tenant" in terminal.err
+
+
+def test_another_tenant_sees_nothing_of_it(parked):
+    parked.type("parked", "list", "--tenant", "other")
+    assert parked.out == "Nothing is parked.\n"
+    parked.type("parked", "retry", "--all", "--tenant", "other")
+    assert not parked.world.queue.now
+
+
 def test_reasons_that_differ_within_a_cause_all_show(parked):
     first = next(one for one in parked.world.state.unsynced(TENANT) if one.change.id == "d1")
     key = LinkKey(TENANT, SYNC, "invoices", "d1")

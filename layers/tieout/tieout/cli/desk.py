@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tieout.adapters.aws import Clients
 from tieout.bootstrap import Deployment, Settings
 from tieout.cli.schedules import Schedules, SchedulesOf
+from tieout.cli.talk import AnswerError, Code
 from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError
+
+TENANT_LENGTH_MAX = 40
+_TENANT = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,15 @@ class Desk:
     schedules: Schedules
     webhook_url: str = ""
     poll_default: str = ""
+
+    def __post_init__(self) -> None:
+        """The tenant stands in keys, addresses and names of schedules, so nothing else may stand in it."""
+        if not _TENANT.fullmatch(self.tenant) or len(self.tenant) > TENANT_LENGTH_MAX:
+            raise AnswerError(
+                f'"{self.tenant}" cannot be a tenant: small letters, digits and single hyphens, '
+                f"{TENANT_LENGTH_MAX} at most.",
+                code=Code.USAGE,
+            )
 
     def webhook_address(self, connection: Connection) -> str:
         """Where the provider sends its webhooks."""
