@@ -1,0 +1,1 @@
+"""Figures, not tests: counts and ratios, since machines differ. `make bench` prints them beside their goals."""
