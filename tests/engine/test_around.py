@@ -347,7 +347,8 @@ def test_two_sides_tie_out_and_every_kind_of_difference_shows(world: World):
     world.apply("d0", "d1", "d2", "open")
     good = tie_out(world)["invoices"]
     assert (good.source_count, good.target_count) == (3, 3)
-    assert (good.source_total, good.target_total, good.difference) == (Decimal("300.30"), Decimal("300.30"), 0)
+    assert (good.totals["USD"].source, good.totals["USD"].target) == (Decimal("300.30"), Decimal("300.30"))
+    assert good.totals["USD"].difference == 0
     assert all(step.ties_out for step in tie_out(world).values())
 
     invoice = world.invoices()[0]
@@ -356,7 +357,13 @@ def test_two_sides_tie_out_and_every_kind_of_difference_shows(world: World):
     del world.books.records[Kind.INVOICE, "copy"]
 
     world.books.put(Kind.INVOICE, invoice.id, total=Decimal("100.11"))
-    assert tie_out(world)["invoices"].difference == Decimal("-0.01")
+    assert tie_out(world)["invoices"].totals["USD"].difference == Decimal("-0.01")
+    assert tie_out(world)["invoices"].differing == ["d0"]
+
+    world.books.put(Kind.INVOICE, invoice.id, total=Decimal("100.10"), currency="EUR")
+    mixed = tie_out(world)["invoices"]
+    assert (mixed.totals["USD"].difference, mixed.totals["EUR"].difference) == (Decimal("100.10"), Decimal("-100.10"))
+    assert not mixed.ties_out
 
     del world.books.records[Kind.INVOICE, invoice.id]
     broken = tie_out(world)["invoices"]

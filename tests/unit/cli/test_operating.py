@@ -47,8 +47,9 @@ def test_backfill_as_json_has_what_was_queued_and_the_comparison(terminal):
     assert answer["queued"] == {"company": 1, "product": 1, "deal": 1}
     assert answer["ties_out"] is True
     invoices = next(step for step in answer["steps"] if step["step"] == "invoices")
-    totals = [Decimal(invoices[name]) for name in ("source_total", "target_total", "difference")]
-    assert totals == [1054, 1054, 0]
+    (totals,) = invoices["totals"]
+    assert totals["currency"] == "USD"
+    assert [Decimal(totals[name]) for name in ("source", "target", "difference")] == [1054, 1054, 0]
 
 
 def test_backfill_without_waiting_only_queues(terminal):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tieout.cli.desk import Desk
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
+from tieout.domain.words import said
 from tieout.engine.backfill import Backfill, BackfillReport
-from tieout.engine.tie_out import StepTieOut, TieOut
+from tieout.engine.tie_out import StepTieOut, TieOut, Totals
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,9 +74,10 @@ def _data(steps: Sequence[StepTieOut]) -> dict[str, Any]:
                 "step": step.step,
                 "source_count": step.source_count,
                 "target_count": step.target_count,
-                "source_total": step.source_total,
-                "target_total": step.target_total,
-                "difference": step.difference,
+                "totals": [
+                    {"currency": currency, "source": one.source, "target": one.target, "difference": one.difference}
+                    for currency, one in sorted(step.totals.items())
+                ],
                 "duplicates": step.duplicates,
                 "missing": step.missing,
                 "differing": step.differing,
@@ -91,16 +92,12 @@ def _view(desk: Desk, steps: Sequence[StepTieOut]) -> Iterator[RenderableType]:
     numbers = ("Source", "Target", "Source total", "Target total", "Difference", "Duplicates")
     rows = table("Step", *numbers, "", right=numbers)
     for step in steps:
-        rows.add_row(
-            step.step,
-            f"{step.source_count:,}",
-            f"{step.target_count:,}",
-            _total(step.source_total),
-            _total(step.target_total),
-            _total(step.difference) if step.source_total is not None else "",
-            f"{step.duplicates:,}",
-            "ties out" if step.ties_out else "DOES NOT TIE OUT",
-        )
+        counts = (f"{step.source_count:,}", f"{step.target_count:,}")
+        verdict = (f"{step.duplicates:,}", "ties out" if step.ties_out else "DOES NOT TIE OUT")
+        sums = [_sums(currency, one) for currency, one in sorted(step.totals.items())] or [("", "", "")]
+        rows.add_row(step.step, *counts, *sums[0], *verdict)
+        for more in sums[1:]:
+            rows.add_row("", "", "", *more, "", "")
     yield rows
     for step in steps:
         if step.missing:
@@ -111,5 +108,5 @@ def _view(desk: Desk, steps: Sequence[StepTieOut]) -> Iterator[RenderableType]:
         yield f"See why with `tieout parked list --tenant {desk.tenant}` and `tieout status --tenant {desk.tenant}`."
 
 
-def _total(amount: Decimal | None) -> str:
-    return f"{amount:,.2f}" if amount is not None else ""
+def _sums(currency: str, totals: Totals) -> tuple[str, str, str]:
+    return said(totals.source, currency), said(totals.target, currency), said(totals.difference, currency)

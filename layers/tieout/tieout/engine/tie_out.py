@@ -20,38 +20,51 @@ WITH_TOTAL = (Kind.INVOICE, Kind.CREDIT_NOTE)
 
 
 @dataclass(slots=True)
+class Totals:
+    """Sums of one currency."""
+
+    source: Decimal = Decimal(0)
+    target: Decimal = Decimal(0)
+
+    @property
+    def difference(self) -> Decimal:
+        """Source less target."""
+        return self.source - self.target
+
+
+@dataclass(slots=True)
 class StepTieOut:
     """One step compared.
 
     Attributes:
         source_count, target_count: Records that the sync takes, and their partners that stand on the other side.
-        source_total, target_total: Sums of their amounts; None for steps without amounts.
+        totals: By currency; empty for steps without amounts.
         missing: Source ids without a standing partner (20 at most).
         duplicates: How many documents stand on the other side beyond the first for one source record.
-        differing: Source ids whose amount is not the document's total (20 at most).
+        differing: Source ids whose amount or currency is not the document's (20 at most).
     """
 
     step: str
     source_count: int = 0
     target_count: int = 0
-    source_total: Decimal | None = None
-    target_total: Decimal | None = None
+    totals: dict[str, Totals] = field(default_factory=dict)
     duplicates: int = 0
     missing: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
 
     @property
-    def difference(self) -> Decimal:
-        """Source total less target total; 0 for steps without amounts."""
-        return (self.source_total or Decimal(0)) - (self.target_total or Decimal(0))
-
-    @property
     def ties_out(self) -> bool:
         """True if nothing is missing, doubled or different."""
-        return (
-            not (self.difference or self.duplicates or self.missing or self.differing)
-            and self.source_count == self.target_count
+        apart = any(one.difference for one in self.totals.values())
+        return self.source_count == self.target_count and not (
+            apart or self.duplicates or self.missing or self.differing
         )
+
+    def add(self, currency: str, *, source: Decimal = Decimal(0), target: Decimal = Decimal(0)) -> None:
+        """Add to the sums of a currency."""
+        totals = self.totals.setdefault(currency, Totals())
+        totals.source += source
+        totals.target += target
 
 
 class TieOut:
@@ -93,7 +106,6 @@ class TieOut:
             if not step.selects(record):
                 continue
             key = LinkKey(tenant, sync.name, step.name, record.id)
-            amount = step.amount(record) if step.to_kind in WITH_TOTAL else None
             result.source_count += 1
             partner = there.get(linked.get(key) or "")
             result.duplicates += max(references[key.reference] - 1, 0)
@@ -101,14 +113,23 @@ class TieOut:
                 _note(result.missing, record.id)
             else:
                 result.target_count += 1
+            amount = step.amount(record) if step.to_kind in WITH_TOTAL else None
             if amount is not None:
-                total = partner.fields.get("total") if partner is not None else None
-                made = total if isinstance(total, Decimal) else Decimal(0)
-                result.source_total = (result.source_total or Decimal(0)) + amount
-                result.target_total = (result.target_total or Decimal(0)) + made
-                if partner is not None and made != amount:
+                made, shown = (step.currency(record), amount), _total(partner)
+                result.add(made[0], source=amount)
+                if shown is not None:
+                    result.add(shown[0], target=shown[1])
+                if partner is not None and shown != made:
                     _note(result.differing, record.id)
         return result
+
+
+def _total(document: Record | None) -> tuple[str, Decimal] | None:
+    """Currency and total of a document that stands on the other side."""
+    total = document.fields.get("total") if document is not None else None
+    if document is None or not isinstance(total, Decimal | int):
+        return None
+    return str(document.fields.get("currency") or ""), Decimal(total)
 
 
 def _note(ids: list[str], one: str) -> None:
