@@ -98,7 +98,7 @@ def test_tie_out_finds_what_is_missing(parked):
     answer = parked.json("tie-out", SYNC)
     invoices = next(step for step in answer["steps"] if step["step"] == "invoices")
     assert (invoices["source_count"], invoices["target_count"]) == (3, 1)
-    assert Decimal(invoices["difference"]) == Decimal("1604.50")
+    assert Decimal(invoices["totals"][0]["difference"]) == Decimal("1604.50")
 
 
 def test_tie_out_of_what_agrees(terminal):
