@@ -24,6 +24,7 @@ from tieout_sandbox.simulators.control import OPERATOR_HEADER
 TENANT = "demo"
 SYNC = "deals-to-invoices"
 ACT_USER, ACT_PASSWORD, ACT_DATABASE = "integration@seller.example", "correct horse", "H1234567890"
+WEBHOOK_VERIFIER = "tieout-sandbox-verifier"
 RAISED_LIMIT = 60_000
 ANSWER_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
@@ -58,9 +59,10 @@ class StageError(Exception):
 class Simulator:
     """One simulator in a process of its own, as `tieout sandbox serve` runs it."""
 
-    def __init__(self, name: str, *options: str, log: Path) -> None:
+    def __init__(self, name: str, *options: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self._arguments = [*_terminal(), "sandbox", "serve", name, "--json", *options]
         self._log = log
+        self._environment = {**os.environ, **(environment or {})}
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -71,7 +73,11 @@ class Simulator:
         """
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                self._arguments, stdout=subprocess.PIPE, stderr=output, start_new_session=True
+                self._arguments,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
             )
         line = self._process.stdout.readline() if self._process.stdout is not None else b""
         if not line:
@@ -118,11 +124,13 @@ class Stage:
     Attributes:
         say: Gets a line before each step that takes seconds.
         parameters: Of the stack, beside those of samconfig's `local`.
+        authorize: True makes the local AWS refuse what a role does not allow; it then speaks TLS.
     """
 
     say: Callable[[str], None]
     parameters: Mapping[str, str] = field(default_factory=dict)
     folder: Path = ROOT / ".sandbox"
+    authorize: bool = False
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _act_token: str = field(default="", init=False, repr=False)
     act: Simulator = field(init=False)
@@ -138,6 +146,10 @@ class Stage:
         """
         self.folder.mkdir(exist_ok=True)
         with ExitStack() as resources:
+            aws = LocalAws(folder=self.folder / "local-aws", say=self.say, authorize=self.authorize)
+            self.aws = resources.enter_context(aws)
+            # Webhooks are posted to the local AWS, whose certificate is its own.
+            trust = {"REQUESTS_CA_BUNDLE": str(aws.certificate)} if aws.certificate else {}
             self.say("Starting the simulators of Act! and QuickBooks Online")
             act = Simulator(
                 "act",
@@ -146,6 +158,7 @@ class Stage:
                 "--setting",
                 f"calls_per_minute={RAISED_LIMIT}",
                 log=self.folder / "act.log",
+                environment=trust,
             )
             limits = [
                 f"{name}={RAISED_LIMIT}"
@@ -155,9 +168,9 @@ class Stage:
                 "quickbooks_online",
                 *[option for limit in limits for option in ("--setting", limit)],
                 log=self.folder / "quickbooks.log",
+                environment=trust,
             )
             self.act, self.books = resources.enter_context(act), resources.enter_context(books)
-            self.aws = resources.enter_context(LocalAws(say=self.say))
             self.stack = self.aws.deploy(parameters=self.parameters)
             self._resources = resources.pop_all()
         return self
@@ -223,8 +236,11 @@ class Stage:
         address = f"{self.stack.outputs['WebhookUrl'].rstrip('/')}/{TENANT}.quickbooks"
         self.books.call("POST", "/_sandbox/settings", {"webhook_url": address, "webhook_form": "cloudevents"})
 
-    def consent(self) -> None:
+    def consent(self, verifier: str = WEBHOOK_VERIFIER) -> None:
         """Connect QuickBooks by its consent page, as a browser would.
+
+        Args:
+            verifier: The token by which webhooks are known to be Intuit's.
 
         Raises:
             StageError: If the command does not end well.
@@ -232,7 +248,7 @@ class Stage:
         app = {
             "client_id": "tieout-sandbox-client",
             "client_secret": "tieout-sandbox-secret",
-            "webhook_verifier": "tieout-sandbox-verifier",
+            "webhook_verifier": verifier,
         }
         process = subprocess.Popen(  # noqa: S603 - our own program
             [*_terminal(), "connect", "quickbooks", "--secrets-file", "-", "--no-browser"],

@@ -36,7 +36,7 @@ def test_settings_are_read_from_the_stacks_outputs():
     outputs = {name: f"value of {name}" for name in template()["Outputs"]}
     settings = Settings.of_outputs(outputs | {"RetryBaseSeconds": "20", "WorkerTimeoutSeconds": "60"})
     read = settings.model_dump()
-    assert read.pop("stack") == ""
+    assert (read.pop("stack"), read.pop("hold_beyond_worker_seconds")) == ("", 60)
     assert (read.pop("retry_base_seconds"), read.pop("worker_timeout_seconds")) == (20, 60)
     assert all(value.startswith("value of ") for value in read.values()), read
     assert settings.table == "value of TableName"
@@ -76,7 +76,7 @@ def test_a_worker_leaves_documents_alone_for_longer_than_it_can_live(monkeypatch
     with mocked(monkeypatch) as clients:
         settings = deploy(clients).model_copy(update={"worker_timeout_seconds": 300})
         worker = Deployment(settings, clients=clients).apply_changes()
-    assert worker._policy.hold_seconds > 300
+    assert worker._policy.hold_seconds == 360
 
 
 def test_the_functions_deployment_is_built_once_from_the_environment(monkeypatch):

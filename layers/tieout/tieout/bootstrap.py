@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tieout.ports.state import AlertStore, BudgetStore, ConfigStore, LinkStore, Mail
 
 PREFIX = "TIEOUT_"
-HOLD_BEYOND_WORKER_SECONDS = 60
 _OUTPUTS = {"table": "TableName"}  # the outputs that are not named like their setting
 
 
@@ -43,6 +42,9 @@ class Settings(BaseModel):
         secrets_prefix: Names of the connections' secrets begin with it.
         retry_base_seconds: The first wait before another try.
         worker_timeout_seconds: How long a worker may run.
+        hold_beyond_worker_seconds: How much longer a document is left alone that a worker claimed. Lambda has ended the
+            worker by then, but a provider may still be busy with its last call: we wait 30 seconds for an answer, and
+            a look-up before the write is done would miss it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,7 @@ class Settings(BaseModel):
     secrets_prefix: str = ""
     retry_base_seconds: int = Field(default=15, ge=1, le=900)
     worker_timeout_seconds: int = Field(default=120, ge=1, le=900)
+    hold_beyond_worker_seconds: int = Field(default=60, ge=1, le=900)
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str]) -> Self:
@@ -162,8 +165,7 @@ class Deployment:
             clock=self.clock,
             policy=RetryPolicy(
                 base_seconds=settings.retry_base_seconds,
-                # A document is left alone for longer than a worker can live.
-                hold_seconds=settings.worker_timeout_seconds + HOLD_BEYOND_WORKER_SECONDS,
+                hold_seconds=settings.worker_timeout_seconds + settings.hold_beyond_worker_seconds,
             ),
         )
 
