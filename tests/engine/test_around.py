@@ -324,6 +324,22 @@ def test_plan_shows_what_an_update_changes(world: World):
     assert (write.former["lines"][0]["amount"], write.document["lines"][0]["amount"]) == ("1000", "1200")
 
 
+def test_plan_tells_what_would_only_be_linked_and_what_would_be_cut(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.company("c2", "A" * 120)
+    world.deal("d1", company="c2")
+
+    report = preview(world).preview(TENANT, SYNC, progress=quiet)
+
+    assert report.counts.adopted == 1
+    assert [(write.step, write.label[:3]) for write in report.writes] == [
+        ("customers", "AAA"),
+        ("items", "GTX"),
+        ("invoices", "GTX"),
+    ]
+    assert "Cut from 120 to 100 characters" in report.writes[0].notices[0]
+
+
 def test_plan_of_two_sides_in_agreement_is_empty(world: World):
     world.deal("d1")
     world.apply("d1")

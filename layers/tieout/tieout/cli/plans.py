@@ -178,11 +178,13 @@ def _data(sync: str, report: PlanReport, paused: Sequence[str]) -> dict[str, Any
             {
                 "step": write.step,
                 "id": write.source_id,
+                "label": write.label,
                 "operation": write.operation,
                 "amount": write.amount,
                 "currency": write.currency,
                 "document": write.document,
                 "changed": _changed(write),
+                "notices": list(write.notices),
             }
             for write in report.writes
         ],
@@ -211,7 +213,7 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
         for write in shown:
             sign = "+" if write.operation is Operation.CREATE else "~"
             amount = said(write.amount, write.currency) if write.amount is not None else ""
-            writes.add_row(sign, write.step, write.source_id, _what(write), amount)
+            writes.add_row(sign, write.step, write.label or write.source_id, _what(write), amount)
         yield writes
         if len(report.writes) > len(shown):
             yield f"and {len(report.writes) - len(shown):,} more (--show {len(report.writes)})"
@@ -219,6 +221,7 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
         yield "Nothing to write."
     yield ""
     yield f"{report.counts.unchanged:,} unchanged, {report.counts.skipped:,} not selected."
+    yield from _notices(report, show)
     for currency, total in report.totals().items():
         yield f"Invoices to create: {said(total, currency)}"
     if report.counts.waiting:
@@ -230,6 +233,15 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
             yield f"    {one.reason} {one.next_step}".rstrip()
         if len(report.parked) > show:
             yield f"  and {len(report.parked) - show:,} more"
+
+
+def _notices(report: PlanReport, show: int) -> Iterator[str]:
+    if report.counts.adopted:
+        yield f"{counted(report.counts.adopted, 'record')} stand on the other side already and would only be linked."
+    noticed = [f"{write.step}, {write.label}: {notice}" for write in report.writes for notice in write.notices]
+    yield from (f"Notice: {notice}" for notice in noticed[:show])
+    if len(noticed) > show:
+        yield f"and {len(noticed) - show:,} more notices (--json lists all)"
 
 
 def _first(report: PlanReport, show: int) -> list[PlannedWrite]:

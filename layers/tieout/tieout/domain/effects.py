@@ -27,6 +27,8 @@ class Effect:
         target_id, target_version: Given for an update.
         attempt: Stays while the outcome of the write is unresolved, and is new for a try after it was refused: part of
             idempotency keys, since a provider may repeat the answer to a known key, refusals included.
+        label: What a person calls the source record.
+        notices: What the mapping did that a person should know, such as a name that was cut.
     """
 
     id: str
@@ -37,6 +39,8 @@ class Effect:
     target_id: str | None = None
     target_version: str = ""
     attempt: str = ""
+    label: str = ""
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,8 @@ def plan(work: Work, document: Document) -> NoChange | Write:
         reference=work.key.reference,
         target_id=target_id,
         target_version=link.target_version if target_id is not None else "",
+        label=work.step.label(record),
+        notices=work.mapped.notices if work.mapped is not None else (),
     )
     return Write(effect, fields, payload)
 

@@ -25,11 +25,13 @@ from tieout.ports.state import ConfigStore, LinkStore, StoredSync
 CHUNK = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlannedWrite:
     """One write that a run would do.
 
     Attributes:
+        label: What a person calls the source record.
+        notices: What the mapping did that a person should know, such as a name that was cut.
         document: The fields it would write; for an update `former` holds those written last.
         amount, currency: Of an invoice; None and empty for others.
     """
@@ -41,6 +43,8 @@ class PlannedWrite:
     former: Mapping[str, Any] | None
     amount: Decimal | None
     currency: str
+    label: str = ""
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,13 +80,14 @@ class Preview:
         sync = sync_of(self._config, tenant, name)
         source = source_of(self._config, self._connect, tenant, sync)
         report = PlanReport()
-        links = _DryLinks(self._links, report)
+        claimed: dict[str, PlannedWrite] = {}
+        links = _DryLinks(self._links, report, claimed)
         engine = ApplyChanges(
             config=_DryConfig(self._config),
             links=links,
             alerts=_DryAlerts(),
             queue=_DryQueue(),
-            connect=lambda connection: _DryConnector(self._connect(connection)),
+            connect=lambda connection: _DryConnector(self._connect(connection), report, claimed),
             clock=self._clock,
         )
         for kind in dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)):
@@ -115,10 +120,10 @@ def _add(total: ApplyReport, more: ApplyReport) -> None:
 
 
 class _DryLinks:
-    """Reads the real links; keeps what would be written in memory."""
+    """Reads the real links; keeps what would be written in memory. What is claimed need not be written: adoptions."""
 
-    def __init__(self, real: LinkStore, report: PlanReport) -> None:
-        self._real, self._report = real, report
+    def __init__(self, real: LinkStore, report: PlanReport, claimed: dict[str, PlannedWrite]) -> None:
+        self._real, self._report, self._claimed = real, report, claimed
         self._kept: dict[LinkKey, Link] = {}
 
     def get(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Link]:
@@ -129,16 +134,14 @@ class _DryLinks:
 
     def claim(self, link: Link, intent: Intent) -> Link:
         invoice = Invoice.model_validate_json(_json(intent.document)) if "lines" in intent.document else None
-        self._report.writes.append(
-            PlannedWrite(
-                step=link.key.step,
-                source_id=link.key.source_id,
-                operation=intent.operation,
-                document=intent.document,
-                former=link.base,
-                amount=sum((line.amount for line in invoice.lines), Decimal(0)) if invoice is not None else None,
-                currency=invoice.currency if invoice is not None else "",
-            )
+        self._claimed[intent.effect_id] = PlannedWrite(
+            step=link.key.step,
+            source_id=link.key.source_id,
+            operation=intent.operation,
+            document=intent.document,
+            former=link.base,
+            amount=sum((line.amount for line in invoice.lines), Decimal(0)) if invoice is not None else None,
+            currency=invoice.currency if invoice is not None else "",
         )
         return self._keep(replace(link, intent=intent))
 
@@ -213,8 +216,8 @@ class _DryConfig:
 class _DryConnector:
     """Reads the real provider; says of every write that it was done."""
 
-    def __init__(self, real: Connector) -> None:
-        self._real = real
+    def __init__(self, real: Connector, report: PlanReport, claimed: dict[str, PlannedWrite]) -> None:
+        self._real, self._report, self._claimed = real, report, claimed
         self._written = 0
 
     @property
@@ -243,6 +246,10 @@ class _DryConnector:
         return self._real.find(effects)
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
+        for effect in effects:
+            planned = self._claimed.pop(effect.id)
+            planned.label, planned.notices = effect.label, effect.notices
+            self._report.writes.append(planned)
         return [Done(effect.id, self._record(effect)) for effect in effects]
 
     def _record(self, effect: Effect) -> Record:
