@@ -148,22 +148,40 @@ class Tour:
     def _lost_answer(self, deal: dict[str, Any]) -> None:
         self._scene("QuickBooks writes, but its answer is lost on the way")
         batch = {"method": "POST", "path": "/v3/company/*/batch"}
-        with self._changed_amount(deal):
-            self._fault({"match": batch, "kind": "lost_answer", "probability": 1, "times": 1})
-            self._sync()
-        self._fault()
-        self._sync()
-        self._note("Tieout looked the write up before it did anything else. No e-mail: nobody has to do anything.")
+        self._through(deal, {"match": batch, "kind": "lost_answer", "probability": 1, "times": 1})
+        self._note("The write was looked up, found, and not repeated. No e-mail: nobody has to do anything.")
 
     def _outage(self, deal: dict[str, Any]) -> None:
         self._scene("QuickBooks is down for a while")
         everything = {"method": "*", "path": "/v3/*"}
+        self._through(deal, {"match": everything, "kind": "status", "status": 503, "probability": 1, "times": 3})
+        self._note("The change waited and went on by itself. No e-mail.")
+
+    def _through(self, deal: dict[str, Any], fault: dict[str, Any]) -> None:
+        """Change a deal while the fault is in force, and show that its invoice follows and no other appears.
+
+        Raises:
+            StageError: If it does not, or if the fault did not fire.
+        """
+        before = self._invoices()
         with self._changed_amount(deal):
-            self._fault({"match": everything, "kind": "status", "status": 503, "probability": 1, "times": 3})
+            self._fault(fault)
             self._sync()
+            fired = self._stage.books.call("GET", "/_sandbox/faults")["faults"][0]["fired"]
+            invoice, price = self._invoice(str(deal["sourceId"])), deal["productTotal"] + 1
+            after = self._invoices()
+            if not fired or after != before or Decimal(str(invoice["TotalAmt"])) != Decimal(str(price)):
+                raise StageError(f"{fired} faults, {before} and {after} invoices, {invoice['TotalAmt']} for {price}.")
+        self._console.print(
+            f"The fault fired {fired} times. Deal {price:,.2f}, invoice {invoice['TotalAmt']:,.2f}; "
+            f"{before:,} invoices before, {after:,} after."
+        )
         self._fault()
         self._sync()
-        self._note("The change waited and went on by itself. No e-mail.")
+
+    def _invoices(self) -> int:
+        (company,) = self._stage.books.call("GET", "/_sandbox/summary").values()
+        return int(company["invoices"])
 
     def _revoked(self, deal: dict[str, Any]) -> None:
         self._scene("Somebody disconnects Tieout in QuickBooks")
