@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.template.conftest import ROOT
+
 WATCHED = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "ChangesQueue.QueueName"): 900,
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RetryQueue.QueueName"): 3600,
@@ -13,6 +15,10 @@ WATCHED = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "ChangesDeadLetterQueue.QueueName"): 0,
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "LostQueue.QueueName"): 0,
     ("Tieout", "OldestUnsyncedSeconds", "AWS::StackName"): 3600,
+    ("Tieout", "AlertsNotSent", "AWS::StackName"): 0,
+    ("Tieout", "WebhooksBadSignature", "AWS::StackName"): 5,
+    ("AWS/ApiGateway", "5xx", "Api"): 0,
+    ("AWS/Scheduler", "InvocationDroppedCount", "ScheduleGroup"): 0,
 }
 
 
@@ -24,6 +30,12 @@ def alarms(of_type):
 def metric(alarm: dict[str, Any]) -> tuple[str, str, str]:
     [dimension] = alarm["Dimensions"]
     return alarm["Namespace"], alarm["MetricName"], dimension["Value"]
+
+
+def test_our_own_metrics_are_counted_somewhere(alarms):
+    counted = "".join(one.read_text() for one in (ROOT / "functions").glob("*/app.py"))
+    own = {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == "Tieout"}
+    assert {name for name in own if not re.search(rf'\b{name}=|"{name}"', counted)} == set()
 
 
 def test_every_queue_and_function_is_watched(alarms, of_type):
@@ -42,7 +54,8 @@ def test_every_alarm_reaches_people_and_says_what_it_means(alarms):
         assert alarm["OKActions"] == ["AlertTopic"]
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         assert len(alarm["AlarmDescription"]) > 30
-        assert alarm["Statistic"] == ("Sum" if alarm["Namespace"] == "AWS/Lambda" else "Maximum")
+        measured = alarm["Namespace"] == "AWS/SQS" or alarm["MetricName"].endswith("Seconds")
+        assert alarm["Statistic"] == ("Maximum" if measured else "Sum")
 
 
 def test_silence_of_the_measurement_is_an_alarm(alarms):

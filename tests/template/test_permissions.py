@@ -11,7 +11,8 @@ WORKER_ON_TABLE = {
     for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
 }
 KEEP_SECRETS = {("secretsmanager:GetSecretValue", SECRETS), ("secretsmanager:PutSecretValue", SECRETS)}
-QUEUE_MORE = {("sqs:SendMessage", f"{queue}.Arn") for queue in ("ChangesQueue", "BackfillQueue", "RetryQueue")}
+LET_WAIT = {("sqs:SendMessage", "RetryQueue.Arn")}
+GROUP = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule-group/${ScheduleGroup}"
 
 
 def logs(name: str) -> set[tuple[str, str]]:
@@ -35,26 +36,25 @@ ALLOWED = {
     },
     "PollChangesRole": TRACES
     | logs("PollChangesLogs")
-    | WORKER_ON_TABLE
+    | {(f"dynamodb:{action}", "Table.Arn") for action in ("DeleteItem", "GetItem", "PutItem", "Query")}
     | KEEP_SECRETS
     | {("sqs:SendMessage", "ChangesQueue.Arn")},
     "ApplyChangesRole": TRACES
     | logs("ApplyChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
-    | QUEUE_MORE
+    | LET_WAIT
     | takes("ChangesQueue", "BackfillQueue"),
     "RetryChangesRole": TRACES
     | logs("RetryChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
-    | QUEUE_MORE
+    | LET_WAIT
     | takes("RetryQueue"),
     "ParkChangeRole": TRACES
     | logs("ParkChangeLogs")
     | {
         ("dynamodb:BatchGetItem", "Table.Arn"),
-        ("dynamodb:GetItem", "Table.Arn"),
         ("dynamodb:PutItem", "Table.Arn"),
         ("dynamodb:Query", "Table.Arn"),
         ("dynamodb:UpdateItem", "Table.Arn"),
@@ -122,7 +122,9 @@ def test_only_lambda_and_the_own_scheduler_take_roles_on(of_type):
         [statement] = role["AssumeRolePolicyDocument"]["Statement"]
         if name == "SchedulerRole":
             assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
-            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}}
+            assert statement["Condition"] == {
+                "StringEquals": {"aws:SourceAccount": "AWS::AccountId", "aws:SourceArn": GROUP}
+            }
         else:
             assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 

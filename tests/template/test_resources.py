@@ -19,8 +19,6 @@ ALWAYS = {
     "POWERTOOLS_LOG_LEVEL",
 }
 WORKER = {
-    "TIEOUT_CHANGES_QUEUE_URL",
-    "TIEOUT_BACKFILL_QUEUE_URL",
     "TIEOUT_RETRY_QUEUE_URL",
     "TIEOUT_SECRETS_PREFIX",
     "TIEOUT_RETRY_BASE_SECONDS",
@@ -205,10 +203,17 @@ def test_the_api_has_one_route_throttled_and_logged(of_type):
     assert stage["AccessLogSettings"]["DestinationArn"] == "ApiLogs.Arn"
 
 
-def test_access_logs_hold_no_query_and_no_header(of_type):
+def test_access_logs_hold_no_query_no_header_and_no_path(of_type):
     [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
     assert "header" not in stage["AccessLogSettings"]["Format"].lower()
     assert "query" not in stage["AccessLogSettings"]["Format"].lower()
+    assert "path" not in stage["AccessLogSettings"]["Format"].lower()  # whatever a stranger wrote there
+
+
+def test_metrics_are_never_dropped_with_the_log_lines_that_carry_them(template):
+    # Lambda gives a line without a level of its own INFO, and filters by it. Source: Lambda developer guide,
+    # "Log-level filtering", read 2026-11-22.
+    assert template["Parameters"]["LogLevel"]["AllowedValues"] == ["DEBUG", "INFO"]
 
 
 def test_alerts_are_encrypted_and_reach_the_address_if_there_is_one(template, resources, of_type):

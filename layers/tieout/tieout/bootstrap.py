@@ -155,7 +155,7 @@ class Deployment:
         from tieout.engine.policy import RetryPolicy  # noqa: PLC0415 - see the module
 
         settings = self.settings
-        settings.need("table", "changes_queue_url", "backfill_queue_url", "retry_queue_url", "secrets_prefix")
+        settings.need("table", "retry_queue_url", "secrets_prefix")
         return ApplyChanges(
             config=self.config,
             links=self.links,

@@ -1,0 +1,128 @@
+"""What the functions ask of AWS, against what the template lets their roles do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.apply_changes import app as apply_changes
+from functions.park_change import app as park_change
+from functions.poll_changes import app as poll_changes
+from functions.receive_webhook import app as receive_webhook
+from functions.send_alerts import app as send_alerts
+from tests.aws import template
+from tests.engine.world import TENANT
+from tests.integration.conftest import sample
+from tieout.domain.connections import Connection
+from tieout.domain.errors import ReconnectError
+
+SERVICES = {"dynamodb": "dynamodb", "sqs": "sqs", "sns": "sns", "secrets_manager": "secretsmanager"}
+# Calls whose right has another name.
+RIGHTS = {"SendMessageBatch": "SendMessage"}
+# What Lambda itself asks with the role: to take messages, to log, to trace, to encrypt.
+LAMBDAS_OWN = ("logs:", "xray:", "kms:", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+
+
+def allowed(role: str) -> set[str]:
+    statements = template()["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    listed = [one["Action"] if isinstance(one["Action"], list) else [one["Action"]] for one in statements]
+    return {action for some in listed for action in some if not action.startswith(LAMBDAS_OWN)}
+
+
+@pytest.fixture
+def asked(stack):
+    """The rights that were needed since the last look."""
+    needed: set[str] = set()
+
+    def note(model: Any, **_: Any) -> None:
+        name = model.service_model.service_name
+        needed.add(f"{name}:{RIGHTS.get(model.name, model.name)}")
+
+    for client, service in SERVICES.items():
+        getattr(stack.clients, client).meta.events.register(f"before-call.{service}", note)
+
+    def look() -> set[str]:
+        found = set(needed)
+        needed.clear()
+        return found
+
+    return look
+
+
+def turned_away(*_: Any) -> None:
+    raise ReconnectError("No.")
+
+
+def sign_in(stack: Any) -> None:
+    """What a connector with a token that rotates does; the stand-ins have none."""
+    connector_context = stack.entries["fake_crm"].contexts[-1]
+    with connector_context.lease("token"):
+        secrets = connector_context.secrets.read(TENANT, "act", fresh=True)
+        connector_context.secrets.write(TENANT, "act", secrets)
+    stack.deployment.budget.write_budget(TENANT, "act", {}, 0)
+    stack.deployment.budget.read_budget(TENANT, "act")
+
+
+@pytest.fixture
+def signed_in(stack, asked):
+    stack.deployment.secrets.write(TENANT, "act", {"token": "t"})
+    asked()
+
+
+def test_the_receiver(stack, asked):
+    for name in ("quickbooks", "other"):
+        stack.deployment.config.put_connection(
+            Connection("acme", name, "quickbooks_online", account="1" if name == "quickbooks" else "9341452000000000")
+        )
+        stack.deployment.secrets.write("acme", name, {"webhook_verifier": "sample-verifier-token"})
+    stack.deployment.secrets._kept.clear()
+    asked()
+    assert receive_webhook.handler(sample("receive_webhook"), stack.context) == {"statusCode": 200}
+    assert asked() == allowed("ReceiveWebhookRole")
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_the_poller(stack, asked, monkeypatch):
+    stack.world.deal("d1")
+    for event in ({}, {"sweep": True}, {"sweep": True}):
+        poll_changes.handler(event, stack.context)
+    sign_in(stack)
+    stack.world.deal("d2")
+    poll_changes.handler({}, stack.context)
+    monkeypatch.setattr(stack.world.crm, "changes", turned_away)
+    poll_changes.handler({}, stack.context)
+    assert asked() == allowed("PollChangesRole")
+
+
+@pytest.mark.usefixtures("signed_in")
+@pytest.mark.parametrize("role", ["ApplyChangesRole", "RetryChangesRole"])
+def test_the_workers(stack, asked, role):
+    for name in ("d1", "d2", "d3"):
+        stack.world.deal(name)
+    apply_changes.handler(sample("apply_changes"), stack.context)
+    sign_in(stack)
+    stack.world.books.fault = lambda _: ReconnectError("No.")
+    stack.world.deal("d1", amount="7.00")
+    apply_changes.handler(sample("apply_changes"), stack.context)
+    assert stack.waiting()["retry"] >= 1
+    assert asked() - {"sqs:GetQueueAttributes"} == allowed(role)
+
+
+def test_parking(stack, asked):
+    stack.world.deal("d1")
+    park_change.handler(sample("park_change"), stack.context)
+    assert asked() == allowed("ParkChangeRole")
+
+
+def test_sending_alerts(stack, asked):
+    needed = set()
+    for name in ("d1", "d2"):
+        stack.world.deal(name)
+        event = sample("park_change")
+        event["Records"][0]["body"] = event["Records"][0]["body"].replace('"d1"', f'"{name}"')
+        park_change.handler(event, stack.context)
+        asked()
+        send_alerts.handler({}, stack.context)  # the second time, the hour of the cause still runs
+        needed |= asked()
+    assert needed == allowed("SendAlertsRole")
