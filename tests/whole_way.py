@@ -178,7 +178,10 @@ class WholeWay:
     def tie_out(self) -> dict[str, StepTieOut]:
         """Both sides compared through the providers' own interfaces."""
         comparison = TieOut(
-            config=self.deployment.config, links=self.deployment.links, connect=self.deployment.connect
+            config=self.deployment.config,
+            links=self.deployment.links,
+            connect=self.deployment.connect,
+            clock=self.clock,
         ).compare(TENANT, SYNC, progress=quiet)
         return {step.step: step for step in comparison}
 

@@ -170,6 +170,23 @@ def test_poll_that_is_no_longer_let_in_pauses_the_connection_and_tells(world: Wo
     assert [alert.cause for alert in world.state.pending(TENANT)] == [f"paused-{CRM}"]
 
 
+def test_poll_without_secrets_pauses_the_connection_and_tells(world: World):
+    def open_without_secrets(_connection):
+        raise SettingsError("The connection has no secrets yet.", next_step="Run `tieout connect`.")
+
+    poll = PollChanges(
+        config=world.state,
+        links=world.state,
+        alerts=world.state,
+        queue=world.queue,
+        connect=open_without_secrets,
+        clock=world.clock,
+    )
+
+    assert poll.poll(TENANT, CRM).paused
+    assert [alert.next_step for alert in world.state.pending(TENANT)] == ["Run `tieout connect`."]
+
+
 def test_paused_connection_goes_on_once_sign_in_works_again(world: World):
     connection = world.state.connection(TENANT, CRM)
     assert connection is not None
@@ -286,6 +303,26 @@ def test_stopped_backfill_goes_on_where_it_stopped(world: World):
     assert {one.kind for one in world.queue.now} == {Kind.PRODUCT, Kind.DEAL}
 
 
+def test_backfill_reads_again_when_the_provider_stumbles_and_gives_up_after_a_minute(world: World):
+    world.deal("d1")
+    real, stumbles = world.crm.changes, {"left": 5}
+
+    def stumbling(kind, cursor):
+        if stumbles["left"]:
+            stumbles["left"] -= 1
+            raise UnavailableError("not now")
+        return real(kind, cursor)
+
+    world.crm.changes = stumbling
+    assert backfill(world).run(TENANT, SYNC, progress=quiet).queued[Kind.DEAL] == 1
+    assert 10 < world.clock.slept < 60
+
+    stumbles["left"] = 1000
+    with pytest.raises(UnavailableError):
+        backfill(world).run(TENANT, SYNC, progress=quiet, restart=True)
+    assert stumbles["left"] == 994
+
+
 def test_unknown_sync_says_which_there_are(world: World):
     with pytest.raises(SettingsError, match="it has: deals-to-invoices"):
         backfill(world).run(TENANT, "other", progress=quiet)
@@ -350,7 +387,7 @@ def test_plan_of_two_sides_in_agreement_is_empty(world: World):
 
 
 def tie_out(world: World):
-    comparison = TieOut(config=world.state, links=world.state, connect=connect(world)).compare(
+    comparison = TieOut(config=world.state, links=world.state, connect=connect(world), clock=world.clock).compare(
         TENANT, SYNC, progress=quiet
     )
     return {one.step: one for one in comparison}

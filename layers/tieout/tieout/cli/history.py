@@ -57,7 +57,7 @@ def tie_out(desk: Desk, talk: Talk, sync: str) -> Answer:
 
 def _compared(desk: Desk, talk: Talk, sync: str) -> list[StepTieOut]:
     deployment = desk.deployment
-    work = TieOut(config=deployment.config, links=deployment.links, connect=deployment.connect)
+    work = TieOut(config=deployment.config, links=deployment.links, connect=deployment.connect, clock=deployment.clock)
     with talk.progress() as progress:
         return work.compare(desk.tenant, sync, progress=progress)
 

@@ -82,14 +82,14 @@ def explain(desk: Desk, syncs: list[CompiledSync], record_id: str, *, only: str)
     Raises:
         AnswerError: If no step reads a record of this id.
     """
-    config, connect = desk.deployment.config, desk.deployment.connect
+    deployment = desk.deployment
     found: list[tuple[CompiledStep, Record]] = []
     for sync in syncs:
         for step in sync.steps:
             if only and step.name != only:
                 continue
             side = source_of if step.reads == "source" else target_of
-            connector = side(config, connect, desk.tenant, sync)
+            connector = side(deployment.config, deployment.connect, deployment.clock, desk.tenant, sync)
             found += [(step, record) for record in connector.read(step.from_kind, [record_id])]
     if not found:
         raise AnswerError(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types_boto3_scheduler import EventBridgeSchedulerClient
 
 NAME_LENGTH_MAX = 64
+# Without it, EventBridge tries to start the function for a day, while newer polls do the same work.
+RETRIES = {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600}
 _DIGEST_LENGTH = 12
 
 
@@ -47,6 +49,7 @@ class SchedulesOf:
                 "Arn": self._function_arn,
                 "RoleArn": self._role_arn,
                 "Input": json.dumps({"tenant": connection.tenant, "connection": connection.id}),
+                "RetryPolicy": RETRIES,
             },
         }
         try:

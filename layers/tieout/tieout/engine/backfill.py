@@ -9,6 +9,7 @@ from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.engine.collect import Connect, compiled, steps_of
+from tieout.engine.patient import PatientConnector
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
@@ -53,7 +54,7 @@ class Backfill:
             ProviderError: If the source cannot be read now; run it again later.
         """
         sync = sync_of(self._config, tenant, name)
-        connector = source_of(self._config, self._connect, tenant, sync)
+        connector = source_of(self._config, self._connect, self._clock, tenant, sync)
         former = self._config.run(tenant, name)
         resumed = former is not None and former.finished_at is None and not restart
         started = self._clock.now()
@@ -127,29 +128,29 @@ def sync_of(config: ConfigStore, tenant: str, name: str) -> CompiledSync:
     return compiled(stored[name])
 
 
-def source_of(config: ConfigStore, connect: Connect, tenant: str, sync: CompiledSync) -> Connector:
-    """The open source connection of a sync.
+def source_of(config: ConfigStore, connect: Connect, clock: Clock, tenant: str, sync: CompiledSync) -> Connector:
+    """The open source connection of a sync; it reads again when the provider stumbles.
 
     Raises:
         SettingsError: If it is not set up.
     """
-    return _open(config, connect, tenant, sync.source)
+    return _open(config, connect, clock, tenant, sync.source)
 
 
-def target_of(config: ConfigStore, connect: Connect, tenant: str, sync: CompiledSync) -> Connector:
-    """The open target connection of a sync.
+def target_of(config: ConfigStore, connect: Connect, clock: Clock, tenant: str, sync: CompiledSync) -> Connector:
+    """The open target connection of a sync; it reads again when the provider stumbles.
 
     Raises:
         SettingsError: If it is not set up.
     """
-    return _open(config, connect, tenant, sync.target)
+    return _open(config, connect, clock, tenant, sync.target)
 
 
-def _open(config: ConfigStore, connect: Connect, tenant: str, name: str) -> Connector:
+def _open(config: ConfigStore, connect: Connect, clock: Clock, tenant: str, name: str) -> Connector:
     connection = config.connection(tenant, name)
     if connection is None:
         raise SettingsError(
             f"The tenant {tenant} has no connection `{name}`.",
             next_step=f"Add a connection document for `{name}` and run `tieout config apply FILE`.",
         )
-    return connect(connection)
+    return PatientConnector(connect(connection), clock)

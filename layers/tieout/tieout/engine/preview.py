@@ -18,6 +18,7 @@ from tieout.engine.apply import ApplyChanges
 from tieout.engine.backfill import PAGES_MAX, Progress, source_of, sync_of
 from tieout.engine.collect import Connect, steps_of
 from tieout.engine.ends import ApplyReport
+from tieout.engine.patient import PatientConnector
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Account, ChangePage, Connector, Manifest
 from tieout.ports.state import ConfigStore, LinkStore, StoredSync
@@ -78,7 +79,7 @@ class Preview:
             ProviderError: If a side cannot be read now.
         """
         sync = sync_of(self._config, tenant, name)
-        source = source_of(self._config, self._connect, tenant, sync)
+        source = source_of(self._config, self._connect, self._clock, tenant, sync)
         report = PlanReport()
         claimed: dict[str, PlannedWrite] = {}
         links = _DryLinks(self._links, report, claimed)
@@ -87,7 +88,9 @@ class Preview:
             links=links,
             alerts=_DryAlerts(),
             queue=_DryQueue(),
-            connect=lambda connection: _DryConnector(self._connect(connection), report, claimed),
+            connect=lambda connection: _DryConnector(
+                PatientConnector(self._connect(connection), self._clock), report, claimed
+            ),
             clock=self._clock,
         )
         for kind in dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)):

@@ -12,6 +12,7 @@ from tieout.domain.records import Kind, Record
 from tieout.engine.backfill import PAGES_MAX, Progress, source_of, sync_of, target_of
 from tieout.engine.collect import Connect
 from tieout.mapping import CompiledStep, CompiledSync
+from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
 from tieout.ports.state import ConfigStore, LinkStore
 
@@ -70,8 +71,8 @@ class StepTieOut:
 class TieOut:
     """Compares the two sides of a sync."""
 
-    def __init__(self, *, config: ConfigStore, links: LinkStore, connect: Connect) -> None:
-        self._config, self._links, self._connect = config, links, connect
+    def __init__(self, *, config: ConfigStore, links: LinkStore, connect: Connect, clock: Clock) -> None:
+        self._config, self._links, self._connect, self._clock = config, links, connect, clock
 
     def compare(self, tenant: str, name: str, *, progress: Progress) -> list[StepTieOut]:
         """One comparison for each step that writes to the target, in order.
@@ -81,8 +82,8 @@ class TieOut:
             ProviderError: If a side cannot be read now.
         """
         sync = sync_of(self._config, tenant, name)
-        source = source_of(self._config, self._connect, tenant, sync)
-        target = target_of(self._config, self._connect, tenant, sync)
+        source = source_of(self._config, self._connect, self._clock, tenant, sync)
+        target = target_of(self._config, self._connect, self._clock, tenant, sync)
         return [
             self._compare(tenant, sync, step, source, target, progress) for step in sync.steps if step.reads == "source"
         ]
