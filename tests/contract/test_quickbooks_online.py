@@ -433,7 +433,7 @@ class TestReading:
             ("partly_paid", 30, 70),
             ("paid", 100, 0),
         ]
-        assert [each.get("last_payment_on") for each in states] == [None, date(2026, 1, 7), date(2026, 1, 7)]
+        assert [each["last_payment_on"] for each in states] == [None, date(2026, 1, 7), date(2026, 1, 7)]
 
     def test_a_payment_names_its_invoices(self, world):
         invoice_id = world.invoice()

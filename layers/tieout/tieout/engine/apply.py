@@ -13,9 +13,7 @@ from tieout.domain.errors import (
     ClaimedError,
     MappingError,
     NotFoundError,
-    ReconnectError,
     TieoutError,
-    UnavailableError,
 )
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
@@ -37,7 +35,7 @@ from tieout.engine.recover import Recovery
 from tieout.engine.sentences import left_the_sync, not_taken_by_the_sync, source_gone
 from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
-from tieout.mapping import CompiledStep, CompiledSync, LinkTo
+from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
 from tieout.ports.state import LinkStore, StoredSync
@@ -119,6 +117,7 @@ def _apply_group(
     try:
         source = session.connector(connection_id)
     except TieoutError as error:
+        session.failed(connection_id, error)
         for sync in syncs:
             _put_off(session, sync, steps[sync.name], changes, error)
         return
@@ -138,7 +137,7 @@ def _apply_group(
         run = SyncRun(session, sync, steps[sync.name], source)
         try:
             run.apply(read, records)
-        except (ReconnectError, UnavailableError) as error:
+        except TieoutError as error:  # of the source: what the target answers ends each piece of work by itself
             session.failed(connection_id, error)
             _put_off(session, sync, steps[sync.name], read, error)
 
@@ -163,7 +162,8 @@ def _put_off(
         own = [change for change in changes if change.kind == step.from_kind]
         told.update(own)
         for work in works_of(sync, step, own, {}, session.links):
-            session.ends.waits(work, error)
+            if not session.ends.ended(work.key):
+                session.ends.waits(work, error)
     session.ends.put_off([change for change in changes if change not in told], error)
 
 
@@ -177,6 +177,7 @@ class SyncRun:
         self._names = Names(source)
         self._works: dict[str, list[Work]] = {step.name: [] for step in sync.steps}
         self._kinds = {step.name: step.from_kind for step in sync.steps}
+        self._gone: set[LinkKey] = set()
 
     def apply(self, changes: Sequence[Change], records: Mapping[Kind, dict[str, Record]]) -> None:
         """Every change ended, in every step that it concerns: customers and items first, then their invoices."""
@@ -225,11 +226,11 @@ class SyncRun:
                 ends.parked(work, source_gone(work), cause=f"gone-{step.name}")
             return
         try:
-            if not step.selects(record):
-                if linked and step.on_leave == "park":
-                    ends.parked(work, left_the_sync(work), cause=f"left-{step.name}")
-                else:
-                    ends.skipped(work, "the sync's condition does not hold")
+            selected = step.selects(record)
+            if not selected and linked and step.on_leave == "park":
+                ends.parked(work, left_the_sync(work), cause=f"left-{step.name}")
+            elif not selected and not (linked and step.on_leave == "write"):
+                ends.skipped(work, "the sync's condition does not hold")
             elif step.pairs is None or self._paired(work, pair):
                 work.mapped = step.evaluate(record)
         except MappingError as error:
@@ -293,6 +294,7 @@ class SyncRun:
         for name, changes in missing.items():
             other = next(candidate for candidate in self._steps if candidate.name == name)
             known = read_all(self._source, other.from_kind, [change.id for change in changes])
+            self._gone |= {key for key in wanted if key.step == name and key.source_id not in known}
             self._works[name] += self._admit(works_of(self._sync, other, changes, known, self._session.links))
 
     def _look_up_names(self, works: Sequence[Work]) -> None:
@@ -315,6 +317,9 @@ class SyncRun:
                 targets[link] = self._session.targets[key]
             elif ends.ended(key):
                 ends.follows(work, key)
+                return None
+            elif key in self._gone:
+                ends.parked(work, missing_link(link, ()))
                 return None
             else:
                 ends.parked(work, not_taken_by_the_sync(work, link.step, link.value), cause=f"needs-{link.step}")

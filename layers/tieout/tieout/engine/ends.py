@@ -14,6 +14,8 @@ from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError, MappingError, ProviderError, RejectedError, ThrottledError, TieoutError
 from tieout.domain.links import LinkKey
+from tieout.domain.records import Kind
+from tieout.engine.collect import coalesce
 from tieout.engine.plan import Work
 from tieout.engine.policy import RetryPolicy
 from tieout.ports.clock import Clock
@@ -79,8 +81,8 @@ class Ends:
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._clock, self._policy = clock, policy
-        self._retries: dict[int, list[Change]] = defaultdict(list)
-        self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError, str]] = {}
+        self._retries: dict[tuple[str, str, Kind, str], tuple[int, Change]] = {}
+        self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError | None, str]] = {}
         self.report = ApplyReport()
 
     def written(self, work: Work, operation: Operation) -> None:
@@ -182,10 +184,18 @@ class Ends:
             self.report.waiting += 1
             self._retry(change, error, 0)
 
+    def out_of_time(self, work: Work) -> None:
+        """This worker has no time left to write it: it goes back to the queue, and so does what needs it."""
+        work.ended = True
+        self._ended[work.key] = (UnsyncedState.WAITING, None, "")
+        self.put_off([work.change])
+
     def follows(self, work: Work, key: LinkKey) -> None:
         """The work ends as the one that it needs did."""
         state, error, cause = self._ended[key]
-        if state is UnsyncedState.PARKED:
+        if error is None:
+            self.out_of_time(work)
+        elif state is UnsyncedState.PARKED:
             self.parked(work, error, cause=cause)
         else:
             self.waits(work, error)
@@ -194,7 +204,7 @@ class Ends:
         """True if this run parked it or let it wait."""
         return key in self._ended
 
-    def paused(self, connection: Connection, error: ProviderError) -> None:
+    def paused(self, connection: Connection, error: TieoutError) -> None:
         """Only a person can make the connection work again."""
         if connection.address not in self.report.paused:
             self.report.paused.append(connection.address)
@@ -202,7 +212,10 @@ class Ends:
 
     def flush(self) -> None:
         """Send what waits to the retry queue; only now may the changes be acknowledged."""
-        for delay, changes in sorted(self._retries.items()):
+        later: dict[int, list[Change]] = defaultdict(list)
+        for delay, change in self._retries.values():
+            later[delay].append(change)
+        for delay, changes in sorted(later.items()):
             self._queue.send_later(changes, delay_seconds=delay)
         self._retries.clear()
 
@@ -213,7 +226,11 @@ class Ends:
         if error is not None:
             delay = self._policy.delay_seconds(change.attempts, self._clock.jitter(), at_least)
             change = replace(change, attempts=change.attempts + 1)
-        self._retries[delay].append(change)
+        name = (change.tenant, change.connection, change.kind, change.id)
+        if (former := self._retries.get(name)) is not None:
+            # Several steps or syncs let it wait: one try serves them all, or each try would double what is queued.
+            delay, change = min(delay, former[0]), coalesce([former[1], change])[0]
+        self._retries[name] = (delay, change)
         self._age(change.seen_at)
 
     def _unsynced(self, work: Work, state: UnsyncedState, error: TieoutError, cause: str) -> Unsynced:
@@ -241,7 +258,7 @@ class Ends:
         self.report.oldest_unsynced_seconds = max(self.report.oldest_unsynced_seconds, age)
 
 
-def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Connection, error: ProviderError) -> None:
+def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Connection, error: TieoutError) -> None:
     """Pause the connection and tell a person, unless it is paused already."""
     current = config.connection(connection.tenant, connection.id)
     if current is None or current.state is ConnectionState.PAUSED:

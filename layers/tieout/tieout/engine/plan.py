@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
 from typing import Any
 
@@ -189,7 +189,8 @@ class Difference:
 def difference(record: Record, document: Mapping[str, Any]) -> Difference | None:
     """The first field of `document` (plain JSON values) that the record on the other side does not show; None if all.
 
-    Text is compared with white space collapsed; a field that is empty here may be absent there.
+    Text is compared with white space collapsed; a field that is empty here may be absent there. Of a line whose amount
+    is not quantity times price, only the amount counts: books do not keep the other two then.
     """
     return _differ("", document, plain(record.fields))
 
@@ -197,7 +198,8 @@ def difference(record: Record, document: Mapping[str, Any]) -> Difference | None
 def _differ(path: str, here: Any, there: Any) -> Difference | None:  # noqa: ANN401 - plain JSON on both sides
     if isinstance(here, dict):
         inside = there if isinstance(there, dict) else {}
-        found = (_differ(f"{path}.{name}".strip("."), item, _field(inside, name)) for name, item in here.items())
+        kept = {name: item for name, item in here.items() if name not in _PRICE} if _is_discounted(here) else here
+        found = (_differ(f"{path}.{name}".strip("."), item, _field(inside, name)) for name, item in kept.items())
         return next((one for one in found if one is not None), None)
     if isinstance(here, list):
         if not isinstance(there, list) or len(there) != len(here):
@@ -209,6 +211,18 @@ def _differ(path: str, here: Any, there: Any) -> Difference | None:  # noqa: ANN
     if isinstance(here, str) and isinstance(there, str):
         return None if " ".join(here.split()) == " ".join(there.split()) else Difference(path, here, there)
     return None if here == there else Difference(path, here, there)
+
+
+_PRICE = ("quantity", "unit_price")
+
+
+def _is_discounted(line: Mapping[str, Any]) -> bool:
+    """True for a line of a document whose quantity and price do not make its amount."""
+    quantity, price, amount = (line.get(name) for name in (*_PRICE, "amount"))
+    if quantity is None or price is None or amount is None:
+        return False
+    made = Decimal(quantity) * Decimal(price)
+    return made.quantize(Decimal("0.01"), ROUND_HALF_UP) != Decimal(amount)
 
 
 def _field(record: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - plain JSON

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import ReconnectError
+from tieout.domain.errors import ReconnectError, SettingsError
 from tieout.domain.records import Kind
 from tieout.engine.collect import Connect, compiled, connection_read, steps_of
 from tieout.engine.ends import AlertSink, pause
@@ -49,8 +49,8 @@ class PollChanges:
     def poll(self, tenant: str, connection_id: str, *, out_of_time: Callable[[], bool] = lambda: False) -> PollReport:
         """What was queued. The first poll only notes from where on to look; history is the backfill's work.
 
-        A paused connection is tried with one read; if that works, it goes on. One whose sign-in is no longer accepted
-        is paused, and a person is told.
+        A paused connection is tried with one read; if that works, it goes on. One whose sign-in is no longer accepted,
+        or whose secrets are missing, is paused, and a person is told.
 
         Raises:
             UnavailableError: The provider cannot be asked now; the cursor stands where it stood.
@@ -60,13 +60,13 @@ class PollChanges:
         kinds = self._kinds(tenant, connection_id)
         if connection is None or not kinds:
             return report
-        connector = self._connect(connection)
         try:
+            connector = self._connect(connection)
             if connection.state is ConnectionState.PAUSED:
                 self._resume(connection, connector)
             for kind in kinds:
                 report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
-        except ReconnectError as error:
+        except (ReconnectError, SettingsError) as error:
             pause(self._config, self._alerts, self._clock, connection, error)
             report.paused = True
         return report

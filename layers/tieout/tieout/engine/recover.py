@@ -63,8 +63,12 @@ class Recovery:
         try:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:
-                if self._writer.settle(work, candidates[0].record, target):
+                record = candidates[0].record
+                if self._writer.settle(work, record, target):
                     self._session.ends.recovered(intent.operation)
+                    document = document_of(work.step.to_kind, intent.document)
+                    self._writer.compare_totals(work, document, record, target)
+                    work.ended = False  # the source may have changed since: it is planned again
             elif candidates:
                 error = several_candidates(work, candidates)
                 self._session.ends.parked(work, error, cause=f"several-{work.step.name}")

@@ -7,9 +7,11 @@ from decimal import Decimal
 
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError
-from tieout.domain.records import Value
+from tieout.domain.records import Kind, Value
 from tieout.engine.plan import Difference, Work
 from tieout.ports.connector import Connector
+
+_LISTED = frozenset({Kind.CUSTOMER, Kind.ITEM})
 
 
 def document_name(work: Work) -> str:
@@ -21,20 +23,44 @@ def document_name(work: Work) -> str:
 
 def source_gone(work: Work) -> RejectedError:
     """The source record vanished after its document was written."""
+    read, written = _kinds(work)
+    if work.step.pairs is not None:
+        return RejectedError(
+            f"The {read} is gone, or our user may not see it any more, but what it wrote still stands in the {written} "
+            f"{work.link.target_id}.",
+            next_step=f"Correct the {written} by hand if that is right, then dismiss this one.",
+        )
     return RejectedError(
-        f"The {work.step.from_kind.value} is gone, or our user may not see it any more, "
-        f"but its {document_name(work)} still stands.",
-        next_step=f"Void the {work.step.to_kind.value} in the books if that is right, then dismiss this one.",
+        f"The {read} is gone, or our user may not see it any more, but its {document_name(work)} still stands.",
+        next_step=f"{_withdraw(work)} in the books if that is right, then dismiss this one.",
     )
 
 
 def left_the_sync(work: Work) -> RejectedError:
     """The source record no longer fulfils the condition under which its document was written."""
+    read, written = _kinds(work)
+    if work.step.pairs is not None:
+        return RejectedError(
+            f"The {read} no longer fulfils the sync's condition, but what it wrote still stands in the {written} "
+            f"{work.link.target_id}.",
+            next_step=f"Correct the {written} by hand, then dismiss this one; or let the step write all the same "
+            "(`on_leave: write`).",
+        )
     return RejectedError(
-        f"The {work.step.from_kind.value} no longer fulfils the sync's condition, "
-        f"but its {document_name(work)} still stands.",
-        next_step=f"Void the {work.step.to_kind.value} in the books, or set the {work.step.from_kind.value} back.",
+        f"The {read} no longer fulfils the sync's condition, but its {document_name(work)} still stands.",
+        next_step=f"{_withdraw(work)} in the books, or set the {read} back.",
     )
+
+
+def _kinds(work: Work) -> tuple[str, str]:
+    """What is read and what is written, in words."""
+    return work.step.from_kind.replace("_", " "), work.step.to_kind.replace("_", " ")
+
+
+def _withdraw(work: Work) -> str:
+    """What a person does with a document that should not stand: `Void the invoice`, `Make the customer inactive`."""
+    written = work.step.to_kind.replace("_", " ")
+    return f"Make the {written} inactive" if work.step.to_kind in _LISTED else f"Void the {written}"
 
 
 def target_gone(work: Work, target: Connector) -> RejectedError:

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import ReconnectError, TieoutError, UnavailableError
+from tieout.domain.connections import ConnectionState
+from tieout.domain.errors import ReconnectError, SettingsError, TieoutError, UnavailableError
 from tieout.domain.links import Link, LinkKey
 from tieout.engine.collect import Connect
 from tieout.engine.ends import Connections, Ends
@@ -37,13 +37,14 @@ class Session:
     out_of_time: Callable[[], bool]
     worker: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     targets: dict[LinkKey, str] = field(default_factory=dict)
-    _open: dict[str, tuple[Connection, Connector]] = field(default_factory=dict)
+    _open: dict[str, Connector] = field(default_factory=dict)
 
     def connector(self, connection_id: str) -> Connector:
         """The open connection of this name.
 
         Raises:
             UnavailableError: If it is not set up, or paused.
+            SettingsError: If its settings cannot be used.
         """
         if connection_id not in self._open:
             connection = self.config.connection(self.tenant, connection_id)
@@ -57,13 +58,15 @@ class Session:
                     f"The connection {connection_id} is paused: {connection.paused_because}",
                     next_step=f"Run `tieout connect {connection_id} --tenant {self.tenant}`.",
                 )
-            self._open[connection_id] = (connection, self.connect(connection))
-        return self._open[connection_id][1]
+            self._open[connection_id] = self.connect(connection)
+        return self._open[connection_id]
 
     def failed(self, connection_id: str, error: TieoutError) -> None:
-        """Pause the connection if only a person can help."""
-        if isinstance(error, ReconnectError) and connection_id in self._open:
-            self.ends.paused(self._open[connection_id][0], error)
+        """Pause the connection if only a person can help: sign-in refused, secrets missing, settings wrong."""
+        if isinstance(error, ReconnectError | SettingsError):
+            connection = self.config.connection(self.tenant, connection_id)
+            if connection is not None:
+                self.ends.paused(connection, error)
 
     def know(self, links: Mapping[LinkKey, Link]) -> None:
         """Remember the partners of these links."""

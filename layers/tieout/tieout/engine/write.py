@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import batched
 
-from tieout.domain.documents import Invoice
+from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ClaimedError,
     ConflictError,
     NotFoundError,
     ProviderError,
-    ReconnectError,
     RejectedError,
+    SettingsError,
     TieoutError,
     UncertainError,
 )
@@ -61,7 +61,8 @@ class Writer:
         left = [item for item in pending if not item.work.ended]
         for chunk in batched(left, target.manifest.write_batch_max, strict=False):
             if self._session.out_of_time():
-                self._session.ends.put_off([item.work.change for item in chunk])
+                for item in chunk:
+                    self._session.ends.out_of_time(item.work)
             else:
                 self._write(target, [item for item in chunk if self._claim(item)])
 
@@ -142,7 +143,12 @@ class Writer:
         if not items:
             return
         stale = []
-        outcomes = _outcomes(target, [item.write.effect for item in items])
+        try:
+            outcomes = _outcomes(target, [item.write.effect for item in items])
+        except SettingsError as unset:  # nothing was sent
+            for item in items:
+                self._wait(item.work, unset)
+            return
         for item in items:
             match outcomes[item.write.effect.id]:
                 case Done(record=record):
@@ -157,12 +163,17 @@ class Writer:
             self._write(target, self._freshened(target, stale), again=True)
 
     def _done(self, item: Pending, record: Record, target: Connector) -> None:
-        work, document = item.work, item.write.effect.document
-        if not self.settle(work, record, target):
+        if self.settle(item.work, record, target):
+            self._session.ends.written(item.work, item.write.effect.operation)
+            self.compare_totals(item.work, item.write.effect.document, record, target)
+
+    def compare_totals(self, work: Work, document: Document, record: Record, target: Connector) -> None:
+        """Park the work if the books made another total of the document; a voided one has none."""
+        if not isinstance(document, Invoice | CreditNote):
             return
-        self._session.ends.written(work, item.write.effect.operation)
-        made = document.expected_total() if isinstance(document, Invoice) else None
-        shown = record.fields.get("total")
+        if isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED:
+            return
+        made, shown = document.expected_total(), record.fields.get("total")
         if made is not None and shown is not None and shown != made:
             error = total_differs(work, target, shown, made)
             self._session.ends.parked(work, error, cause=f"{DIFFERENCE}-{work.step.name}")
@@ -174,38 +185,66 @@ class Writer:
         self.keep(work, work.link.intent, looks=0)
         self._session.ends.waits(work, error, at_least=self._session.policy.look_seconds)
 
-    def _not_done(self, item: Pending, error: ProviderError, target: Connector) -> None:
-        work = item.work
+    def _not_done(self, item: Pending, error: TieoutError, target: Connector) -> None:
+        if isinstance(error, NotFoundError):
+            self._not_found(item, error, target)
+        elif isinstance(error, RejectedError):
+            self._park(item.work, error)
+        else:
+            self._wait(item.work, error)
+
+    def _not_found(self, item: Pending, error: NotFoundError, target: Connector) -> None:
+        """Either the document is gone, or a record that it names."""
+        effect = item.write.effect
+        try:
+            gone = effect.operation is Operation.UPDATE and not read_all(target, effect.kind, [effect.target_id or ""])
+        except TieoutError as failed:
+            self._wait(item.work, failed)
+            return
+        if gone:
+            self._gone(item.work, target)
+        else:
+            self._park(item.work, error)
+
+    def _gone(self, work: Work, target: Connector) -> None:
+        self._park(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
+
+    def _park(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
+        if self._released(work):
+            self._session.ends.parked(work, error, cause=cause)
+
+    def _wait(self, work: Work, error: TieoutError) -> None:
+        if self._released(work):
+            self._session.failed(connection_written(work.sync, work.step), error)
+            self._session.ends.waits(work, error)
+
+    def _released(self, work: Work) -> bool:
+        """True if the intent is dropped: nothing was written."""
         try:
             work.link = self._session.links.release(work.link, worker=self._session.worker)
         except ClaimedError as claimed:
             self._session.ends.waits(work, claimed)
-            return
-        match error:
-            case ReconnectError():
-                self._session.failed(connection_written(work.sync, work.step), error)
-                self._session.ends.waits(work, error)
-            case RejectedError():
-                self._session.ends.parked(work, error)
-            case NotFoundError() if item.write.effect.operation is Operation.UPDATE:
-                gone = target_gone(work, target)
-                self._session.ends.parked(work, gone, cause=f"target-gone-{work.step.name}")
-            case _:
-                self._session.ends.waits(work, error)
+            return False
+        return True
 
     def _freshened(self, target: Connector, items: Sequence[Pending]) -> list[Pending]:
         """The stale writes with the version of today, if the other side did not change what we wrote."""
         kind = items[0].write.effect.kind
-        today = read_all(target, kind, [item.write.effect.target_id or "" for item in items])
+        try:
+            today = read_all(target, kind, [item.write.effect.target_id or "" for item in items])
+        except TieoutError as error:
+            for item in items:
+                self._wait(item.work, error)
+            return []
         fresh = []
         for item in items:
             record = today.get(item.write.effect.target_id or "")
             if record is None:
-                self._not_done(item, NotFoundError("The record is gone."), target)
+                self._gone(item.work, target)
             elif difference(record, item.write.document) is None:
                 self._done(item, record, target)
             elif (changed := difference(record, item.work.link.base or {})) is not None:
-                self._not_done(item, changed_on_both_sides(item.work, target, changed), target)
+                self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
                 effect = replace(item.write.effect, target_version=record.version)
                 fresh.append(Pending(item.work, replace(item.write, effect=effect)))

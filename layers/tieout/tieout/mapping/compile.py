@@ -60,7 +60,7 @@ class CompiledStep:
     also_on: Mapping[Kind, str]
     pairs: str | None
     links_to: tuple[str, ...]
-    on_leave: Literal["park", "keep"]
+    on_leave: Literal["park", "keep", "write"]
     owners: Mapping[str, Literal["source", "target"]]
     _when: Test | None = field(repr=False)
     _fields: tuple[tuple[str, Evaluated], ...] = field(repr=False)

@@ -149,10 +149,10 @@ class Step(_Model):
         default={}, description="Kinds whose changes concern records of this step, and where those name their ids."
     )
     when: Condition | None = Field(default=None, description="Which records take part; without it all do.")
-    on_leave: Literal["park", "keep"] = Field(
+    on_leave: Literal["park", "keep", "write"] = Field(
         default="park",
-        description="What happens if a record that was written no longer fulfils `when`: a person decides, or the"
-        " other side stays as it is.",
+        description="What happens if a record that was written no longer fulfils `when`: a person decides, the other"
+        " side stays as it is, or the record is written all the same.",
     )
     label: Rule | None = Field(default=None, description="The record in words, for messages.")
     amount: Rule | None = Field(default=None, description="What is at stake, for messages and caps.")

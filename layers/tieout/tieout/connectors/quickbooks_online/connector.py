@@ -72,7 +72,7 @@ class QuickBooksOnlineConnector:
         return Account(self._realm, name or self._realm, self._company.home_currency)
 
     def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
-        """The records with these ids; an invoice with payments also says when the last one came."""
+        """The records with these ids; an invoice also says when its last payment came, if it has any."""
         if not ids:
             return []
         records = self._select(kind, any_of("Id", ids))
@@ -188,17 +188,15 @@ class QuickBooksOnlineConnector:
     def _with_last_payment(self, invoices: Sequence[Record]) -> Sequence[Record]:
         paid_by = {invoice.id: cast("list[str]", invoice.fields["payment_ids"]) for invoice in invoices}
         payment_ids = sorted({payment for payments in paid_by.values() for payment in payments})
-        if not payment_ids:
-            return invoices
         payments = self._select_any(Kind.PAYMENT, "Id", payment_ids)
         dates = {payment.id: payment.fields["date"] for payment in payments}
         with_dates: list[Record] = []
         for invoice in invoices:
             its = [date for payment in paid_by[invoice.id] if (date := dates.get(payment)) is not None]
-            last = {"last_payment_on": max(its)} if its else {}  # type: ignore[type-var] # all of them are dates
-            with_dates.append(
-                Record(invoice.kind, invoice.id, invoice.version, invoice.edited_at, {**invoice.fields, **last})
-            )
+            # None where no payment is left, so that a payment that was taken back takes its date with it.
+            last = max(its) if its else None  # type: ignore[type-var] # all of them are dates
+            fields = {**invoice.fields, "last_payment_on": last}
+            with_dates.append(Record(invoice.kind, invoice.id, invoice.version, invoice.edited_at, fields))
         return with_dates
 
     def _select_any(self, kind: Kind, column: str, values: Sequence[str]) -> list[Record]:
