@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from http import HTTPStatus
 
@@ -46,7 +45,7 @@ def _receive(event: edge.Event) -> HTTPStatus:
         return HTTPStatus.NOT_FOUND
     try:
         webhook = _webhook(event)
-    except binascii.Error:
+    except ValueError:
         return HTTPStatus.BAD_REQUEST
     tenant, _, connection = address.partition(".")
     with edge.logger.append_context_keys(tenant=tenant, connection=connection):

@@ -224,7 +224,8 @@ class LocalAws:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAM_"))}
         # `sam build` takes the python3.13 that comes first, and its pip.
         environment["PATH"] = f"{program.parent}:{os.environ.get('PATH', os.defpath)}"
-        environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **self.environment}
+        direct = ",".join(filter(None, ("127.0.0.1", os.environ.get("NO_PROXY") or os.environ.get("no_proxy"))))
+        environment |= {"NO_PROXY": direct, "no_proxy": direct, **self.environment}
         try:
             done = subprocess.run(  # noqa: S603  our own tool, by its path
                 [str(program), *arguments],

@@ -122,8 +122,9 @@ def test_a_signed_body_of_another_form_is_400(books, lines, body):
     assert metrics(lines) == {"WebhooksBadBody": [1.0]}
 
 
-def test_a_body_that_is_not_base64_is_400(books):
-    assert handler(changed(body="%%%", isBase64Encoded=True), books.context) == {"statusCode": 400}
+@pytest.mark.parametrize("body", ["%%%", "abc", "\u00e9\u00e9\u00e9\u00e9"])
+def test_a_body_that_is_not_base64_is_400(books, body):
+    assert handler(changed(body=body, isBase64Encoded=True), books.context) == {"statusCode": 400}
 
 
 def test_a_request_without_body_is_401(books):

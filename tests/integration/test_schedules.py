@@ -11,7 +11,7 @@ from functions.apply_changes import app as apply_changes
 from functions.park_change import app as park_change
 from functions.poll_changes import app as poll_changes
 from functions.send_alerts import app as send_alerts
-from tests.engine.world import CRM, TENANT
+from tests.engine.world import BOOKS, CRM, TENANT
 from tests.integration.conftest import sample
 from tieout.domain.changes import Origin
 from tieout.domain.errors import UnavailableError
@@ -25,11 +25,11 @@ def ids(changes):
 def test_one_connection_is_polled(stack, lines):
     stack.world.clock.time += timedelta(minutes=1)
     first = poll_changes.handler(sample("poll_changes"), stack.context)
-    assert first == {"asked": 1, "failed": 0, "queued": 0}, "history is the backfill's work"
+    assert first == {"asked": 1, "queued": 0}, "history is the backfill's work"
     stack.world.clock.time += timedelta(minutes=1)
     stack.world.deal("d1")
     answer = poll_changes.handler(sample("poll_changes"), stack.context)
-    assert answer == {"asked": 1, "failed": 0, "queued": 1}
+    assert answer == {"asked": 1, "queued": 1}
     assert ids(stack.queued("changes")) == {(CRM, Kind.DEAL, "d1")}
     told = [line for line in lines() if line.get("message") == "A connection was asked for changes."]
     assert {(line["tenant"], line["connection"], line["function"]) for line in told} == {
@@ -42,6 +42,21 @@ def test_without_a_name_all_connections_are_polled(stack, event):
     assert poll_changes.handler(event, stack.context)["asked"] == 2
 
 
+@pytest.mark.parametrize("event", [{}, {"sweep": True}])
+def test_a_connection_that_fails_does_not_stop_the_others_and_is_not_hidden_by_them(stack, event, lines, monkeypatch):
+    def down(*_):
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(stack.world.crm, "changes", down)
+    monkeypatch.setattr(stack.world.crm, "ids", down)
+    poll_changes.handler({"tenant": TENANT, "connection": "books"}, stack.context)
+    stack.deployment.config.put_cursor(TENANT, CRM, Kind.DEAL, "1")
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler(event, stack.context)
+    counted = [line for line in lines() if "ConnectionsFailed" in line][-1]
+    assert (counted["ConnectionsAsked"], counted["ConnectionsFailed"]) == ([2.0], [1.0])
+
+
 def test_a_connection_that_fails_does_not_stop_the_others(stack, logs, monkeypatch):
     poll_changes.handler({}, stack.context)
     stack.world.clock.time += timedelta(minutes=1)
@@ -51,13 +66,15 @@ def test_a_connection_that_fails_does_not_stop_the_others(stack, logs, monkeypat
         raise UnavailableError("Jane's CRM is down.", detail="timed out")
 
     monkeypatch.setattr(stack.world.crm, "changes", down)
-    assert poll_changes.handler({}, stack.context) == {"asked": 2, "failed": 1, "queued": 1}
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler({}, stack.context)
+    assert ids(stack.queued("changes")) == {(BOOKS, Kind.INVOICE, "7")}
     assert "UnavailableError" in logs()
     assert "timed out" in logs()
     assert "Jane" not in logs()
 
 
-def test_if_no_connection_can_be_asked_the_function_fails(stack, monkeypatch):
+def test_if_its_connection_cannot_be_asked_the_function_fails(stack, monkeypatch):
     poll_changes.handler({}, stack.context)
 
     def down(*_):

@@ -287,6 +287,17 @@ def test_unsynced_records_come_oldest_first_and_by_state(links):
     assert [one.change.id for one in links.unsynced("globex")] == ["other"]
 
 
+def test_the_oldest_alone_is_read_without_the_others(links, clients):
+    for number in range(5):
+        links.set_unsynced(key(f"d-{number}"), unsynced(f"d-{number}", age=number))
+    read = []
+    clients.dynamodb.meta.events.register("after-call.dynamodb.Query", lambda parsed, **_: read.append(parsed["Count"]))
+    assert next(links.unsynced(TENANT, UnsyncedState.PARKED)).change.id == "d-4"
+    assert read == [1]
+    assert len(list(links.unsynced(TENANT, UnsyncedState.PARKED))) == 5
+    assert read == [1, 1, 4]
+
+
 def test_a_pointer_leads_from_the_target_to_the_link(links):
     link = links.settle(settled(claimed(links)), worker="w1", pointer=True)
     links.settle(settled(claimed(links, "d-2"), "1043"), worker="w1", pointer=False)

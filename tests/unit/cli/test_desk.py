@@ -77,6 +77,7 @@ def kept(aws: Clients, name: str = "acme.act") -> dict[str, object]:
         "function": found["Target"]["Arn"],
         "role": found["Target"]["RoleArn"],
         "input": json.loads(found["Target"]["Input"]),
+        "hours": found["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"] / 3600,
     }
 
 
@@ -110,6 +111,7 @@ def test_a_schedule_is_made_changed_and_left_alone(aws, desk):
         "function": OUTPUTS["PollFunctionArn"],
         "role": OUTPUTS["SchedulerRoleArn"],
         "input": {"tenant": "acme", "connection": "act"},
+        "hours": 1,
     }
     assert desk.schedules.put(CONNECTION, "rate(1 hour)", enabled=False) is False
     assert desk.schedules.put(CONNECTION, "rate(5 minutes)", enabled=True) is True

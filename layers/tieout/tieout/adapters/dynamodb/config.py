@@ -104,7 +104,7 @@ class DynamoConfig:
 
     def run(self, tenant: str, sync: str) -> Run | None:
         """The newest run of the sync, by its beginning."""
-        newest = next(self._table.query(joined(tenant, "run", sync), newest_first=True, limit=1), None)
+        newest = next(self._table.query(joined(tenant, "run", sync), newest_first=True, first_page=1), None)
         return None if newest is None else _run(tenant, sync, newest)
 
     def put_run(self, run: Run) -> None:

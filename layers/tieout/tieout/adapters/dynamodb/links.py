@@ -121,7 +121,8 @@ class DynamoLinks:
         return heapq.merge(*(self._unsynced_in(tenant, one) for one in states), key=lambda one: one.since)
 
     def _unsynced_in(self, tenant: str, state: UnsyncedState) -> Iterator[Unsynced]:
-        for item in self._table.query(joined(tenant, "unsynced"), begins=f"{state}#", index="unsynced"):
+        # The oldest is asked for each minute, all of them seldom.
+        for item in self._table.query(joined(tenant, "unsynced"), begins=f"{state}#", index="unsynced", first_page=1):
             yield unsynced_of(item["unsynced"])
 
     def _write(self, link: Link, intent: Intent | None, *, worker: str | None, drop: tuple[str, ...] = ()) -> Link:

@@ -151,7 +151,7 @@ class Table:
         return True
 
     def query(
-        self, pk: str, *, begins: str = "", index: str = "", newest_first: bool = False, limit: int = 0
+        self, pk: str, *, begins: str = "", index: str = "", newest_first: bool = False, first_page: int = 0
     ) -> Iterator[dict[str, Any]]:
         """The partition's items in order of their sort keys, page by page.
 
@@ -160,7 +160,8 @@ class Table:
             begins: What the sort key begins with.
             index: `unsynced` or `account`, which are eventually consistent; the table itself otherwise, strongly.
             newest_first: From the last sort key to the first.
-            limit: Items of one page; 0 for as many as DynamoDB gives.
+            first_page: Its items, for who mostly needs no more; the pages after it, and 0, are as large as DynamoDB
+                gives them.
         """
         pk_name = f"{index}_pk" if index else "pk"
         sk_name = "unsynced_sk" if index == "unsynced" else "sk"
@@ -176,14 +177,15 @@ class Table:
             request["IndexName"] = index
         else:
             request["ConsistentRead"] = True
-        if limit:
-            request["Limit"] = limit
+        if first_page:
+            request["Limit"] = first_page
         for _ in range(PAGES_MAX):
             answer = self._client.query(**request)
             yield from (from_attributes(item) for item in answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            request.pop("Limit", None)
         raise RuntimeError(f"a partition has more than {PAGES_MAX} pages")
 
     def _back_off(self, attempt: int) -> None:
