@@ -20,6 +20,7 @@ from tieout.cli.loopback import listening, state_fits
 from tieout.cli.talk import Answer, AnswerError, Code, Talk
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import SettingsError
+from tieout.engine.patient import PatientConnector
 from tieout.ports.connector import Account, Consent, Grant, Manifest
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
         connection = replace(connection, account=grant.account)
         # A refresh token that rotates is stored before it is used.
         deployment.secrets.write(desk.tenant, name, {**known, **grant.secrets})
-        account = deployment.connect(connection).probe()
+        account = PatientConnector(deployment.connect(connection), deployment.clock).probe()
     else:
         tried = _Tried(known)
-        account = deployment.connect(connection, secrets=tried).probe()
+        account = PatientConnector(deployment.connect(connection, secrets=tried), deployment.clock).probe()
         _same_account(connection, account.id)
         connection = replace(connection, account=account.id)
         deployment.secrets.write(desk.tenant, name, tried.secrets)
