@@ -12,8 +12,8 @@ export SAM_CLI_TELEMETRY := 0
 export PYTHON
 # The last part is for `sam validate`, which wants a region although it asks nothing of it.
 SAM_ENV := PATH="$(CURDIR)/.tools/sam/bin:$$PATH" AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-west-1}
-EXPORT := $(UV) export --quiet --locked --package tieout --no-emit-workspace --no-dev --no-hashes --no-annotate --no-header
-COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --no-annotate --no-header
+EXPORT := $(UV) export --quiet --locked --package tieout --no-emit-workspace --no-dev --no-annotate --no-header
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --generate-hashes --no-annotate --no-header
 CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py),bench)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
@@ -53,7 +53,7 @@ build: setup ## functions and layers for AWS, into .aws-sam; ARCH must equal the
 lock: setup ## after changing a dependency: the lock, the layer's list, the tools' lists
 	@$(UV) lock
 	@$(EXPORT) > layers/dependencies/requirements.txt
-	@cd sandbox/requirements && for tool in sam ministack checkov; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
+	@cd sandbox/requirements && for tool in uv sam ministack checkov; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
 
 clean: ## everything that these targets made
 	@rm -rf .aws-sam .sandbox .tools .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

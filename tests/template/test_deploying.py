@@ -113,19 +113,22 @@ def test_every_exception_in_the_template_has_a_reason(resources):
     assert all(len(skip["comment"]) > 30 for skip in skips)
 
 
+def pinned(text: str) -> list[str]:
+    """`name==version` of each package; every one has a hash, so that a changed file is not installed."""
+    one = r"([\w.-]+==[\w.!+]+)(?: ; [^\\\n]+)?(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    assert re.fullmatch(f"({one})+", text), "not pinned, without a hash, or with more than that"
+    return [found.group(1) for found in re.finditer(one, text)]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "sandbox" / "requirements").glob("*.txt")), ids=lambda path: path.stem)
-def test_tools_are_pinned_and_name_no_registry(path):
+def test_tools_are_pinned_with_their_hashes_and_name_no_registry(path):
     asked = re.findall(r"^([\w-]+==\S+)", path.with_suffix(".in").read_text(), flags=re.MULTILINE)
-    lines = path.read_text().splitlines()
     assert asked
-    assert set(asked) <= {line.split(" ")[0] for line in lines}
-    assert not [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.!+]+( ; .+)?", line)]
+    assert set(asked) <= set(pinned(path.read_text()))
 
 
-def test_the_dependency_layer_is_pinned_and_holds_no_command_line():
-    lines = (ROOT / "layers" / "dependencies" / "requirements.txt").read_text().splitlines()
-    assert not [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.!+]+( ; .+)?", line)]
-    names = {line.split("==")[0] for line in lines}
+def test_the_dependency_layer_is_pinned_with_its_hashes_and_holds_no_command_line():
+    names = {one.split("==")[0] for one in pinned((ROOT / "layers" / "dependencies" / "requirements.txt").read_text())}
     assert {"pydantic", "boto3", "requests", "aws-lambda-powertools"} <= names
     assert not names & {"typer", "rich", "click", "flask", "moto", "tieout"}
 
