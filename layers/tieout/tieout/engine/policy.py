@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DELAY_SECONDS_MAX = 900
+DELAY_SECONDS_MAX = 900  # what SQS takes
+DOUBLINGS_MAX = 10
+GROWTH_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,7 @@ class RetryPolicy:
     """Waiting between tries.
 
     Attributes:
-        base_seconds: The first wait is half of this to all of it; each further one doubles, to 900 at most.
+        base_seconds: The first wait is half of this to all of it; each further one doubles, to sixty times as much.
         hold_seconds: How long a claimed document is left alone; longer than a worker can live.
         look_seconds: How long after a lost answer, and after a look in vain, the provider is asked again.
         looks: How often a lost write is looked up in vain before it is written again.
@@ -27,5 +29,5 @@ class RetryPolicy:
 
     def delay_seconds(self, attempts: int, jitter: float, at_least: int = 0) -> int:
         """Seconds to wait after `attempts` tries; `jitter` is at least 0 and below 1."""
-        ceiling: int = min(self.base_seconds << min(attempts, 10), DELAY_SECONDS_MAX)
+        ceiling: int = self.base_seconds * min(1 << min(attempts, DOUBLINGS_MAX), GROWTH_MAX)
         return min(max(at_least, round(ceiling * (0.5 + jitter / 2))), DELAY_SECONDS_MAX)
