@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     as_json = parser.parse_args().json
     progress = Console(stderr=True)
+    logging.disable()  # the functions' logs are not figures
     figures: list[Figure] = []
     for benchmark in BENCHMARKS:
         progress.print(f"[dim]{(benchmark.__doc__ or '').splitlines()[0]}")
