@@ -215,6 +215,17 @@ def test_vanished_deal_is_queued_after_the_second_sweep(world: World):
     assert [(one.id, one.origin) for one in world.queue.now] == [("d1", Origin.SWEEP)]
 
 
+def test_sweep_that_does_not_reach_the_end_queues_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.deal("d1")
+    world.apply("d1")
+    del world.crm.records[Kind.DEAL, "d1"]
+    monkeypatch.setattr("tieout.engine.poll.PAGES_MAX", 3)
+    world.crm.ids = lambda _kind, _after: ([], "more")  # type: ignore[method-assign]
+
+    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 0
+    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 0
+
+
 def test_dead_letter_becomes_a_parked_change_with_an_alert(world: World):
     world.deal("d1")
     ParkChanges(config=world.state, links=world.state, alerts=world.state, queue=world.queue, clock=world.clock).park(
@@ -283,6 +294,7 @@ def test_backfill_queues_everything_once_and_notes_cursors_first(world: World):
     assert report.queued == {Kind.COMPANY: 1, Kind.PRODUCT: 1, Kind.DEAL: 5}
     assert {one.lane for one in world.queue.now} == {Lane.BACKFILL}
     assert world.state.cursor(TENANT, CRM, Kind.DEAL) is not None
+    assert world.state.cursor(TENANT, CRM, Kind.CONTACT) is not None, "its changes concern customers"
     assert world.state.run(TENANT, SYNC).finished_at is not None  # type: ignore[union-attr]
 
 

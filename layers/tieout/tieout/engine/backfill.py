@@ -65,8 +65,10 @@ class Backfill:
         )
         report = BackfillReport(run.id, resumed)
         checkpoint = dict(run.checkpoint)
-        for kind in dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)):
+        steps = list(steps_of(sync, sync.source))
+        for kind in dict.fromkeys(kind for step in steps for kind in (step.from_kind, *step.also_on)):
             self._note_cursor(connector, tenant, sync.source, kind)
+        for kind in dict.fromkeys(step.from_kind for step in steps):
             for ids, cursor in self._pages(connector, kind, checkpoint):
                 now = self._clock.now()
                 self._queue.send(

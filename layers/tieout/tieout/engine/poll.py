@@ -120,6 +120,8 @@ class PollChanges:
             seen.update(ids)
             if after is None:
                 break
+        else:
+            return 0  # what was not seen may only not have been reached
         missing = {
             link.key.source_id
             for sync in self._syncs(connection.tenant)

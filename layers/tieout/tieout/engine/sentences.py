@@ -92,6 +92,17 @@ def several_candidates(work: Work, matches: Iterable[Match]) -> RejectedError:
     )
 
 
+def belongs_to_another(work: Work, target: Connector) -> RejectedError:
+    """The record of this name was written for another source record."""
+    read, written = _kinds(work)
+    name = work.mapped.fields.get("name") if work.mapped is not None else None
+    return RejectedError(
+        f"The {written} {name or work.key.source_id} in {target.manifest.title} belongs to another {read} already.",
+        field="name",
+        next_step=f"Give each {read} a name of its own, or merge the two, then retry.",
+    )
+
+
 def not_taken_by_the_sync(work: Work, step: str, value: str) -> RejectedError:
     """A record that is needed first is left out by the sync itself."""
     return RejectedError(

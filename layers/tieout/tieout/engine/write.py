@@ -20,12 +20,18 @@ from tieout.domain.errors import (
     TieoutError,
     UncertainError,
 )
-from tieout.domain.links import Intent, IntentState
+from tieout.domain.links import Intent, IntentState, LinkKey
 from tieout.domain.records import Record
 from tieout.engine.collect import connection_written, read_all
 from tieout.engine.ends import DIFFERENCE
 from tieout.engine.plan import Work, Write, difference
-from tieout.engine.sentences import changed_on_both_sides, several_candidates, target_gone, total_differs
+from tieout.engine.sentences import (
+    belongs_to_another,
+    changed_on_both_sides,
+    several_candidates,
+    target_gone,
+    total_differs,
+)
 from tieout.engine.session import Session
 from tieout.ports.connector import Connector
 
@@ -112,8 +118,19 @@ class Writer:
                 if len(matches) > 1:
                     error = several_candidates(item.work, matches)
                     self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
+                elif matches and self._is_taken(item.work.key, matches[0].record):
+                    error = belongs_to_another(item.work, target)
+                    self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
                 elif matches and self._claim(item) and self.settle(item.work, matches[0].record, target):
                     self._session.ends.adopted(item.work)
+
+    def _is_taken(self, key: LinkKey, record: Record) -> bool:
+        """True if the record is the partner of another source record: two of one name are not the same."""
+        links, place = self._session.links, (key.tenant, key.sync, key.step)
+        owners = links.by_target(*place, [record.id])
+        if reference := record.fields.get("reference"):
+            owners |= links.by_reference(*place, [str(reference)])
+        return any(link.key != key and link.target_id == record.id for link in owners.values())
 
     def _claim(self, item: Pending) -> bool:
         """True if the document is ours to write now."""

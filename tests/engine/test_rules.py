@@ -1,0 +1,438 @@
+"""The engine's small rules, each by itself: who may write when, what is remembered, and who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.engine.world import BOOKS, CRM, START, TENANT, Crash, World
+from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.effects import Effect
+from tieout.domain.errors import ConflictError, RejectedError, UnavailableError, UncertainError
+from tieout.domain.links import IntentState, LinkKey
+from tieout.domain.records import Kind, Record
+from tieout.engine.collect import coalesce
+from tieout.engine.plan import difference
+
+INVOICE = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def effects(world: World) -> list[Effect]:
+    """Every effect on an invoice that the books are asked to do, in order."""
+    seen: list[Effect] = []
+    real = world.books.write
+
+    def write(batch: Sequence[Effect]) -> Any:
+        seen.extend(effect for effect in batch if effect.kind is Kind.INVOICE)
+        return real(batch)
+
+    world.books.write = write  # type: ignore[method-assign]
+    return seen
+
+
+def once(answer: Any, kind: Kind = Kind.INVOICE) -> Any:
+    """A fault that happens to the first write of this kind."""
+    left = [answer]
+    return lambda effect: left.pop() if effect.kind is kind and left else None
+
+
+# Who may write
+
+
+def test_document_that_another_worker_is_writing_is_neither_looked_up_nor_written(world: World):
+    world.deal("d0")
+    world.apply("d0")
+    world.deal("d1")
+    real, looks = world.books.write, []
+
+    def while_writing(batch: Sequence[Effect]) -> Any:
+        before = world.books.calls["find"]
+        report = world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+        looks.append((report.waiting, world.books.calls["find"] - before))
+        return real(batch)
+
+    world.books.write = while_writing  # type: ignore[method-assign]
+    world.apply("d1")
+
+    assert looks == [(1, 0)]
+    held = world.state.links[INVOICE]
+    assert (held.intent, held.target_id is not None) == (None, True)
+
+
+def test_worker_that_died_is_waited_for_as_long_as_it_may_live(world: World):
+    world.deal("d1")
+
+    def dies(_: object) -> Any:
+        raise Crash
+
+    world.books.fault = lambda effect: dies(effect) if effect.kind is Kind.INVOICE else None
+    with pytest.raises(Crash):
+        world.apply("d1")
+    world.books.fault = lambda _: None
+    finds = world.books.calls["find"]
+
+    world.clock.sleep(world.policy.hold_seconds - 1)
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+    assert world.books.calls["find"] == finds
+
+    world.clock.sleep(2)
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+    assert world.books.calls["find"] == finds + 1
+
+
+def test_lost_answer_is_looked_up_after_seconds_not_after_a_workers_life(world: World):
+    world.deal("d1")
+    world.books.fault = once("lost")
+
+    world.apply("d1")
+
+    intent = world.state.links[INVOICE].intent
+    assert intent is not None
+    assert intent.state is IntentState.UNKNOWN
+    assert intent.held_until - world.clock.now() == timedelta(seconds=world.policy.look_seconds)
+
+
+def test_call_whose_answer_is_lost_as_a_whole_makes_no_second_document(world: World):
+    world.deal("d1")
+    real, lose = world.books.write, {"once": True}
+
+    def write(batch: Sequence[Effect]) -> Any:
+        outcomes = real(batch)
+        if batch[0].kind is Kind.INVOICE and lose.pop("once", False):
+            raise UncertainError("The answer was lost.")
+        return outcomes
+
+    world.books.write = write  # type: ignore[method-assign]
+    world.apply("d1")
+    world.settle_down()
+
+    assert len(world.invoices()) == 1
+
+
+def test_update_that_vanished_is_written_again_at_the_first_look(world: World, effects: list[Effect]):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    world.books.fault = once("vanished")
+    world.apply("d1")
+
+    world.clock.sleep(world.policy.look_seconds + 1)
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+
+    assert (len(effects), world.invoices()[0].fields["total"]) == (3, Decimal(1200))
+
+
+def test_try_after_a_refusal_is_a_new_one_to_the_provider(world: World, effects: list[Effect]):
+    world.deal("d1")
+    world.books.fault = once(RejectedError("The books are closed."))
+    world.apply("d1")
+    world.apply("d1")
+
+    first, second = effects
+    assert first.id == second.id
+    assert first.attempt != second.attempt
+
+
+def test_update_bears_the_version_of_the_last_write(world: World, effects: list[Effect]):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    world.apply("d1")
+
+    assert [effect.target_version for effect in effects] == ["", "0"]
+
+
+def test_document_that_stays_stale_waits(world: World, effects: list[Effect]):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    world.books.fault = lambda _: ConflictError("Somebody changed it meanwhile.")
+
+    report = world.apply("d1")
+
+    assert (report.waiting, len(effects)) == (1, 1 + 2)
+
+
+# What is adopted
+
+
+def test_several_records_of_one_name_are_parked(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Corporation")
+    world.deal("d1")
+
+    world.apply("d1")
+
+    reasons = {one.reason for one in world.unsynced()}
+    assert reasons == {"Several records may be this customer: 77, 78."}
+    assert world.invoices() == []
+
+
+def test_record_with_our_reference_counts_before_one_of_the_same_name(world: World):
+    world.deal("d1")
+    world.books.fault = once("lost", Kind.CUSTOMER)
+    world.apply("d1")
+    (ours,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Corporation")
+
+    world.settle_down()
+
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [ours.id]
+
+
+def test_customer_of_another_company_of_the_same_name_is_not_adopted(world: World):
+    world.company("c2", "Acme Corporation")
+    world.deal("d1", company="c1")
+    world.apply("d1")
+    world.deal("d2", company="c2")
+
+    world.apply("d2")
+
+    assert len(world.invoices()) == 1
+    assert {(one.step, one.reason) for one in world.unsynced()} == {
+        (step, "The customer Acme Corporation in the books belongs to another company already.")
+        for step in ("customers", "invoices")
+    }
+
+
+def test_item_of_another_product_of_the_same_name_is_not_adopted(world: World):
+    world.apply("p1", kind=Kind.PRODUCT)
+    world.crm.put(Kind.PRODUCT, "p2", name="GTX Pro", sku=None, price=Decimal(1), cost=None, description=None)
+
+    world.apply("p2", kind=Kind.PRODUCT)
+
+    (parked,) = world.unsynced()
+    assert parked.reason == "The item GTX Pro in the books belongs to another product already."
+
+
+def test_way_back_is_kept_only_for_records_without_our_reference(world: World):
+    world.deal("d1")
+    world.apply("d1")
+
+    assert {step for _, _, step, _ in world.state.pointers} == {"items"}
+
+
+# What is written
+
+
+def test_record_that_comes_twice_is_written_once(world: World, effects: list[Effect]):
+    world.deal("d1")
+
+    report = world.apply("d1", "d1")
+
+    assert (report.created, report.waiting, len(effects)) == (3, 0, 1)
+
+
+def test_company_and_its_contact_that_change_together_are_one_write(world: World):
+    world.crm.put(Kind.CONTACT, "k1", name="Ada", company_id="c1")
+    world.crm.put(Kind.CONTACT, "k2", name="Eve", company_id="c1")
+    changes = [*world.change(Kind.CONTACT, "k1", "k2", "gone"), *world.change(Kind.COMPANY, "c1")]
+
+    report = world.engine.apply(changes)
+
+    assert (report.created, report.waiting, world.crm.calls["read"]) == (1, 0, 2)
+
+
+def test_copy_of_our_invoice_that_a_person_made_writes_nothing_back(world: World):
+    world.deal("d1")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    copied = {**invoice.fields, "number": "COPY", "paid": Decimal(5), "state": "partly_paid"}
+    world.books.put(Kind.INVOICE, "900", **copied)
+
+    report = world.apply("900", kind=Kind.INVOICE, connection=BOOKS)
+
+    assert (report.skipped, world.crm.calls["effect"]) == (1, 0)
+
+
+def test_parked_record_is_not_told_again_because_its_source_failed_in_the_middle(world: World):
+    world.deal("d1", product="Unheard-of")
+    world.apply("d1")
+    alerts = world.state.pending(TENANT)
+    world.crm.put(Kind.DEAL, "d2", **{**world.crm.records[Kind.DEAL, "d1"].fields, "closed_on": None})
+    world.deal("d1")
+    world.crm.search = lambda *_: (_ for _ in ()).throw(UnavailableError("down"))  # type: ignore[method-assign]
+
+    world.apply("d1", "d2")
+
+    states = {one.change.id: one.state for one in world.unsynced()}
+    assert states == {"d1": UnsyncedState.WAITING, "d2": UnsyncedState.PARKED}
+    assert len(alerts) == 1
+
+
+def test_contact_that_changed_updates_the_customer_of_its_company_whose_version_did_not_rise(world: World):
+    world.apply("c1", kind=Kind.COMPANY)
+    company = world.crm.records[Kind.COMPANY, "c1"]
+    contact: Any = company.fields["contact"]
+    fields = {**company.fields, "contact": {**contact, "email": "eve@acme.example"}}
+    world.crm.records[Kind.COMPANY, "c1"] = replace(company, fields=fields)
+    world.crm.put(Kind.CONTACT, "k1", name="Eve", company_id="c1")
+
+    report = world.apply("k1", kind=Kind.CONTACT)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert (report.updated, customer.fields["email"]) == (1, "eve@acme.example")
+
+
+def test_deal_that_changed_while_its_write_was_lost_is_updated_though_the_total_differed(world: World):
+    world.deal("d1", "1000")
+    real = world.books._fields
+    world.books._fields = lambda effect: (  # type: ignore[method-assign]
+        real(effect) | ({"total": Decimal("1000.01")} if getattr(effect.document, "number", "") == "Sd1" else {})
+    )
+    world.books.fault = once("lost")
+    world.apply("d1")
+    world.books._fields = real  # type: ignore[method-assign]
+    world.deal("d1", "1200")
+
+    world.settle_down()
+
+    assert world.invoices()[0].fields["total"] == Decimal(1200)
+    assert world.unsynced() == []
+
+
+# Who hears of it
+
+
+def test_worker_that_dies_between_alert_and_state_has_told(world: World):
+    world.deal("d1", product="Unheard-of")
+    world.state.crash_before = lambda name: name == "set_unsynced"
+
+    with pytest.raises(Crash):
+        world.apply("d1")
+
+    assert len(world.state.pending(TENANT)) == 1
+
+
+def test_change_that_waits_long_is_told_once(world: World):
+    world.deal("d1")
+    world.crm.read_fault = lambda _: UnavailableError("The CRM does not answer.")
+    world.apply("d1")
+    told = []
+    for _ in range(world.policy.alert_after_attempts + 3):
+        ((due, change),) = world.queue.later
+        told.append((change.attempts, len(world.state.pending(TENANT))))
+        world.queue.later.clear()
+        world.clock.time = due
+        world.new_worker().apply([change])
+
+    assert [attempts for attempts, alerts in told if alerts == 0] == list(range(1, world.policy.alert_after_attempts))
+    assert len(world.state.pending(TENANT)) == 1
+
+
+def test_changes_of_a_connection_that_was_removed_wait_and_are_told(world: World):
+    world.deal("d1")
+    del world.state.connections_by_name[TENANT, BOOKS]
+    for _ in range(world.policy.alert_after_attempts):
+        changes = [change for _, change in world.queue.later if change.kind is Kind.DEAL]
+        world.queue.later.clear()
+        world.clock.sleep(900)
+        world.new_worker().apply(changes or world.change(Kind.DEAL, "d1"))
+
+    assert {one.state for one in world.unsynced()} == {UnsyncedState.WAITING}
+    assert "tieout config apply" in world.state.pending(TENANT)[0].next_step
+
+
+def test_record_that_agrees_again_is_no_longer_unsynced_and_keeps_since_when_it_was(world: World):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    world.books.fault = lambda _: UnavailableError("down")
+    world.apply("d1")
+    since = world.unsynced()[0].since
+    world.clock.sleep(500)
+    world.books.fault = lambda _: RejectedError("The books are closed.")
+    world.settle_down()
+    assert (world.unsynced()[0].state, world.unsynced()[0].since) == (UnsyncedState.PARKED, since)
+
+    world.deal("d1", "1000")
+
+    assert (world.apply("d1").unchanged, world.unsynced()) == (1, [])
+
+
+def test_change_that_waits_for_two_reasons_is_tried_at_the_sooner_one(world: World):
+    (sync,) = world.state.syncs(TENANT)
+    other = sync.text.replace("name: deals-to-invoices", "name: second").replace(
+        "target: quickbooks", "target: nowhere"
+    )
+    world.state.put_sync(replace(sync, name="second", text=other))
+    world.deal("d1")
+    real = world.clock.jitter
+    jitters = iter([0.99, 0.0] * 20)
+    world.clock.jitter = lambda: next(jitters, real())  # type: ignore[method-assign]
+    world.books.fault = lambda _: UnavailableError("down")
+
+    world.apply("d1")
+
+    (due,) = [due for due, change in world.queue.later if change.kind is Kind.DEAL]
+    assert due - world.clock.now() == timedelta(seconds=5)
+
+
+# Comparing
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "path"),
+    [
+        ({"note": "a  b\n"}, {"note": "a b"}, None),
+        ({"note": "a b"}, {"note": "a c"}, "note"),
+        ({"email": None}, {}, None),
+        ({"email": ""}, {"email": None}, None),
+        ({"email": None}, {"email": "a@b.example"}, "email"),
+        ({"email": "a@b.example"}, {}, "email"),
+        ({"paid": "0"}, {"paid": None}, "paid"),
+        ({"paid": "1.5"}, {"paid": Decimal("1.50")}, None),
+        ({"custom_fields.a": "x"}, {"custom_fields": {"a": "x"}}, None),
+        ({"lines": [{"amount": "1"}]}, {"lines": []}, "lines"),
+        (
+            {"lines": [{"quantity": "2", "unit_price": "3", "amount": "6"}]},
+            {"lines": [{"amount": 6}]},
+            "lines 1.quantity",
+        ),
+        ({"lines": [{"quantity": "2", "unit_price": "3", "amount": "5"}]}, {"lines": [{"amount": Decimal(5)}]}, None),
+        (
+            {"lines": [{"quantity": "2", "unit_price": "3", "amount": "5"}]},
+            {"lines": [{"amount": 6}]},
+            "lines 1.amount",
+        ),
+    ],
+)
+def test_difference(written: dict[str, Any], shown: dict[str, Any], path: str | None):
+    found = difference(Record(Kind.INVOICE, "1", fields=shown), written)
+
+    assert (found.path if found is not None else None) == path
+
+
+def test_changes_of_one_record_become_the_oldest_with_the_most_attempts():
+    first = Change(TENANT, CRM, Kind.DEAL, "d1", START, Origin.POLL, attempts=1)
+    second = replace(first, seen_at=START - timedelta(hours=1), attempts=0)
+    third = replace(first, seen_at=START + timedelta(hours=1), attempts=5)
+    other = replace(first, tenant="globex")
+
+    assert coalesce([first, second, third, other]) == [
+        replace(first, seen_at=START - timedelta(hours=1), attempts=5),
+        other,
+    ]
+
+
+def test_names_that_differ_in_spaces_and_case_are_one(world: World):
+    world.crm.records[Kind.PRODUCT, "p1"] = replace(
+        world.crm.records[Kind.PRODUCT, "p1"],
+        fields={**world.crm.records[Kind.PRODUCT, "p1"].fields, "name": "GTX Pro "},
+    )
+    real = world.crm.search
+    world.crm.search = lambda kind, field, values: real(kind, field, [f"{value} " for value in values])  # type: ignore[method-assign]
+    world.deal("d1", product="gtx  pro")
+
+    assert world.apply("d1").parked == 0
