@@ -165,7 +165,8 @@ def test_a_poll_that_fails(planted, silent, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(planted.world.crm, "changes", fail)
-    poll_changes.handler({}, planted.context)
+    with pytest.raises(RuntimeError, match="the log says where"):
+        poll_changes.handler({}, planted.context)
     silent(said=type(error).__name__)
 
 
