@@ -147,6 +147,23 @@ def test_a_function_is_given_only_what_it_needs(functions, name):
     assert set(functions[name]["Environment"]["Variables"]) == ALWAYS | VARIABLES[name]
 
 
+def test_only_what_feeds_its_own_queue_may_loop(functions, of_type):
+    """Otherwise Lambda ends a change that waits for the 16th time.
+
+    Source: Lambda developer guide, "Use Lambda recursive loop detection", read 2026-11-22.
+    """
+    roles = of_type("AWS::IAM::Role")
+    feeding = {
+        source["FunctionName"]
+        for source in of_type("AWS::Lambda::EventSourceMapping").values()
+        for policy in roles[f"{source['FunctionName']}Role"]["Policies"]
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Action"] == "sqs:SendMessage" and one["Resource"] == source["EventSourceArn"]
+    }
+    assert feeding == {"RetryChanges"}
+    assert {name for name, one in functions.items() if one.get("RecursiveLoop") == "Allow"} == feeding
+
+
 def test_the_metrics_of_two_stacks_stay_apart(functions, of_type):
     services = {one["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] for one in functions.values()}
     assert services == {"AWS::StackName"}

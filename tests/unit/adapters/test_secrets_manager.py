@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_secrets_come_back_as_they_were_by_tenant_and_connection(secrets, other,
         other.read("globex", "act")
     (listed,) = clients.secrets_manager.list_secrets()["SecretList"]
     assert listed["Name"] == "tieout/test/acme/act"
+
+
+def test_secrets_that_are_being_deleted_say_how_to_get_them_back(secrets, other, clients, monkeypatch):
+    secrets.write("acme", "act", BUNDLE)
+    clients.secrets_manager.delete_secret(SecretId="tieout/test/acme/act")
+    # moto lets a write through; AWS refuses it as it refuses the read.
+    refused = clients.secrets_manager.exceptions.InvalidRequestException({"Error": {}}, "PutSecretValue")
+    monkeypatch.setattr(clients.secrets_manager, "put_secret_value", Mock(side_effect=refused))
+    for ask in (lambda: other.read("acme", "act"), lambda: other.write("acme", "act", BUNDLE)):
+        with pytest.raises(SettingsError) as raised:
+            ask()
+        assert "restore-secret --secret-id tieout/test/acme/act" in raised.value.next_step
 
 
 def test_a_bundle_is_replaced_whole(secrets, other):

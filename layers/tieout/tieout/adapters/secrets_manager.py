@@ -47,12 +47,18 @@ class SecretsManager:
                 f"The connection {tenant}.{connection} has no secrets yet.",
                 next_step=f"Run `tieout connect {connection}` for the tenant {tenant}.",
             ) from None
+        except self._client.exceptions.InvalidRequestException:
+            raise _being_deleted(name) from None
         secrets = _parse(text, tenant, connection)
         self._kept[name] = (read_at, secrets)
         return dict(secrets)
 
     def write(self, tenant: str, connection: str, secrets: Mapping[str, str]) -> None:
-        """Store the whole bundle durably, replacing the former one, before this returns."""
+        """Store the whole bundle durably, replacing the former one, before this returns.
+
+        Raises:
+            SettingsError: If somebody had them deleted in AWS and they are kept until that is done.
+        """
         name = self._name(tenant, connection)
         text = json.dumps(dict(secrets), ensure_ascii=False)
         self._kept.pop(name, None)
@@ -60,6 +66,8 @@ class SecretsManager:
             self._client.put_secret_value(SecretId=name, SecretString=text)
         except self._client.exceptions.ResourceNotFoundException:
             self._create(name, text)
+        except self._client.exceptions.InvalidRequestException:
+            raise _being_deleted(name) from None
         self._kept[name] = (self._clock.now(), dict(secrets))
 
     def _create(self, name: str, text: str) -> None:
@@ -71,6 +79,13 @@ class SecretsManager:
 
     def _name(self, tenant: str, connection: str) -> str:
         return f"{self._prefix}/{tenant}/{connection}"
+
+
+def _being_deleted(name: str) -> SettingsError:
+    return SettingsError(
+        f"The secrets {name} are being deleted in AWS Secrets Manager.",
+        next_step=f"Get them back with `aws secretsmanager restore-secret --secret-id {name}`, then try again.",
+    )
 
 
 def _parse(text: str, tenant: str, connection: str) -> dict[str, str]:
