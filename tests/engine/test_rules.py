@@ -436,3 +436,61 @@ def test_names_that_differ_in_spaces_and_case_are_one(world: World):
     world.deal("d1", product="gtx  pro")
 
     assert world.apply("d1").parked == 0
+
+
+# What is emptied
+
+
+def contact(world: World, **fields: Any) -> None:
+    company = world.crm.records[Kind.COMPANY, "c1"]
+    former: Any = company.fields["contact"]
+    world.crm.put(Kind.COMPANY, "c1", contact={**former, **fields})
+
+
+def test_value_that_only_the_books_have_stays_when_an_adopted_customer_is_updated(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    contact(world, email=None)
+    world.apply("c1", kind=Kind.COMPANY)
+    contact(world, phone="+16505550123")
+
+    report = world.apply("c1", kind=Kind.COMPANY)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert (report.updated, customer.fields["email"]) == (1, "billing@acme.example")
+    assert customer.fields["phone"] == "+16505550123"
+
+
+def test_value_that_a_person_added_in_the_books_does_not_stop_an_update(world: World):
+    contact(world, email=None)
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, email="billing@acme.example")
+    contact(world, phone="+16505550123")
+
+    report = world.apply("c1", kind=Kind.COMPANY)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert (report.updated, customer.fields["email"]) == (1, "billing@acme.example")
+
+
+def test_value_that_both_sides_added_is_parked(world: World):
+    contact(world, email=None)
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, email="billing@acme.example")
+    contact(world, email="ada@acme.example")
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert (parked.code, parked.field) == ("changed-on-both-sides", "email")
+
+
+def test_value_that_we_wrote_is_emptied_with_the_record(world: World):
+    world.apply("c1", kind=Kind.COMPANY)
+    contact(world, email=None)
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert customer.fields["email"] is None

@@ -167,7 +167,7 @@ def plan(work: Work, document: Document) -> NoChange | Write:
         id=effect_id(work.key, operation, record.version, payload),
         operation=operation,
         kind=work.step.to_kind,
-        document=document,
+        document=document if target_id is None else _without_empty(document, link.base or {}),
         reference=work.key.reference,
         target_id=target_id,
         target_version=link.target_version if target_id is not None else "",
@@ -175,6 +175,15 @@ def plan(work: Work, document: Document) -> NoChange | Write:
         notices=work.mapped.notices if work.mapped is not None else (),
     )
     return Write(effect, fields, payload)
+
+
+def _without_empty(document: Document, base: Mapping[str, Any]) -> Document:
+    """The document without what was empty when it was last written and still is: if the other side has it, it stays."""
+    fields = document.as_fields()
+    kept = {name for name, value in fields.items() if value is not None or base.get(name, "") is not None}
+    if isinstance(document, RecordUpdate):
+        return RecordUpdate(fields={name: fields[name] for name in fields if name in kept})
+    return type(document).model_construct(_fields_set=kept, **dict(document))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import batched
+from typing import Any
 
 from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
@@ -260,12 +261,19 @@ class Writer:
                 self._gone(item.work, target)
             elif difference(record, item.write.document) is None:
                 self._done(item, record, target)
-            elif (changed := difference(record, item.work.link.base or {})) is not None:
+            elif (changed := difference(record, _at_stake(item))) is not None:
                 self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
                 effect = replace(item.write.effect, target_version=record.version)
                 fresh.append(Pending(item.work, replace(item.write, effect=effect)))
         return fresh
+
+
+def _at_stake(item: Pending) -> dict[str, Any]:
+    """What was written last, but for what was empty and is not to be written now."""
+    given = item.write.effect.document.as_fields()
+    base = item.work.link.base or {}
+    return {name: value for name, value in base.items() if value is not None or name in given}
 
 
 def _outcomes(target: Connector, effects: Sequence[Effect]) -> dict[str, Outcome]:
