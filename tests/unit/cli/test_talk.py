@@ -12,7 +12,7 @@ import pytest
 import typer
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from tieout.cli.talk import Answer, AnswerError, Code, Problem, code_of, moment, plain, talk
+from tieout.cli.talk import Answer, AnswerError, Code, Problem, code_of, moment, plain, table, talk
 from tieout.domain import errors
 from tieout.domain.records import Kind
 
@@ -21,6 +21,24 @@ def ends(error: BaseException, *, as_json: bool = False) -> int:
     with pytest.raises(typer.Exit) as caught, talk(as_json):
         raise error
     return caught.value.exit_code
+
+
+@pytest.mark.parametrize("order", ["\x1b]52;c;aGk=\x07", "\x1b[2J", "\x9b2J", "\r"])
+def test_what_records_say_does_not_steer_the_terminal(capsys, order):
+    def view():
+        rows = table("Name")
+        rows.add_row(f"Acme {order} Ltd")
+        yield rows
+        yield f"Jane {order} Doe"
+
+    with talk(as_json=False) as conversation:
+        conversation.answer(Answer({}, view))
+    assert ends(errors.RejectedError(f"No {order} way.")) == Code.NO
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\x9b", "\r"} & set(out + err)
+    assert "Acme \N{REPLACEMENT CHARACTER}" in out
+    assert "Jane \N{REPLACEMENT CHARACTER}" in out
+    assert "No \N{REPLACEMENT CHARACTER}" in err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ import typer
 
 from tieout.cli.desk import Desk
 from tieout.cli.parked import amount_of, data_of
-from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, console_of, table
 from tieout.domain.changes import Change, Lane, Origin, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
@@ -94,11 +95,9 @@ def _paused(desk: Desk, name: str) -> list[str]:
 
 
 def _ask(talk: Talk, report: PlanReport, paused: Sequence[str], show: int) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only loaded where it is shown
-
     if talk.as_json:
         raise AnswerError("With --json nobody can be asked.", code=Code.USAGE, next_step="Add --yes.")
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console = console_of(sys.stderr)
     for part in _view(report, paused, show):
         console.print(part)
     try:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -27,9 +27,12 @@ from tieout.domain.errors import (
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 DEBUG_VARIABLE = "TIEOUT_DEBUG"
 LINE_SECONDS = 5.0
+# C0, DEL and C1: a terminal obeys them, and what we print is other people's text. Line ends and tabs stay.
+_ORDERS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}, "\N{REPLACEMENT CHARACTER}")
 WIDTH_OF_FILES = 200
 
 
@@ -98,14 +101,14 @@ class Talk:
 
     def say(self, text: str) -> None:
         """A line for people, beside the answer."""
-        print(text, file=sys.stderr, flush=True)
+        print(text.translate(_ORDERS), file=sys.stderr, flush=True)
 
     def answer(self, answer: Answer) -> None:
         """Print the answer; ends the command if its status is not 0."""
         if self.as_json:
             print(json.dumps(plain(answer.data), ensure_ascii=False, indent=2))
         else:
-            console = _console()
+            console = console_of(sys.stdout)
             for part in answer.view():
                 # A sentence is not cut into lines here, so that commands and addresses in it can be copied whole.
                 console.print(part, soft_wrap=isinstance(part, str))
@@ -261,12 +264,17 @@ def _traceback() -> None:
         traceback.print_exc()
 
 
-def _console() -> Console:
+def console_of(stream: TextIO) -> Console:
+    """What prints tables and sentences there."""
     from rich.console import Console  # noqa: PLC0415 - only loaded where it is shown
 
+    class Plain(Console):
+        def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - handed on
+            return super().render_str(text.translate(_ORDERS), **options)
+
     # Records are other people's text: nothing in it is markup.
-    width = None if sys.stdout.isatty() else WIDTH_OF_FILES
-    return Console(markup=False, highlight=False, emoji=False, width=width)
+    width = None if stream.isatty() else WIDTH_OF_FILES
+    return Plain(file=stream, markup=False, highlight=False, emoji=False, width=width)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
