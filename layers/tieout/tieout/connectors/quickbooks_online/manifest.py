@@ -25,7 +25,11 @@ BASE_URLS = {
 TOKEN_URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 - an address
 CONSENT_URL = "https://appcenter.intuit.com/connect/oauth2"
 
-_SafeUrl = Annotated[str, Field(pattern=r"^(https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])([:/]|$))")]
+# No `@`: https://quickbooks.api.intuit.com@example.com looks like Intuit's and is not.
+_SafeUrl = Annotated[
+    str,
+    Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^@?#\\\s]*)?$"),
+]
 _Calls = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
