@@ -17,6 +17,8 @@ from tieout.domain.errors import ConflictError, RejectedError, UnavailableError,
 from tieout.domain.links import IntentState, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.collect import coalesce
+from tieout.engine.operate import Operate
+from tieout.engine.park import ParkChanges
 from tieout.engine.plan import difference
 
 INVOICE = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
@@ -494,3 +496,39 @@ def test_value_that_we_wrote_is_emptied_with_the_record(world: World):
 
     (customer,) = world.books.all(Kind.CUSTOMER)
     assert customer.fields["email"] is None
+
+
+# What no worker could finish
+
+
+def test_dead_contact_change_that_is_retried_well_is_no_longer_parked(world: World):
+    world.crm.put(Kind.CONTACT, "k1", name="Ada", company_id="c1")
+    parking = ParkChanges(
+        config=world.state, links=world.state, alerts=world.state, queue=world.queue, clock=world.clock
+    )
+    parking.park(world.change(Kind.CONTACT, "k1"))
+    operate = Operate(config=world.state, links=world.state, queue=world.queue, clock=world.clock)
+    assert operate.retry(operate.parked(TENANT)) == 1
+
+    world.engine.apply(world.queue.now)
+
+    assert (len(world.books.all(Kind.CUSTOMER)), world.unsynced()) == (1, [])
+
+
+def test_sync_that_no_longer_compiles_lets_its_tenants_changes_wait_and_tells_after_a_while(world: World):
+    (sync,) = world.state.syncs(TENANT)
+    world.state.put_sync(replace(sync, version=2, text=sync.text.replace("collapse_spaces", "no_such_transform")))
+    world.deal("d1")
+    changes = world.change(Kind.DEAL, "d1")
+    for _ in range(world.policy.alert_after_attempts):
+        assert world.state.pending(TENANT) == []
+        world.new_worker().apply(changes)
+        changes = [change for _, change in world.queue.later]
+        world.queue.later.clear()
+
+    (alert,) = world.state.pending(TENANT)
+    assert alert.reason.startswith("The sync deals-to-invoices is not understood by this release of Tieout")
+
+    world.state.put_sync(replace(sync, version=3))
+    world.new_worker().apply(changes)
+    assert len(world.invoices()) == 1

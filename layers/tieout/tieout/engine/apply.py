@@ -8,11 +8,12 @@ from dataclasses import replace
 from itertools import batched
 from typing import Protocol
 
-from tieout.domain.changes import Change
+from tieout.domain.changes import Change, Origin
 from tieout.domain.errors import (
     ClaimedError,
     MappingError,
     NotFoundError,
+    SettingsError,
     TieoutError,
 )
 from tieout.domain.links import Link, LinkKey
@@ -32,7 +33,7 @@ from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQ
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
-from tieout.engine.sentences import left_the_sync, not_taken_by_the_sync, source_gone
+from tieout.engine.sentences import left_the_sync, not_taken_by_the_sync, not_understood, source_gone
 from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
@@ -86,7 +87,12 @@ class ApplyChanges:
             policy=self._policy,
         )
         for (tenant, connection_id), group in by_connection(coalesce(changes)).items():
-            syncs = [compiled(stored) for stored in self._config.syncs(tenant)]
+            syncs = []
+            for stored in self._config.syncs(tenant):
+                try:
+                    syncs.append(compiled(stored))
+                except SettingsError as error:  # accepted once, and not understood after an upgrade
+                    ends.put_off(group, not_understood(stored.name, error))
             syncs = [sync for sync in syncs if any(steps_of(sync, connection_id))]
             if not syncs:
                 ends.unwanted(group, "no sync uses this connection")
@@ -199,6 +205,11 @@ class SyncRun:
             for kind in step.also_on
             for change in concerned(step, [one for one in changes if one.kind == kind], records.get(kind, {}))
         ]
+        for change in changes:
+            if change.kind in step.also_on and change.origin is Origin.OPERATOR:
+                # It may be parked under its own id, if no worker got as far as the record that it concerns.
+                key = LinkKey(change.tenant, self._sync.name, step.name, change.id)
+                self._session.links.set_unsynced(key, None)
         asked = {change.id for change in own}
         unread = list(dict.fromkeys(change.id for change in following if change.id not in asked))
         known = records.get(step.from_kind, {}) | read_all(self._source, step.from_kind, unread)

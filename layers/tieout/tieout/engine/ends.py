@@ -162,27 +162,30 @@ class Ends:
         else:
             unsynced = self._unsynced(work, UnsyncedState.WAITING, error, cause)
             self._links.set_unsynced(work.key, unsynced)
-        if work.change.attempts + 1 == self._policy.alert_after_attempts:
-            self._alerts.put(
-                [
-                    Alert(
-                        tenant=work.key.tenant,
-                        cause=cause,
-                        subject="Changes have been waiting for a while",
-                        reason=error.message,
-                        next_step=error.next_step or "Nothing is lost, and Tieout keeps trying.",
-                        command=f"tieout status --tenant {work.key.tenant}",
-                        raised_at=self._clock.now(),
-                        unsynced=unsynced,
-                    )
-                ]
-            )
+        self._tell_of_waiting(work.change, error, unsynced)
+
+    def _tell_of_waiting(self, change: Change, error: TieoutError, unsynced: Unsynced | None) -> None:
+        if change.attempts + 1 != self._policy.alert_after_attempts:
+            return
+        alert = Alert(
+            tenant=change.tenant,
+            cause=cause_of(error),
+            subject="Changes have been waiting for a while",
+            reason=error.message,
+            next_step=error.next_step or "Nothing is lost, and Tieout keeps trying.",
+            command=f"tieout status --tenant {change.tenant}",
+            raised_at=self._clock.now(),
+            unsynced=unsynced,
+        )
+        self._alerts.put([alert])
 
     def put_off(self, changes: Iterable[Change], error: TieoutError | None = None) -> None:
         """Changes that could not even be read, or that this worker has no time for."""
         for change in changes:
             self.report.waiting += 1
             self._retry(change, error, 0)
+            if error is not None:
+                self._tell_of_waiting(change, error, None)
 
     def out_of_time(self, work: Work) -> None:
         """This worker has no time left to write it: it goes back to the queue, and so does what needs it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from tieout.domain.effects import Match
-from tieout.domain.errors import RejectedError
+from tieout.domain.errors import RejectedError, SettingsError
 from tieout.domain.records import Kind, Value
 from tieout.engine.plan import Difference, Work
 from tieout.ports.connector import Connector
@@ -109,6 +109,15 @@ def not_taken_by_the_sync(work: Work, step: str, value: str) -> RejectedError:
         f"It needs a record of step `{step}` ({value}) that the sync does not take.",
         field=step,
         next_step=f"See whether the condition of `{step}` in the sync `{work.sync.name}` leaves it out.",
+    )
+
+
+def not_understood(sync: str, error: SettingsError) -> SettingsError:
+    """The document of a sync that runs cannot be read by this release."""
+    return SettingsError(
+        f"The sync {sync} is not understood by this release of Tieout, so its changes wait: {error.message}",
+        next_step="Run `tieout mapping check` on its document, correct what it says, and run `tieout config apply`.",
+        detail=error.detail,
     )
 
 
