@@ -12,7 +12,9 @@ import pytest
 from tests.engine.world import TENANT, World
 from tieout.adapters.letter import SUBJECT_MAX, WIDTH, AlertLetter
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
+from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
+from tieout.engine.sentences import not_understood
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 HERE = Path(__file__).parent
@@ -150,6 +152,21 @@ def changed_on_both_sides() -> list[Alert]:
     return [alert(about, "Make both sides equal by hand, then retry.")]
 
 
+def not_understood_sync() -> list[Alert]:
+    error = not_understood("deals-to-invoices", SettingsError("The document has 5 errors."))
+    return [
+        Alert(
+            tenant="acme",
+            cause="settings",
+            subject="Changes have been waiting for a while",
+            reason=error.message,
+            next_step=error.next_step,
+            command="tieout status --tenant acme",
+            raised_at=NOW,
+        )
+    ]
+
+
 def paused() -> list[Alert]:
     return [
         Alert(
@@ -215,6 +232,7 @@ LETTERS = {
     "ambiguous": ambiguous(),
     "changed_on_both_sides": changed_on_both_sides(),
     "paused": paused(),
+    "not_understood": not_understood_sync(),
     "waiting": waiting(),
     "worker_failed": worker_failed(),
     "total_differs": total_differs(),

@@ -25,7 +25,7 @@ LABEL_MAX = 48
 _INDENT = "  "
 _NOT_SYNCED = " not synced"
 # The engine's causes that are not "could not be synced": the document stands, but its total is another one.
-_DIFFERENCE = "difference-"
+_DIFFERENCE, _PAUSED = "difference-", "paused-"
 # A price of an item is at stake nowhere; only documents have amounts that an accountant would miss.
 _WITHOUT_AMOUNT = frozenset({"customer", "item", "company", "contact", "product"})
 _RULE = "steps."  # how the place of a mapping rule begins
@@ -51,8 +51,10 @@ class AlertLetter:
             alerts: Of one tenant and one cause; at least one.
         """
         about = [alert.unsynced for alert in alerts if alert.unsynced is not None]
-        if not about:
+        if not about and alerts[0].cause.startswith(_PAUSED):
             subject, values = _of_connection(alerts[0])
+        elif not about:
+            subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):
             subject, values = _of_records(alerts, about, "show", "shows", "a different total")
         elif about[0].state is UnsyncedState.WAITING:
@@ -74,6 +76,22 @@ def _of_connection(alert: Alert) -> tuple[str, dict[str, object]]:
         "opening": _wrapped(f"{alert.subject}: it stopped at {_time(alert.raised_at)}."),
         "reason": _wrapped(alert.reason, _INDENT),
         "next_step": _wrapped(alert.next_step, _INDENT),
+    }
+
+
+def _of_no_record(alert: Alert) -> tuple[str, dict[str, object]]:
+    """Changes that wait before it is known which records of the other side they concern."""
+    return alert.subject[:1].lower() + alert.subject[1:], {
+        "form": "waiting",
+        "opening": _wrapped(f"{alert.subject}."),
+        "lines": [],
+        "more": "",
+        "totals": [],
+        "reason": _wrapped(alert.reason, _INDENT),
+        "found": "",
+        "code": "",
+        "sync": "",
+        "next_steps": [] if alert.next_step == _NOTHING_TO_DO else [_wrapped(alert.next_step, _INDENT)],
     }
 
 
