@@ -489,3 +489,28 @@ def test_two_workers_at_once_write_one_document(world: World):
 
     assert len(world.invoices()) == 1
     assert len(world.books.all(Kind.CUSTOMER)) == 1
+
+
+def test_changes_that_wait_for_the_same_go_on_travelling_together(world: World):
+    spread = iter(number / 100 for number in range(100))
+    world.clock.jitter = lambda: next(spread)
+    for number in range(40):
+        world.deal(f"d{number}")
+    world.crm.read_fault = lambda _: UnavailableError("down")
+
+    world.apply(*(f"d{number}" for number in range(40)))
+
+    assert len({due for due, _ in world.queue.later}) == 1
+
+
+def test_worker_that_never_has_time_is_told_of_and_waits_longer(world: World):
+    world.deal("d1")
+    changes = world.change(Kind.DEAL, "d1")
+    for _ in range(4):
+        world.engine.apply(changes, out_of_time=lambda: True)
+        changes = [change for _, change in world.queue.later if change.kind is Kind.DEAL]
+        delays = [(due - world.clock.now()).total_seconds() for due, _ in world.queue.later]
+        world.queue.later.clear()
+
+    assert min(delays) > 0
+    assert any("no time to write it" in one.reason for one in world.unsynced())

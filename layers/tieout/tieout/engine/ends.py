@@ -12,7 +12,15 @@ from typing import Protocol
 from tieout.domain.changes import Alert, Change, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.errors import ClaimedError, MappingError, ProviderError, RejectedError, ThrottledError, TieoutError
+from tieout.domain.errors import (
+    ClaimedError,
+    MappingError,
+    ProviderError,
+    RejectedError,
+    ThrottledError,
+    TieoutError,
+    UnavailableError,
+)
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.engine.collect import coalesce
@@ -81,6 +89,8 @@ class Ends:
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._clock, self._policy = clock, policy
+        # One for all: changes that wait for the same go on travelling together, and are read and written in batches.
+        self._jitter = clock.jitter()
         self._retries: dict[tuple[str, str, Kind, str], tuple[int, Change]] = {}
         self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError | None, str]] = {}
         self.report = ApplyReport()
@@ -189,9 +199,13 @@ class Ends:
 
     def out_of_time(self, work: Work) -> None:
         """This worker has no time left to write it: it goes back to the queue, and so does what needs it."""
+        if work.change.attempts >= TOLD_AFTER_ATTEMPTS:
+            self.waits(work, UnavailableError("The other side answers so slowly that there was no time to write it."))
+            return
         work.ended = True
         self._ended[work.key] = (UnsyncedState.WAITING, None, "")
-        self.put_off([work.change])
+        self.report.waiting += 1
+        self._retry(replace(work.change, attempts=work.change.attempts + 1), None, 0)
 
     def follows(self, work: Work, key: LinkKey) -> None:
         """The work ends as the one that it needs did."""
@@ -227,7 +241,7 @@ class Ends:
             at_least = max(at_least, error.retry_after_seconds)
         delay = 0
         if error is not None:
-            delay = self._policy.delay_seconds(change.attempts, self._clock.jitter(), at_least)
+            delay = self._policy.delay_seconds(change.attempts, self._jitter, at_least)
             change = replace(change, attempts=change.attempts + 1)
         name = (change.tenant, change.connection, change.kind, change.id)
         if (former := self._retries.get(name)) is not None:
