@@ -13,7 +13,7 @@ import pytest
 from tests.engine.world import BOOKS, CRM, START, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.effects import Effect
-from tieout.domain.errors import ConflictError, RejectedError, UnavailableError, UncertainError
+from tieout.domain.errors import ConflictError, RejectedError, ThrottledError, UnavailableError, UncertainError
 from tieout.domain.links import IntentState, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.collect import coalesce
@@ -370,15 +370,12 @@ def test_change_that_waits_for_two_reasons_is_tried_at_the_sooner_one(world: Wor
     )
     world.state.put_sync(replace(sync, name="second", text=other))
     world.deal("d1")
-    real = world.clock.jitter
-    jitters = iter([0.99, 0.0] * 20)
-    world.clock.jitter = lambda: next(jitters, real())  # type: ignore[method-assign]
-    world.books.fault = lambda _: UnavailableError("down")
+    world.books.fault = lambda _: ThrottledError("Too many calls.", retry_after_seconds=600)
 
     world.apply("d1")
 
     (due,) = [due for due, change in world.queue.later if change.kind is Kind.DEAL]
-    assert due - world.clock.now() == timedelta(seconds=5)
+    assert due - world.clock.now() < timedelta(seconds=20)
 
 
 # Comparing
@@ -532,3 +529,39 @@ def test_sync_that_no_longer_compiles_lets_its_tenants_changes_wait_and_tells_af
     world.state.put_sync(replace(sync, version=3))
     world.new_worker().apply(changes)
     assert len(world.invoices()) == 1
+
+
+# Steps that need each other
+
+PREPAID = """  prepaid:
+    from: contact
+    to: payment
+    fields:
+      customer: {path: company_id, link: customers, required: true}
+      date: {constant: "2026-11-22"}
+      currency: {constant: USD}
+      amount: {constant: 10}
+      allocations:
+        list:
+          - object:
+              invoice: {path: custom_fields.deal, link: invoices, required: true}
+              amount: {constant: 10}
+"""
+
+
+def test_record_that_needs_another_that_needs_a_third_brings_all_three(world: World):
+    (sync,) = world.state.syncs(TENANT)
+    world.state.put_sync(
+        replace(sync, version=2, text=sync.text.replace("\n  payments:\n", f"\n{PREPAID}\n  payments:\n"))
+    )
+    world.deal("d1")
+    world.crm.put(Kind.CONTACT, "k1", name="Ada", company_id="c1", custom_fields={"deal": "d1"})
+    writes: list[Kind] = []
+    world.books.fault = lambda effect: writes.append(effect.kind)
+
+    world.apply("k1", kind=Kind.CONTACT)
+
+    (payment,) = world.books.all(Kind.PAYMENT)
+    assert payment.fields["allocations"][0]["invoice"] == world.invoices()[0].id
+    assert set(writes[:2]) == {Kind.CUSTOMER, Kind.ITEM}
+    assert writes[2:] == [Kind.INVOICE, Kind.PAYMENT]
