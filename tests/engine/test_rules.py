@@ -218,6 +218,18 @@ def test_item_of_another_product_of_the_same_name_is_not_adopted(world: World):
     assert parked.reason == "The item GTX Pro in the books belongs to another product already."
 
 
+def test_copy_of_a_customer_that_a_person_renamed_is_adopted_by_its_name(world: World):
+    """The copy bears the reference of the customer that it was copied from."""
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, "900", **{**customer.fields, "name": "Globex"})
+    world.company("c2", "Globex")
+
+    report = world.apply("c2", kind=Kind.COMPANY)
+
+    assert (report.adopted, world.unsynced()) == (1, [])
+
+
 def test_way_back_is_kept_only_for_records_without_our_reference(world: World):
     world.deal("d1")
     world.apply("d1")
@@ -363,12 +375,13 @@ def test_record_that_agrees_again_is_no_longer_unsynced_and_keeps_since_when_it_
     assert (world.apply("d1").unchanged, world.unsynced()) == (1, [])
 
 
-def test_change_that_waits_for_two_reasons_is_tried_at_the_sooner_one(world: World):
+@pytest.mark.parametrize("nowhere", [0, 1])
+def test_change_that_waits_for_two_reasons_is_tried_at_the_sooner_one(world: World, nowhere: int):
     (sync,) = world.state.syncs(TENANT)
-    other = sync.text.replace("name: deals-to-invoices", "name: second").replace(
-        "target: quickbooks", "target: nowhere"
-    )
-    world.state.put_sync(replace(sync, name="second", text=other))
+    texts = [sync.text, sync.text.replace("name: deals-to-invoices", "name: second")]
+    texts[nowhere] = texts[nowhere].replace("target: quickbooks", "target: nowhere")
+    for name, text in zip((sync.name, "second"), texts, strict=True):
+        world.state.put_sync(replace(sync, name=name, text=text))
     world.deal("d1")
     world.books.fault = lambda _: ThrottledError("Too many calls.", retry_after_seconds=600)
 
