@@ -335,6 +335,22 @@ def test_backfill_reads_again_when_the_provider_stumbles_and_gives_up_after_a_mi
     assert stumbles["left"] == 994
 
 
+def test_relinking_after_a_restore_links_what_was_written_and_writes_only_what_is_missing(world: World):
+    for number in range(3):
+        world.deal(f"d{number}")
+    world.apply("d0", "d1", "d2")
+    world.state.links.clear()  # the table is older than the books
+    world.state.pointers.clear()
+    world.deal("d3")
+
+    backfill(world).run(TENANT, SYNC, progress=quiet, relink=True)
+    report = world.engine.apply(world.queue.now)
+
+    assert (report.adopted, report.created) == (1 + 1 + 3, 1)
+    assert sorted(str(invoice.fields["number"]) for invoice in world.invoices()) == ["Sd0", "Sd1", "Sd2", "Sd3"]
+    assert world.apply("d0", "d1", "d2", "d3").unchanged == 4
+
+
 def test_unknown_sync_says_which_there_are(world: World):
     with pytest.raises(SettingsError, match="it has: deals-to-invoices"):
         backfill(world).run(TENANT, "other", progress=quiet)

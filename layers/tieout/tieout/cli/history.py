@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, wait_seconds: float | None) -> Answer:
+def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, relink: bool, wait_seconds: float | None) -> Answer:
     """Queue the history, wait until it is synced, compare both sides.
 
     Its status is 0 if both sides agree (or with `wait_seconds` None, once all is queued), 1 if not.
@@ -29,7 +29,7 @@ def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, wait_seconds: 
     )
     talk.resume = f"Run `tieout backfill {sync} --tenant {desk.tenant}` again: it goes on after the last page queued."
     with talk.progress() as progress:
-        report = work.run(desk.tenant, sync, progress=progress, restart=restart)
+        report = work.run(desk.tenant, sync, progress=progress, restart=restart, relink=relink)
     queued = ", ".join(f"{kind} {count:,}" for kind, count in report.queued.items()) or "nothing more"
     talk.say(f"{'Went on where it had stopped; queued' if report.resumed else 'Queued'}: {queued}.")
     if wait_seconds is None:

@@ -134,6 +134,7 @@ def backfill(
     sync: Sync,
     *,
     restart: Annotated[bool, typer.Option("--restart", help="Begin again, not where it stopped.")] = False,
+    relink: Annotated[bool, typer.Option("--relink", help="After a restore: link what was written already.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all is synced, and compare.")] = True,
     wait_minutes: WaitMinutes = 240,
     tenant: Tenant = TENANT,
@@ -147,7 +148,12 @@ def backfill(
         wait_seconds = wait_minutes * 60 if wait else None
         conversation.answer(
             history.backfill(
-                desk.open_desk(stack, tenant), conversation, sync, restart=restart, wait_seconds=wait_seconds
+                desk.open_desk(stack, tenant),
+                conversation,
+                sync,
+                restart=restart,
+                relink=relink,
+                wait_seconds=wait_seconds,
             )
         )
 

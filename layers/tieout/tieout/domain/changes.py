@@ -18,12 +18,13 @@ class Lane(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a change was seen."""
+    """Where a change was seen. RELINK: after a restore; what we may have written is looked up before a create."""
 
     WEBHOOK = "webhook"
     POLL = "poll"
     SWEEP = "sweep"
     BACKFILL = "backfill"
+    RELINK = "relink"
     OPERATOR = "operator"
 
 

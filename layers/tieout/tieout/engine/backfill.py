@@ -40,7 +40,9 @@ class Backfill:
     def __init__(self, *, config: ConfigStore, queue: ChangeQueue, connect: Connect, clock: Clock) -> None:
         self._config, self._queue, self._connect, self._clock = config, queue, connect, clock
 
-    def run(self, tenant: str, name: str, *, progress: Progress, restart: bool = False) -> BackfillReport:
+    def run(
+        self, tenant: str, name: str, *, progress: Progress, restart: bool = False, relink: bool = False
+    ) -> BackfillReport:
         """What was queued. It can be stopped at any moment: the next run goes on after the last page queued.
 
         Args:
@@ -48,6 +50,8 @@ class Backfill:
             name: Which sync.
             progress: Called after each page.
             restart: Begin again even if a former run did not finish.
+            relink: Look each document up by our reference before it is created: after the table was restored. Begins
+                again too.
 
         Raises:
             SettingsError: If there is no such sync or its source connection is not set up.
@@ -56,7 +60,8 @@ class Backfill:
         sync = sync_of(self._config, tenant, name)
         connector = source_of(self._config, self._connect, self._clock, tenant, sync)
         former = self._config.run(tenant, name)
-        resumed = former is not None and former.finished_at is None and not restart
+        resumed = former is not None and former.finished_at is None and not (restart or relink)
+        origin = Origin.RELINK if relink else Origin.BACKFILL
         started = self._clock.now()
         run = (
             former
@@ -71,9 +76,7 @@ class Backfill:
         for kind in dict.fromkeys(step.from_kind for step in steps):
             for ids, cursor in self._pages(connector, kind, checkpoint):
                 now = self._clock.now()
-                self._queue.send(
-                    [Change(tenant, sync.source, kind, one, now, Origin.BACKFILL, Lane.BACKFILL) for one in ids]
-                )
+                self._queue.send([Change(tenant, sync.source, kind, one, now, origin, Lane.BACKFILL) for one in ids])
                 checkpoint[kind] = cursor
                 run = replace(run, checkpoint=dict(checkpoint))
                 self._config.put_run(run)

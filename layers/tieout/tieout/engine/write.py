@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import batched
 from typing import Any
 
+from tieout.domain.changes import Origin
 from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
@@ -106,11 +107,11 @@ class Writer:
             work.link = self._session.links.keep_intent(work.link, kept)
 
     def _adopt(self, target: Connector, pending: Sequence[Pending]) -> None:
-        """Link creates to records that stand there already under their natural key."""
+        """Link creates to records that stand there already: under their natural key, or with our reference."""
         new = [
             item
             for item in pending
-            if item.write.effect.operation is Operation.CREATE and item.write.effect.kind in target.manifest.natural_key
+            if item.write.effect.operation is Operation.CREATE and _may_stand_there(item, target)
         ]
         for chunk in batched(new, target.manifest.write_batch_max, strict=False):
             found = target.find([item.write.effect for item in chunk])
@@ -274,6 +275,12 @@ def _at_stake(item: Pending) -> dict[str, Any]:
     given = item.write.effect.document.as_fields()
     base = item.work.link.base or {}
     return {name: value for name, value in base.items() if value is not None or name in given}
+
+
+def _may_stand_there(item: Pending, target: Connector) -> bool:
+    kind, manifest = item.write.effect.kind, target.manifest
+    relinks = item.work.change.origin is Origin.RELINK and kind in manifest.keeps_reference
+    return relinks or kind in manifest.natural_key
 
 
 def _outcomes(target: Connector, effects: Sequence[Effect]) -> dict[str, Outcome]:
