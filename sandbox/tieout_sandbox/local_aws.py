@@ -254,11 +254,13 @@ class LocalAws:
         )
 
     def _fill_gaps(self, stack: str, outputs: Mapping[str, str]) -> Deployment:
-        """Set what the emulator's CloudFormation drops, and give its e-mails a place."""
+        """Set what the emulator's CloudFormation drops, let roles send batches, and give its e-mails a place."""
         table = outputs["TableName"]
         self.client("dynamodb").update_time_to_live(
             TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
         )
+        if self.authorize:
+            self._allow_batches(stack)
         queue = self.client("sqs")
         mailbox = queue.create_queue(QueueName=f"{stack}-mailbox")["QueueUrl"]
         arn = queue.get_queue_attributes(QueueUrl=mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -268,6 +270,24 @@ class LocalAws:
         self.client("sns").subscribe(TopicArn=outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
         address = f"{self.endpoint}/_aws/execute-api/{outputs['ApiId']}/$default/webhooks/"
         return Deployment(stack, {**outputs, "WebhookUrl": address}, mailbox)
+
+    def _allow_batches(self, stack: str) -> None:
+        """Let a role that may send messages send several at once.
+
+        The emulator asks for sqs:SendMessageBatch there; AWS knows no such right and asks for sqs:SendMessage.
+        Source: Service Authorization Reference, "Actions defined by Amazon SQS", read 2026-11-22.
+        """
+        iam = self.client("iam")
+        resources = self.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        for role in [one["PhysicalResourceId"] for one in resources if one["ResourceType"] == "AWS::IAM::Role"]:
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+                for statement in document["Statement"]:
+                    if "sqs:SendMessage" in statement["Action"]:
+                        actions = statement["Action"]
+                        listed = [actions] if isinstance(actions, str) else actions
+                        statement["Action"] = [*listed, "sqs:SendMessageBatch"]
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
     def _tool(self, name: str) -> Path:
         program = self.tools / name / "bin" / name

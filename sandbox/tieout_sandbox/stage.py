@@ -250,25 +250,25 @@ class Stage:
             "client_secret": "tieout-sandbox-secret",
             "webhook_verifier": verifier,
         }
-        process = subprocess.Popen(  # noqa: S603 - our own program
+        with subprocess.Popen(  # noqa: S603 - our own program
             [*_terminal(), "connect", "quickbooks", "--secrets-file", "-", "--no-browser"],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        if process.stdin is None or process.stdout is None:
-            raise StageError("The terminal could not be opened.")
-        process.stdin.write(json.dumps(app))
-        process.stdin.close()
-        for line in process.stdout:
-            self.say(line.rstrip())
-            address = next((word for word in line.split() if word.startswith(f"{self.books.url}/connect/")), "")
-            if address:
-                requests.get(address, headers={OPERATOR_HEADER: "1"}, timeout=ANSWER_SECONDS_MAX)
-        if process.wait(ANSWER_SECONDS_MAX) != 0:
-            raise StageError("`tieout connect quickbooks` did not end well.")
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise StageError("The terminal could not be opened.")
+            process.stdin.write(json.dumps(app))
+            process.stdin.close()
+            for line in process.stdout:
+                self.say(line.rstrip())
+                address = next((word for word in line.split() if word.startswith(f"{self.books.url}/connect/")), "")
+                if address:
+                    requests.get(address, headers={OPERATOR_HEADER: "1"}, timeout=ANSWER_SECONDS_MAX)
+            if process.wait(ANSWER_SECONDS_MAX) != 0:
+                raise StageError("`tieout connect quickbooks` did not end well.")
 
     # The clockwork, without waiting for it
 
