@@ -25,6 +25,7 @@ from tieout.engine.collect import (
     coalesce,
     compiled,
     concerned,
+    links_of,
     read_all,
     steps_of,
     works_of,
@@ -127,6 +128,7 @@ def _apply_group(
         for sync in syncs:
             _put_off(session, sync, steps[sync.name], changes, error)
         return
+    links = _links(session, syncs, steps, changes)  # before the records, see works_of
     records: dict[Kind, dict[str, Record]] = defaultdict(dict)
     read: list[Change] = []
     for kind, some in _by_kind(changes).items():
@@ -140,12 +142,27 @@ def _apply_group(
             else:
                 read += chunk
     for sync in syncs:
-        run = SyncRun(session, sync, steps[sync.name], source)
+        run = SyncRun(session, sync, steps[sync.name], source, links)
         try:
             run.apply(read, records)
         except TieoutError as error:  # of the source: what the target answers ends each piece of work by itself
             session.failed(connection_id, error)
             _put_off(session, sync, steps[sync.name], read, error)
+
+
+def _links(
+    session: Session,
+    syncs: Sequence[CompiledSync],
+    steps: Mapping[str, Sequence[CompiledStep]],
+    changes: Sequence[Change],
+) -> dict[LinkKey, Link]:
+    """The links of the changes' own records, in every step that reads them."""
+    found: dict[LinkKey, Link] = {}
+    for sync in syncs:
+        for step in steps[sync.name]:
+            own = [change for change in changes if change.kind == step.from_kind]
+            found |= links_of(sync, step, own, session.links)
+    return found
 
 
 def _by_kind(changes: Sequence[Change]) -> dict[Kind, list[Change]]:
@@ -167,7 +184,7 @@ def _put_off(
     for step in steps:
         own = [change for change in changes if change.kind == step.from_kind]
         told.update(own)
-        for work in works_of(sync, step, own, {}, session.links):
+        for work in works_of(sync, step, own, {}, links_of(sync, step, own, session.links)):
             if not session.ends.ended(work.key):
                 session.ends.waits(work, error)
     session.ends.put_off([change for change in changes if change not in told], error)
@@ -176,8 +193,15 @@ def _put_off(
 class SyncRun:
     """One sync's part of the changes of one connection."""
 
-    def __init__(self, session: Session, sync: CompiledSync, steps: Sequence[CompiledStep], source: Connector) -> None:
-        self._session, self._sync, self._steps, self._source = session, sync, steps, source
+    def __init__(
+        self,
+        session: Session,
+        sync: CompiledSync,
+        steps: Sequence[CompiledStep],
+        source: Connector,
+        links: Mapping[LinkKey, Link],
+    ) -> None:
+        self._session, self._sync, self._steps, self._source, self._links = session, sync, steps, source, links
         self._writer = Writer(session)
         self._recovery = Recovery(session, self._writer)
         self._names = Names(source)
@@ -211,9 +235,12 @@ class SyncRun:
                 key = LinkKey(change.tenant, self._sync.name, step.name, change.id)
                 self._session.links.set_unsynced(key, None)
         asked = {change.id for change in own}
-        unread = list(dict.fromkeys(change.id for change in following if change.id not in asked))
-        known = records.get(step.from_kind, {}) | read_all(self._source, step.from_kind, unread)
-        return self._admit(works_of(self._sync, step, coalesce([*own, *following]), known, self._session.links))
+        unread = [change for change in coalesce(following) if change.id not in asked]
+        links = {**self._links, **links_of(self._sync, step, unread, self._session.links)}
+        known = records.get(step.from_kind, {}) | read_all(
+            self._source, step.from_kind, [change.id for change in unread]
+        )
+        return self._admit(works_of(self._sync, step, coalesce([*own, *following]), known, links))
 
     def _admit(self, works: Sequence[Work]) -> list[Work]:
         """The works that go on: lost writes are looked up first, then the record is selected and mapped."""
@@ -297,7 +324,8 @@ class SyncRun:
             for key in work.needs.values()
             if key not in present and key not in self._session.targets and not self._session.ends.ended(key)
         }
-        self._session.know(self._session.links.get(list(wanted)))
+        links = self._session.links.get(list(wanted))
+        self._session.know(links)
         missing: dict[str, list[Change]] = defaultdict(list)
         for key, change in wanted.items():
             if key not in self._session.targets:
@@ -306,7 +334,7 @@ class SyncRun:
             other = next(candidate for candidate in self._steps if candidate.name == name)
             known = read_all(self._source, other.from_kind, [change.id for change in changes])
             self._gone |= {key for key in wanted if key.step == name and key.source_id not in known}
-            self._works[name] += self._admit(works_of(self._sync, other, changes, known, self._session.links))
+            self._works[name] += self._admit(works_of(self._sync, other, changes, known, links))
 
     def _look_up_names(self, works: Sequence[Work]) -> None:
         named: dict[tuple[Kind, str], set[str]] = defaultdict(set)

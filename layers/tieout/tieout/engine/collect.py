@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import batched
@@ -72,20 +72,34 @@ def read_all(connector: Connector, kind: Kind, ids: Sequence[str]) -> dict[str, 
     return found
 
 
+def key_of(sync: CompiledSync, step: CompiledStep, change: Change) -> LinkKey:
+    """The link of the record that the change is about."""
+    return LinkKey(change.tenant, sync.name, step.name, change.id)
+
+
+def links_of(
+    sync: CompiledSync, step: CompiledStep, changes: Sequence[Change], links: LinkStore
+) -> dict[LinkKey, Link]:
+    """The stored links of the changes' records."""
+    return links.get([key_of(sync, step, change) for change in changes])
+
+
 def works_of(
     sync: CompiledSync,
     step: CompiledStep,
     changes: Sequence[Change],
-    records: dict[str, Record],
-    links: LinkStore,
+    records: Mapping[str, Record],
+    links: Mapping[LinkKey, Link],
 ) -> list[Work]:
-    """One piece of work for each change, with its record and its link."""
-    keys = {change.id: LinkKey(change.tenant, sync.name, step.name, change.id) for change in changes}
-    stored = links.get(list(keys.values()))
+    """One piece of work for each change, with its record and its link.
+
+    The links have to be read before the records: then a claim fails if somebody else wrote the document since, and a
+    record that was read a while ago cannot replace what a newer one made.
+    """
     return [
-        Work(sync, step, key, change, records.get(change.id), stored.get(key) or Link(key))
+        Work(sync, step, key, change, records.get(change.id), links.get(key) or Link(key))
         for change in changes
-        for key in (keys[change.id],)
+        for key in (key_of(sync, step, change),)
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tieout.domain.changes import Change
 from tieout.domain.errors import RejectedError
-from tieout.engine.collect import compiled, steps_of, works_of
+from tieout.engine.collect import compiled, links_of, steps_of, works_of
 from tieout.engine.ends import ApplyReport, Ends
 from tieout.engine.policy import RetryPolicy
 from tieout.ports.clock import Clock
@@ -38,7 +38,7 @@ class ParkChanges:
                 for step in steps_of(sync, change.connection):
                     if change.kind not in (step.from_kind, *step.also_on):
                         continue
-                    for work in works_of(sync, step, [change], {}, self._links):
+                    for work in works_of(sync, step, [change], {}, links_of(sync, step, [change], self._links)):
                         ends.parked(work, _worker_failed(change), cause="worker-failed")
         return ends.report
 
