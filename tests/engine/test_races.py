@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engine.world import World
+from tests.engine.world import CRM, TENANT, Crash, World
+from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
+from tieout.engine.poll import PollChanges
 
 
 @pytest.fixture
@@ -35,3 +37,36 @@ def test_record_read_before_another_worker_wrote_a_newer_one_does_not_replace_it
     world.settle_down()
 
     assert [invoice.fields["total"] for invoice in world.invoices()] == [Decimal(1500)]
+
+
+def test_item_whose_write_was_left_open_for_a_deal_that_is_lost_meanwhile_is_found_by_the_next_sweep(world: World):
+    world.deal("d1")
+    claims: list[str] = []
+
+    def dies_after_the_second_claim(name: str) -> bool:
+        claims.extend([name] if name == "claim" else [])
+        return len(claims) == 2  # the customer's was the first
+
+    world.state.crash_after = dies_after_the_second_claim
+    with pytest.raises(Crash):
+        world.apply("d1")
+    world.state.crash_after = lambda _: False
+    world.clock.sleep(720)
+    world.deal("d1", status="lost")
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+    item = LinkKey(TENANT, "deals-to-invoices", "items", "p1")
+    assert world.state.links[item].intent is not None
+
+    polling = PollChanges(
+        config=world.state,
+        links=world.state,
+        alerts=world.state,
+        queue=world.queue,
+        connect=lambda connection: {"fake_crm": world.crm, "fake_books": world.books}[connection.provider],
+        clock=world.clock,
+    )
+    assert polling.sweep(TENANT, CRM)[Kind.PRODUCT] == 1
+    world.new_worker().apply(world.queue.now)
+    world.settle_down()
+
+    assert world.state.links[item].intent is None

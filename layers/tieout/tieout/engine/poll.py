@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import ReconnectError, SettingsError
+from tieout.domain.links import Link
 from tieout.domain.records import Kind
 from tieout.engine.collect import Connect, compiled, connection_read, steps_of
 from tieout.engine.ends import AlertSink, pause
@@ -98,9 +99,11 @@ class PollChanges:
         return queued
 
     def sweep(self, tenant: str, connection_id: str) -> dict[Kind, int]:
-        """How many vanished records were queued, by kind, for kinds whose deletions the provider does not show.
+        """How many records were queued, by kind: those that vanished, and those whose write was left open.
 
-        A record is queued when two sweeps in a row did not see it: one absence may be a matter of rights.
+        A record vanished if two sweeps in a row did not see it, as one absence may be a matter of rights; only kinds
+        whose deletions the provider does not show are compared. A write is left open by a worker that died while it
+        wrote a customer or an item for a deal that no longer asks for it: nobody else would look it up.
         """
         connection = self._config.connection(tenant, connection_id)
         if connection is None or connection.state is ConnectionState.PAUSED:
@@ -108,11 +111,25 @@ class PollChanges:
         connector = self._connect(connection)
         queued = {}
         for kind in self._kinds(tenant, connection_id):
+            links = [
+                link
+                for sync in self._syncs(tenant)
+                for step in sync.steps
+                if step.from_kind == kind and connection_read(sync, step) == connection.id
+                for link in self._links.all(tenant, sync.name, step.name)
+            ]
+            found = self._left_open(links)
+            self._send(connection, kind, sorted(found), Origin.SWEEP)
+            queued[kind] = len(found)
             if kind not in connector.manifest.deletions_visible:
-                queued[kind] = self._sweep_kind(connection, connector, kind)
+                queued[kind] += self._sweep_kind(connection, connector, kind, links)
         return queued
 
-    def _sweep_kind(self, connection: Connection, connector: Connector, kind: Kind) -> int:
+    def _left_open(self, links: Sequence[Link]) -> set[str]:
+        now = self._clock.now()
+        return {link.key.source_id for link in links if link.intent is not None and link.intent.held_until <= now}
+
+    def _sweep_kind(self, connection: Connection, connector: Connector, kind: Kind, links: Sequence[Link]) -> int:
         seen: set[str] = set()
         after: str | None = None
         for _ in range(PAGES_MAX):
@@ -122,14 +139,7 @@ class PollChanges:
                 break
         else:
             return 0  # what was not seen may only not have been reached
-        missing = {
-            link.key.source_id
-            for sync in self._syncs(connection.tenant)
-            for step in sync.steps
-            if step.from_kind == kind and connection_read(sync, step) == connection.id
-            for link in self._links.all(connection.tenant, sync.name, step.name)
-            if link.target_id is not None and link.key.source_id not in seen
-        }
+        missing = {link.key.source_id for link in links if link.target_id is not None} - seen
         name = f"sweep-{kind}"
         former = set(json.loads(self._config.cursor(connection.tenant, connection.id, name) or "[]"))
         vanished = sorted(missing & former)
