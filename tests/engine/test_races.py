@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.engine.world import CRM, TENANT, Crash, World
+from tieout.domain.errors import UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.engine.poll import PollChanges
@@ -15,6 +16,17 @@ from tieout.engine.poll import PollChanges
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def polling_of(world: World) -> PollChanges:
+    return PollChanges(
+        config=world.state,
+        links=world.state,
+        alerts=world.state,
+        queue=world.queue,
+        connect=lambda connection: {"fake_crm": world.crm, "fake_books": world.books}[connection.provider],
+        clock=world.clock,
+    )
 
 
 def test_record_read_before_another_worker_wrote_a_newer_one_does_not_replace_it(world: World):
@@ -57,16 +69,33 @@ def test_item_whose_write_was_left_open_for_a_deal_that_is_lost_meanwhile_is_fou
     item = LinkKey(TENANT, "deals-to-invoices", "items", "p1")
     assert world.state.links[item].intent is not None
 
-    polling = PollChanges(
-        config=world.state,
-        links=world.state,
-        alerts=world.state,
-        queue=world.queue,
-        connect=lambda connection: {"fake_crm": world.crm, "fake_books": world.books}[connection.provider],
-        clock=world.clock,
-    )
-    assert polling.sweep(TENANT, CRM)[Kind.PRODUCT] == 1
+    assert polling_of(world).sweep(TENANT, CRM)[Kind.PRODUCT] == 1
     world.new_worker().apply(world.queue.now)
     world.settle_down()
 
     assert world.state.links[item].intent is None
+
+
+def test_item_that_waits_for_a_deal_that_is_lost_meanwhile_is_found_by_a_sweep(world: World):
+    world.deal("d1")
+    real = world.books.find
+
+    def does_not_find_items(effects):
+        if effects[0].kind is Kind.ITEM:
+            raise UnavailableError("No answer came.")
+        return real(effects)
+
+    world.books.find = does_not_find_items
+    world.queue.fails = True
+    with pytest.raises(RuntimeError):
+        world.apply("d1")
+    world.queue.fails, world.books.find = False, real
+    world.deal("d1", status="lost")
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+    assert [one.step for one in world.unsynced()] == ["items"]
+
+    world.clock.sleep(3600)
+    polling_of(world).sweep(TENANT, CRM)
+    world.new_worker().apply(world.queue.now)
+
+    assert world.unsynced() == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
-from tieout.domain.changes import Change, Lane, Origin
+from tieout.domain.changes import Change, Lane, Origin, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import ReconnectError, SettingsError
 from tieout.domain.links import Link
@@ -20,6 +21,7 @@ from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import ConfigStore, LinkStore
 
 PAGES_MAX = 1000
+LEFT_BEHIND_SECONDS = 3600  # most of what waits is done by then; asking once more for the rest costs a read
 MISSING_MAX = 5000  # the next sweep's memory is one item of the table; what is beyond it waits for the sweep after
 
 
@@ -99,11 +101,11 @@ class PollChanges:
         return queued
 
     def sweep(self, tenant: str, connection_id: str) -> dict[Kind, int]:
-        """How many records were queued, by kind: those that vanished, and those whose write was left open.
+        """How many records were queued, by kind: those that vanished, and those that a dead worker left behind.
 
         A record vanished if two sweeps in a row did not see it, as one absence may be a matter of rights; only kinds
-        whose deletions the provider does not show are compared. A write is left open by a worker that died while it
-        wrote a customer or an item for a deal that no longer asks for it: nobody else would look it up.
+        whose deletions the provider does not show are compared. A worker leaves a write open, or a note that something
+        waits, if it dies with a customer or an item of a deal that no longer asks for it when it comes again.
         """
         connection = self._config.connection(tenant, connection_id)
         if connection is None or connection.state is ConnectionState.PAUSED:
@@ -118,16 +120,26 @@ class PollChanges:
                 if step.from_kind == kind and connection_read(sync, step) == connection.id
                 for link in self._links.all(tenant, sync.name, step.name)
             ]
-            found = self._left_open(links)
+            found = self._left_behind(links)
             self._send(connection, kind, sorted(found), Origin.SWEEP)
             queued[kind] = len(found)
             if kind not in connector.manifest.deletions_visible:
                 queued[kind] += self._sweep_kind(connection, connector, kind, links)
         return queued
 
-    def _left_open(self, links: Sequence[Link]) -> set[str]:
+    def _left_behind(self, links: Sequence[Link]) -> set[str]:
         now = self._clock.now()
-        return {link.key.source_id for link in links if link.intent is not None and link.intent.held_until <= now}
+        long_ago = now - timedelta(seconds=LEFT_BEHIND_SECONDS)
+        return {
+            link.key.source_id
+            for link in links
+            if (link.intent is not None and link.intent.held_until <= now)
+            or (
+                link.unsynced is not None
+                and link.unsynced.state is UnsyncedState.WAITING
+                and link.unsynced.since <= long_ago
+            )
+        }
 
     def _sweep_kind(self, connection: Connection, connector: Connector, kind: Kind, links: Sequence[Link]) -> int:
         seen: set[str] = set()
