@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.engine.world import CRM, TENANT, Crash, World
+from tieout.domain.changes import UnsyncedState
 from tieout.domain.errors import UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
@@ -99,3 +100,36 @@ def test_item_that_waits_for_a_deal_that_is_lost_meanwhile_is_found_by_a_sweep(w
     world.new_worker().apply(world.queue.now)
 
     assert world.unsynced() == []
+
+
+@pytest.mark.parametrize("edit", [{"number": "A-1"}, {"state": "voided", "lines": [], "total": Decimal(0)}])
+def test_invoice_edited_in_the_books_before_its_lost_write_is_found_is_not_overwritten(world: World, edit: dict):
+    world.deal("d1", "1000")
+    world.books.fault = lambda effect: "lost" if effect.kind is Kind.INVOICE else None
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    (invoice,) = world.invoices()
+    edited = world.books.put(Kind.INVOICE, invoice.id, **edit)
+    world.settle_down()
+
+    world.deal("d1", "1200")
+    world.apply("d1")
+    world.settle_down()
+
+    assert [(one.fields["lines"], one.fields["number"]) for one in world.invoices()] == [
+        (edited.fields["lines"], edited.fields["number"])
+    ]
+    assert [one.state for one in world.unsynced()] == [UnsyncedState.PARKED]
+
+
+def test_invoice_whose_other_fields_changed_before_its_lost_write_is_found_is_updated(world: World):
+    world.deal("d1", "1000")
+    world.books.fault = lambda effect: "lost" if effect.kind is Kind.INVOICE else None
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, printed="yes")
+    world.deal("d1", "1200")
+    world.settle_down()
+
+    assert [one.fields["total"] for one in world.invoices()] == [Decimal(1200)]

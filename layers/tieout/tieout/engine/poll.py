@@ -130,16 +130,13 @@ class PollChanges:
     def _left_behind(self, links: Sequence[Link]) -> set[str]:
         now = self._clock.now()
         long_ago = now - timedelta(seconds=LEFT_BEHIND_SECONDS)
-        return {
-            link.key.source_id
-            for link in links
-            if (link.intent is not None and link.intent.held_until <= now)
-            or (
-                link.unsynced is not None
-                and link.unsynced.state is UnsyncedState.WAITING
-                and link.unsynced.since <= long_ago
-            )
-        }
+        left = set()
+        for link in links:
+            if link.unsynced is None or link.unsynced.state is UnsyncedState.WAITING:
+                waits = link.unsynced is not None and link.unsynced.since <= long_ago
+                if waits or (link.intent is not None and link.intent.held_until <= now):
+                    left.add(link.key.source_id)
+        return left
 
     def _sweep_kind(self, connection: Connection, connector: Connector, kind: Kind, links: Sequence[Link]) -> int:
         seen: set[str] = set()

@@ -64,7 +64,7 @@ class Recovery:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:
                 record = candidates[0].record
-                if self._writer.settle(work, record, target):
+                if self._writer.settle(work, record, target, changed=difference(record, intent.document) is not None):
                     self._session.ends.recovered(intent.operation)
                     document = document_of(work.step.to_kind, intent.document)
                     self._writer.compare_totals(work, document, record, target)

@@ -74,15 +74,19 @@ class Writer:
             else:
                 self._write(target, [item for item in chunk if self._claim(item)])
 
-    def settle(self, work: Work, record: Record, target: Connector) -> bool:
-        """True if the link now names `record` as the partner, with what the open intent meant to write as its base."""
+    def settle(self, work: Work, record: Record, target: Connector, *, changed: bool = False) -> bool:
+        """True if the link now names `record` as the partner, with what the open intent meant to write as its base.
+
+        With `changed`, somebody else wrote the record since: its version is not taken for ours, so that the next
+        update reads it first.
+        """
         intent = work.link.intent
         if intent is None:
             raise RuntimeError("settling needs a claimed intent")
         settled = replace(
             work.link,
             target_id=record.id,
-            target_version=record.version,
+            target_version="" if changed else record.version,
             source_version=intent.source_version,
             payload_hash=intent.payload_hash,
             base=intent.document,
@@ -161,7 +165,8 @@ class Writer:
     def _write(self, target: Connector, items: Sequence[Pending], *, again: bool = False) -> None:
         if not items:
             return
-        stale = []
+        stale = [] if again else [item for item in items if _is_unread(item.write.effect, target)]
+        items = [item for item in items if again or not _is_unread(item.write.effect, target)]
         try:
             outcomes = _outcomes(target, [item.write.effect for item in items])
         except SettingsError as unset:  # nothing was sent
@@ -283,8 +288,15 @@ def _may_stand_there(item: Pending, target: Connector) -> bool:
     return relinks or kind in manifest.natural_key
 
 
+def _is_unread(effect: Effect, target: Connector) -> bool:
+    """True for an update of a record whose version we do not know, where the provider has versions."""
+    return effect.operation is Operation.UPDATE and target.manifest.versions and not effect.target_version
+
+
 def _outcomes(target: Connector, effects: Sequence[Effect]) -> dict[str, Outcome]:
     """One outcome for each effect; an error of the whole call is each effect's own."""
+    if not effects:
+        return {}
     try:
         outcomes = {outcome.effect_id: outcome for outcome in target.write(effects)}
     except UncertainError as error:
