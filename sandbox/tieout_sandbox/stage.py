@@ -29,6 +29,7 @@ RAISED_LIMIT = 60_000
 ANSWER_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 10
 QUIET_LOOKS = 3
+POLLS_MAX = 10
 
 CONNECTIONS = """\
 kind: connection
@@ -273,8 +274,19 @@ class Stage:
     # The clockwork, without waiting for it
 
     def poll(self, connection: str) -> None:
-        """What the connection's schedule does each minute, now."""
+        """What the connection's schedule does each minute, now; as often as it takes while a provider stumbles.
+
+        Raises:
+            StageError: If it fails ten times in a row.
+        """
         event = json.dumps({"tenant": TENANT, "connection": connection})
+        for _ in range(POLLS_MAX - 1):
+            try:
+                self._invoke(self.stack.outputs["PollFunctionArn"], event)
+            except StageError:
+                time.sleep(1)
+            else:
+                return
         self._invoke(self.stack.outputs["PollFunctionArn"], event)
 
     def mail(self) -> list[tuple[str, str]]:

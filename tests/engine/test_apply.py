@@ -324,6 +324,29 @@ def test_payment_comes_back_into_the_deal(world: World):
     assert world.crm.calls["effect"] == effects
 
 
+def test_payment_of_an_invoice_whose_reference_was_edited_away_comes_back_all_the_same(world: World):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, reference=None)
+    world.pay(invoice.id, "1000")
+
+    world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+
+    assert world.crm.records[Kind.DEAL, "d1"].fields["custom_fields"]["payment_status"] == "Paid"
+
+
+def test_deal_whose_lines_make_another_amount_parks_before_anything_is_written(world: World):
+    world.deal("d1", "1000")
+    world.crm.put(Kind.DEAL, "d1", amount=Decimal(1200))
+
+    report = world.apply("d1")
+
+    (parked,) = world.unsynced()
+    assert (report.parked, world.invoices()) == (1, [])
+    assert parked.reason == "The deal says 1,200.00 USD, but its lines make 1,000.00 USD."
+
+
 def test_unpaid_invoice_and_invoices_of_others_write_nothing_back(world: World):
     world.deal("d1")
     world.apply("d1")

@@ -192,7 +192,7 @@ def test_discounted_line_whose_price_the_books_do_not_keep_is_no_change_in_the_b
     (invoice,) = world.invoices()
     shown = dict(invoice.fields["lines"][0], quantity=Decimal(1), unit_price=None)
     world.books.put(Kind.INVOICE, invoice.id, lines=[shown], balance=Decimal(0))
-    world.crm.put(Kind.DEAL, "d1", lines=[dict(line, amount=Decimal(1100))])
+    world.crm.put(Kind.DEAL, "d1", amount=Decimal(1100), lines=[dict(line, amount=Decimal(1100))])
 
     report = world.apply("d1")
 

@@ -34,7 +34,7 @@ from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQ
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
-from tieout.engine.sentences import left_the_sync, not_taken_by_the_sync, not_understood, source_gone
+from tieout.engine.sentences import left_the_sync, lines_differ, not_taken_by_the_sync, not_understood, source_gone
 from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
@@ -298,6 +298,11 @@ class SyncRun:
         others = {work.key: work.key.source_id for work in works if work.key not in referring}
         by_reference = links.by_reference(tenant, sync, step.pairs, list(dict.fromkeys(referring.values())))
         by_target = links.by_target(tenant, sync, step.pairs, list(others.values()))
+        lost = set(others.values()) - set(by_target)
+        if lost:
+            # A person may have edited our reference away; a payment must not get lost for that. Rare, so no index.
+            every = links.all(tenant, sync, step.pairs)
+            by_target |= {link.target_id: link for link in every if link.target_id in lost}
         return {key: by_reference[name] for key, name in referring.items() if name in by_reference} | {
             key: by_target[name] for key, name in others.items() if name in by_target
         }
@@ -350,28 +355,38 @@ class SyncRun:
 
     def _plan(self, work: Work) -> Pending | None:
         """The write that the work needs; None if it ended here."""
+        targets = self._targets_of(work)
+        if targets is None:
+            return None
+        try:
+            document = build_document(work, targets)
+        except MappingError as unfit:
+            self._session.ends.parked(work, unfit)
+            return None
+        decision = plan(work, document)
+        if isinstance(decision, NoChange):
+            self._session.ends.unchanged(work)
+        elif (error := lines_differ(work, document)) is not None:
+            self._session.ends.parked(work, error, cause=f"lines-differ-{work.step.name}")
+        else:
+            return Pending(work, decision)
+        return None
+
+    def _targets_of(self, work: Work) -> dict[LinkTo, str] | None:
+        """The ids on the other side that the work needs; None if one is missing and the work ended for that."""
         ends, targets = self._session.ends, {}
         for link, key in work.needs.items():
             if key in self._session.targets:
                 targets[link] = self._session.targets[key]
-            elif ends.ended(key):
+                continue
+            if ends.ended(key):
                 ends.follows(work, key)
-                return None
             elif key in self._gone:
                 ends.parked(work, missing_link(link, ()))
-                return None
             else:
                 ends.parked(work, not_taken_by_the_sync(work, link.step, link.value), cause=f"needs-{link.step}")
-                return None
-        try:
-            decision = plan(work, build_document(work, targets))
-        except MappingError as error:
-            ends.parked(work, error)
             return None
-        if isinstance(decision, NoChange):
-            ends.unchanged(work)
-            return None
-        return Pending(work, decision)
+        return targets
 
     # Write
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
+from tieout.domain.documents import CreditNote, Document, Invoice
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError, SettingsError
+from tieout.domain.money import Money
 from tieout.domain.records import Kind, Value
 from tieout.engine.plan import Difference, Work
 from tieout.ports.connector import Connector
@@ -118,6 +120,23 @@ def not_understood(sync: str, error: SettingsError) -> SettingsError:
         f"The sync {sync} is not understood by this release of Tieout, so its changes wait: {error.message}",
         next_step="Run `tieout mapping check` on its document, correct what it says, and run `tieout config apply`.",
         detail=error.detail,
+    )
+
+
+def lines_differ(work: Work, document: Document) -> RejectedError | None:
+    """The source's own amount is not what the document's lines make; None if it is, or if the books add the tax."""
+    if not isinstance(document, Invoice | CreditNote) or work.record is None:
+        return None
+    amount, made = work.step.amount(work.record), document.expected_total()
+    if amount is None or made is None:
+        return None
+    own, summed = Money(amount, document.currency).rounded(), Money(made, document.currency).rounded()
+    if own == summed:
+        return None
+    return RejectedError(
+        f"The {work.step.from_kind.value} says {own}, but its lines make {summed}.",
+        field="amount",
+        next_step=f"Correct the amount or the lines of the {work.step.from_kind.value}, then retry.",
     )
 
 
