@@ -16,7 +16,7 @@ provider's own extra fields stand under `custom_fields`. `FIELDS` says the same 
 The kinds of the books (customer, item, invoice, payment, credit_note) have the fields of `tieout.domain.documents`,
 as `Document.as_fields()` gives them, and those that only the books know.
 Only the books know, of an invoice: `total`, `balance`, `paid` (Decimal), `state` (`open`, `partly_paid`, `paid`,
-`voided`), `last_payment_on` (date, may be absent), `reference` (ours, if it is still there). Of a payment:
+`voided`), `last_payment_on` (date or None), `reference` (ours, if it is still there). Of a payment:
 `invoice_ids` (list of str).
 """
 
