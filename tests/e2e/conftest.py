@@ -1,8 +1,10 @@
-"""The deployed stack, once for all end-to-end tests."""
+"""Two deployments, once for all end-to-end tests: one as it is after deploying, and one with both systems connected."""
 
 import pytest
 
+from tests.e2e.deployed import connect
 from tieout_sandbox.local_aws import LocalAws
+from tieout_sandbox.stage import Stage
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,14 @@ def aws(tmp_path_factory):
 @pytest.fixture(scope="session")
 def stack(aws):
     return aws.deploy("tieout-e2e", {"WorkerTimeoutSeconds": "10", "VisibilityTimeoutSeconds": "10"})
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory):
+    """Act! and QuickBooks Online connected; nothing runs by itself within the hour of the tests but alerts."""
+    parameters = {"WorkerTimeoutSeconds": "10", "VisibilityTimeoutSeconds": "10", "PollSchedule": "rate(1 day)"}
+    folder = tmp_path_factory.mktemp("stage")
+    with Stage(say=lambda _line: None, parameters=parameters, folder=folder, authorize=True) as stage:
+        one = connect(stage)
+        yield one
+        assert one.refusals() == [], "a role lacks a right that its function needs"
