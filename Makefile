@@ -7,6 +7,8 @@ UV := .tools/uv-found
 ARCH ?= arm64
 ONCE ?=
 FAULTS ?=
+SEEDS ?= 1000
+FIRST ?= 0
 
 export SAM_CLI_TELEMETRY := 0
 export PYTHON
@@ -18,7 +20,7 @@ CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit bench template build lock clean
+.PHONY: setup run test check unit simulate bench template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -39,6 +41,9 @@ check: setup ## what needs no test to run
 
 unit: setup ## the fast tests
 	@$(VENV)/pytest -q tests/unit
+
+simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on; SEEDS=1 FIRST=s tells seed s again
+	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST)
 
 bench: setup ## figures, not tests
 	@$(VENV)/python -m bench

@@ -1,0 +1,211 @@
+"""Oracles: what has to hold once nothing moves any more. Each looks at the worlds, not at the engine's word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.engine.simulation.plans import TENANTS, Assumption
+from tests.engine.simulation.stores import reference_of
+from tests.engine.simulation.universe import SYNC, Universe
+from tieout.domain.changes import UnsyncedState
+from tieout.domain.errors import MappingError
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.records import Kind, Record
+from tieout.engine.collect import compiled, fold
+from tieout.engine.plan import plain
+from tieout.mapping import CompiledStep, LinkTo
+
+CALLS_AT_MOST = 8
+CALLS_PER_CHANGE = 6
+ATTEMPTS_MAX = 40
+DOUBLES_POSSIBLE = frozenset(set(Assumption) - {Assumption.BOUNDED})
+
+type Oracle = Callable[[Universe], Iterator[str]]
+
+
+def no_bug(universe: Universe) -> Iterator[str]:
+    """Nothing but the errors of the contracts rises."""
+    yield from universe.runtime.bugs
+
+
+def one_document(universe: Universe) -> Iterator[str]:
+    """I1: one document for each source record and reference, ever."""
+    if universe.plan.assumption in DOUBLES_POSSIBLE:
+        return
+    yield from doubles(universe)
+
+
+def doubles(universe: Universe) -> Iterator[str]:
+    """Documents that were created more than once."""
+    for (tenant, connection), provider in universe.providers.items():
+        for (kind, reference), ids in provider.created.items():
+            if len(ids) > 1:
+                yield f"{tenant}.{connection}: {len(ids)} {kind}s with the reference {reference}: {', '.join(ids)}"
+
+
+def all_ended(universe: Universe) -> Iterator[str]:
+    """I2: no message, no intent, nothing that waits; whatever is parked was told to a person."""
+    if left := [message for message in universe.queues.messages if not message.deleted]:
+        yield f"{len(left)} messages were never done: {left[0].changes[0]}"
+    if universe.table.alerts:
+        yield f"{len(universe.table.alerts)} alerts were never sent"
+    told = {(one["tenant"], one["cause"], one["where"]) for one in universe.sent}
+    for key, link in universe.table.links.items():
+        where = f"{key.step}/{key.source_id}"
+        if link.intent is not None and (link.unsynced is None or link.unsynced.state is UnsyncedState.WAITING):
+            yield f"{key.tenant} {where}: its intent is still open"
+        if (unsynced := link.unsynced) is None or unsynced.state is UnsyncedState.DISMISSED:
+            continue
+        if unsynced.state is UnsyncedState.WAITING:
+            yield f"{key.tenant} {where}: it waits, but nothing will try it again: {unsynced.reason}"
+        elif (key.tenant, unsynced.cause, f"{key.step}/{unsynced.change.id}") not in told:
+            yield f"{key.tenant} {where}: it is parked as {unsynced.cause}, and nobody was told"
+
+
+def sides_agree(universe: Universe) -> Iterator[str]:
+    """I3: each document shows what the mapping makes of its record, but where it is parked or a person changed it."""
+    for tenant in TENANTS:
+        (stored,) = universe.table.syncs(tenant)
+        steps = {step.name: step for step in compiled(stored).steps}
+        for step in steps.values():
+            if step.pairs is None:
+                yield from _forward(universe, tenant, step, steps)
+            else:
+                yield from _back(universe, tenant, step)
+
+
+def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[str, CompiledStep]) -> Iterator[str]:
+    crm, books = universe.crm(tenant), universe.books(tenant)
+    ids = {record.id for record in crm.all(step.from_kind)} | {
+        key for kind, key in crm.touched if kind == step.from_kind
+    }
+    for source_id in sorted(ids):
+        key = LinkKey(tenant, SYNC, step.name, source_id)
+        link = universe.table.links.get(key) or Link(key)
+        if link.unsynced is not None:
+            continue
+        where = f"{tenant} {step.name}/{source_id}"
+        record = crm.records.get((step.from_kind, source_id))
+        target = books.records.get((step.to_kind, link.target_id or ""))
+        if record is None or not step.selects(record):
+            if target is not None:
+                yield f"{where}: the record is gone or left the sync, and {link.target_id} stands unsaid"
+        elif link.target_id is None:
+            if (step.from_kind, source_id) in crm.touched:
+                yield f"{where}: it has no document, and nothing says why"
+        elif target is not None and (ours := books.ours.get((step.to_kind, target.id))) is not None:
+            meant = _meant(universe, tenant, step, record, steps)
+            yield from _compare(where, meant, ours, plain(target.fields))
+
+
+class _UnresolvedError(Exception):
+    """A record names another that is not there any more: it was, when its document was written."""
+
+
+def _meant(
+    universe: Universe, tenant: str, step: CompiledStep, record: Record, steps: dict[str, CompiledStep]
+) -> dict[str, Any]:
+    """The document that the mapping makes of the record today; empty if a name in it leads nowhere any more."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, LinkTo):
+            return _partner(universe, tenant, value, steps)
+        if isinstance(value, dict):
+            return {name: resolve(item) for name, item in value.items()}
+        return [resolve(item) for item in value] if isinstance(value, list | tuple) else value
+
+    try:
+        return plain(resolve(step.evaluate(record).fields))
+    except (MappingError, _UnresolvedError):
+        return {}
+
+
+def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, CompiledStep]) -> str:
+    source_id = link.value
+    if link.by != "id":
+        records = universe.crm(tenant).all(steps[link.step].from_kind)
+        named = [one.id for one in records if fold(str(one.fields.get(link.by, ""))) == fold(link.value)]
+        if len(named) != 1:
+            raise _UnresolvedError
+        (source_id,) = named
+    partner = universe.table.links.get(LinkKey(tenant, SYNC, link.step, source_id))
+    return (partner.target_id if partner is not None else None) or f"no {link.step} for {link.value}"
+
+
+def _compare(where: str, meant: dict[str, Any], ours: Any, shown: Any) -> Iterator[str]:
+    for name, value in meant.items():
+        expected = _flat(value)
+        if _flat(shown.get(name)) != expected and _flat(ours.get(name)) != expected:
+            yield f"{where}: {name} is {shown.get(name)}, and should be {value}"
+
+
+def _flat(value: Any) -> Any:
+    """Lists of lines by the fields that count; amounts as the same text."""
+    if isinstance(value, list):
+        return [_flat(one) for one in value]
+    if isinstance(value, dict):
+        return {name: one for name, one in value.items() if one is not None}
+    return value
+
+
+def _back(universe: Universe, tenant: str, step: CompiledStep) -> Iterator[str]:
+    crm, books = universe.crm(tenant), universe.books(tenant)
+    made = {reference_of(key): link for key, link in universe.table.links.items() if key.tenant == tenant}
+    for invoice in books.all(Kind.INVOICE):
+        pair = made.get(str(invoice.fields.get("reference")))
+        if pair is None or pair.target_id != invoice.id:
+            continue
+        key = LinkKey(tenant, SYNC, step.name, invoice.id)
+        link = universe.table.links.get(key) or Link(key)
+        deal = crm.records.get((Kind.DEAL, pair.key.source_id))
+        if link.unsynced is not None or deal is None or not (step.selects(invoice) or link.target_id):
+            continue
+        custom = deal.fields["custom_fields"]
+        for path, value in step.evaluate(invoice).fields.items():
+            name = path.removeprefix("custom_fields.")
+            if plain(custom.get(name)) != plain(value):
+                yield f"{tenant} {step.name}/{invoice.id}: {name} is {custom.get(name)}, and should be {value}"
+
+
+def nothing_overwritten(universe: Universe) -> Iterator[str]:
+    """I5: what a person changed in the books after our write is never replaced."""
+    for provider in universe.providers.values():
+        yield from provider.overwritten
+
+
+def tenants_apart(universe: Universe) -> Iterator[str]:
+    """I6: nothing of one tenant stands at another."""
+    for tenant in TENANTS:
+        own = {reference_of(key) for key in universe.table.links if key.tenant == tenant}
+        others = [f"of {other}" for other in TENANTS if other != tenant]
+        for (owner, connection), provider in universe.providers.items():
+            if owner != tenant:
+                continue
+            foreign = [name for name in provider.created if name[1] not in own]
+            if foreign:
+                yield f"{tenant}.{connection} holds the foreign {foreign[0]}"
+            for record in provider.records.values():
+                if any(other in json.dumps(plain(record.fields)) for other in others):
+                    yield f"{tenant}.{connection} {record.kind} {record.id} speaks of another tenant"
+
+
+def calls_bounded(universe: Universe) -> Iterator[str]:
+    """I9: so many calls a change and run at most, and no change is tried without end."""
+    for calls, changes in universe.busiest:
+        if calls > CALLS_AT_MOST + CALLS_PER_CHANGE * changes:
+            yield f"{calls} calls for {changes} changes"
+    if universe.attempts_max > ATTEMPTS_MAX:
+        yield f"a change was tried {universe.attempts_max} times"
+
+
+ORACLES: dict[str, Oracle] = {
+    "I0": no_bug,
+    "I1": one_document,
+    "I2": all_ended,
+    "I3": sides_agree,
+    "I5": nothing_overwritten,
+    "I6": tenants_apart,
+    "I9": calls_bounded,
+}

@@ -1,0 +1,278 @@
+"""The CRM and the books: records, a feed of changes, a search that lags, and calls that go wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tests.engine.simulation.runtime import FaultKind, Runtime
+from tests.engine.world import _manifest
+from tieout.domain.documents import Invoice, RecordUpdate
+from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
+from tieout.domain.errors import (
+    ConflictError,
+    NotFoundError,
+    ProviderError,
+    ReconnectError,
+    RejectedError,
+    ThrottledError,
+    UnavailableError,
+    UncertainError,
+)
+from tieout.domain.records import Kind, Record
+from tieout.engine.plan import plain
+from tieout.ports.connector import Account, ChangePage, Role
+
+PAGE = 4
+LATE_SECONDS = 12  # a request that we gave up may still be done so much later
+
+BOOKS_MANIFEST = _manifest(
+    "fake_books",
+    Role.BOOKS,
+    keeps_reference=frozenset({Kind.INVOICE, Kind.CUSTOMER}),
+    natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
+    write_batch_max=3,
+    read_batch_max=4,
+)
+CRM_MANIFEST = _manifest("fake_crm", Role.CRM, write_batch_max=3, read_batch_max=4)
+
+
+class SimulatedProvider:
+    """One account at one provider; implements `tieout.ports.connector.Connector`.
+
+    Attributes:
+        created: Ids of the records that were ever created for one of our references, the truth for the oracle.
+        overwritten: What our writes replaced although somebody else had changed it after us.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        tenant: str,
+        name: str,
+        *,
+        lag_seconds: float,
+        honours_key: bool,
+        changed: Callable[[Kind, str], None],
+    ) -> None:
+        self._runtime, self.tenant, self._name = runtime, tenant, name
+        self.manifest = BOOKS_MANIFEST if name == "books" else CRM_MANIFEST
+        self._lag_seconds, self._honours_key, self._changed = lag_seconds, honours_key, changed
+        self.records: dict[tuple[Kind, str], Record] = {}
+        self.touched: dict[tuple[Kind, str], float] = {}
+        self.signed_in = True
+        self.created: dict[tuple[Kind, str], list[str]] = defaultdict(list)
+        self.overwritten: list[str] = []
+        self._log: list[tuple[Kind, str, float]] = []
+        self._findable: dict[tuple[Kind, str], float] = {}
+        self.ours: dict[tuple[Kind, str], Mapping[str, Any]] = {}
+        self._answers: dict[tuple[str, str], str] = {}
+        self._next_id = 100
+
+    # What people do
+
+    def put(self, kind: Kind, record_id: str, **fields: Any) -> Record:
+        """Create or change a record."""
+        former = self.records.get((kind, record_id))
+        version = str(int(former.version) + 1) if former else "0"
+        record = Record(kind, record_id, version, self._runtime.now(), {**(former.fields if former else {}), **fields})
+        self.records[kind, record_id] = record
+        self._note(kind, record_id)
+        return record
+
+    def delete(self, kind: Kind, record_id: str) -> None:
+        """Remove a record."""
+        if self.records.pop((kind, record_id), None) is not None:
+            self.touched[kind, record_id] = self._runtime.seconds
+            self._changed(kind, record_id)
+
+    def all(self, kind: Kind) -> list[Record]:
+        return [record for (of, _), record in self.records.items() if of == kind]
+
+    def cursor_at_start(self) -> str:
+        """The cursor after all that stands there already."""
+        return str(len(self._log))
+
+    def _note(self, kind: Kind, record_id: str) -> None:
+        self.touched[kind, record_id] = self._runtime.seconds
+        self._log.append((kind, record_id, self._runtime.seconds + self._runtime.random.random() * 20))
+        self._changed(kind, record_id)
+
+    # What the engine asks
+
+    def _call(self, name: str, detail: str = "") -> FaultKind | None:
+        worker = self._runtime.current
+        if worker is not None:
+            worker.calls += 1
+        fault = self._runtime.enter(f"{self._name}.{name}", f"{self.tenant} {detail}", slow=True)
+        if not self.signed_in:
+            raise ReconnectError("The provider no longer accepts our sign-in.")
+        if fault is FaultKind.THROTTLE:
+            raise ThrottledError("Too many calls.", retry_after_seconds=30)
+        if fault is FaultKind.DOWN:
+            raise UnavailableError("The provider does not answer.")
+        return fault
+
+    def _ask(self, name: str, read: Callable[[], Any], detail: str = "") -> Any:
+        fault = self._call(name, detail)
+        found = read()
+        self._runtime.leave(fault)
+        if fault is FaultKind.LOST:
+            raise UnavailableError("No answer came.")
+        return found
+
+    def probe(self) -> Account:
+        return self._ask("probe", lambda: Account("1", "Fake", "USD"))
+
+    def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
+        return self._ask(
+            "read",
+            lambda: [self.records[kind, one] for one in ids if (kind, one) in self.records],
+            f"{kind} {' '.join(ids)}",
+        )
+
+    def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
+        wanted = {value.casefold() for value in values}
+        return self._ask(
+            "search",
+            lambda: [one for one in self.all(kind) if str(one.fields.get(field, "")).casefold() in wanted],
+            f"{kind} {field} {' | '.join(values)}",
+        )
+
+    def changes(self, kind: Kind, cursor: str | None) -> ChangePage:
+        return self._ask("changes", lambda: self._page(kind, int(cursor or 0)), f"{kind} after {cursor}")
+
+    def _page(self, kind: Kind, start: int) -> ChangePage:
+        """The list is stale: it ends before the first change that does not show yet, and so does its cursor."""
+        end = start
+        found: dict[str, Record] = {}
+        shown = self._shown()
+        while end < shown and len(found) < PAGE:
+            of, record_id, _ = self._log[end]
+            if of == kind and (kind, record_id) in self.records:
+                found[record_id] = self.records[kind, record_id]
+            end += 1
+        return ChangePage(list(found.values()), str(end), more=end < shown)
+
+    def _shown(self) -> int:
+        now = self._runtime.seconds
+        return next((index for index, (*_, at) in enumerate(self._log) if at > now), len(self._log))
+
+    def cursor_now(self, kind: Kind) -> str:
+        return self._ask("cursor", lambda: str(self._shown()), str(kind))
+
+    def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
+        return self._ask("ids", lambda: ([record.id for record in self.all(kind)], None), str(kind))
+
+    def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
+        return self._ask("find", lambda: self._found(effects), " ".join(_said(effect) for effect in effects))
+
+    def _found(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
+        found: dict[str, list[Match]] = {}
+        for effect in effects:
+            matches = [self._match(effect, record) for record in self.all(effect.kind) if self._is_findable(record)]
+            if any(matches):
+                found[effect.id] = [match for match in matches if match is not None]
+        return found
+
+    def _is_findable(self, record: Record) -> bool:
+        return self._findable.get((record.kind, record.id), 0) <= self._runtime.seconds
+
+    def _match(self, effect: Effect, record: Record) -> Match | None:
+        if record.fields.get("reference") == effect.reference:
+            return Match(record, MatchedBy.REFERENCE)
+        if effect.kind in self.manifest.natural_key:
+            name = getattr(effect.document, "name", None)
+            if name is not None and record.fields.get("name") == name:
+                return Match(record, MatchedBy.NATURAL_KEY)
+        return None
+
+    def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
+        try:
+            fault = self._call("write", " ".join(_said(effect) for effect in effects))
+        except ProviderError as error:
+            return [NotDone(effect.id, error) for effect in effects]
+        lost = UncertainError("The answer was lost.")
+        if fault in (FaultKind.VANISHED, FaultKind.LATE):
+            if fault is FaultKind.LATE:
+                self._runtime.after(LATE_SECONDS, lambda: [self._write(effect) for effect in effects])
+            return [Unknown(effect.id, lost) for effect in effects]
+        if fault is FaultKind.REFUSE:
+            return [NotDone(effect.id, RejectedError("The books refuse this.", code="6000")) for effect in effects]
+        outcomes = [self._write(effect) for effect in effects]
+        self._runtime.leave(fault)
+        return [Unknown(effect.id, lost) for effect in effects] if fault is FaultKind.LOST else outcomes
+
+    def _write(self, effect: Effect) -> Outcome:
+        key = (effect.id, effect.attempt)
+        if self._honours_key and key in self._answers and (effect.kind, self._answers[key]) in self.records:
+            return Done(effect.id, self.records[effect.kind, self._answers[key]])
+        if (refusal := self._refusal(effect)) is not None:
+            return NotDone(effect.id, refusal)
+        record_id = effect.target_id or self._new_id()
+        fields = self._fields(effect, record_id)
+        self._watch(effect, record_id, fields)
+        record = self.put(effect.kind, record_id, **fields)
+        if effect.operation is Operation.CREATE:
+            self.created[effect.kind, effect.reference].append(record_id)
+            self._findable[effect.kind, record_id] = self._runtime.seconds + self._lag_seconds
+        self.ours[effect.kind, record_id] = plain(record.fields)
+        self._answers[key] = record_id
+        return Done(effect.id, record)
+
+    def _watch(self, effect: Effect, record_id: str, fields: Mapping[str, Any]) -> None:
+        """Note what this write replaces that somebody else wrote after us. The CRM's fields are ours alone."""
+        ours = self.ours.get((effect.kind, record_id))
+        if effect.operation is Operation.CREATE or ours is None or self._name != "books":
+            return
+        there = plain(self.records[effect.kind, record_id].fields)
+        given = effect.document.as_fields()
+        for name, new in plain(fields).items():
+            if name in given and there.get(name) != ours.get(name) and there.get(name) != new:
+                self.overwritten.append(f"{self.tenant} {effect.kind} {record_id} {name}: {there.get(name)} -> {new}")
+
+    def _refusal(self, effect: Effect) -> ProviderError | None:
+        if effect.operation is Operation.CREATE:
+            if effect.kind not in self.manifest.natural_key:
+                return None
+            names = {record.fields.get("name") for record in self.all(effect.kind)}
+            taken = getattr(effect.document, "name", None) in names
+            return RejectedError("The name is taken.", code="6240", field="name") if taken else None
+        there = self.records.get((effect.kind, effect.target_id or ""))
+        if there is None:
+            return NotFoundError("The record is gone.")
+        stale = self.manifest.versions and there.version != effect.target_version
+        return ConflictError("Stale version.") if stale else None
+
+    def _new_id(self) -> str:
+        self._next_id += 1
+        return str(self._next_id)
+
+    def _fields(self, effect: Effect, record_id: str) -> dict[str, Any]:
+        document, there = effect.document, self.records.get((effect.kind, record_id))
+        former: Mapping[str, Any] = there.fields if there is not None else {}
+        if isinstance(document, RecordUpdate):
+            set_now = {path.removeprefix("custom_fields."): value for path, value in document.fields.items()}
+            return {"custom_fields": {**(former.get("custom_fields") or {}), **set_now}}
+        fields = document.as_fields()
+        if effect.kind in self.manifest.keeps_reference:
+            fields["reference"] = effect.reference
+        if isinstance(document, Invoice):
+            fields |= money(sum((line.amount for line in document.lines), Decimal(0)), former.get("paid", Decimal(0)))
+        return fields
+
+
+def money(total: Decimal, paid: Decimal) -> dict[str, Any]:
+    """What the books know of an invoice of this total, of which so much is paid."""
+    balance = total - paid
+    state = "open" if not paid else "paid" if balance <= 0 else "partly_paid"
+    return {"total": total, "paid": paid, "balance": balance, "state": state}
+
+
+def _said(effect: Effect) -> str:
+    document = effect.document
+    name = getattr(document, "number", None) or getattr(document, "name", None) or effect.target_id
+    total = document.expected_total() if isinstance(document, Invoice) else ""
+    return f"{effect.operation} {effect.kind} {name} {total} v{effect.target_version}".strip()

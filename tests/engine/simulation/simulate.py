@@ -1,0 +1,112 @@
+"""Running seeds, and making what fails short."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from tests.engine.simulation.oracles import ORACLES, doubles
+from tests.engine.simulation.plans import Plan, plan_of
+from tests.engine.simulation.runtime import Event
+from tests.engine.simulation.universe import Universe
+
+SHRINK_RUNS_MAX = 400
+HISTORY_MAX = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run showed.
+
+    Attributes:
+        broken: What was violated, by oracle.
+        doubles: Documents created more than once, violation or not.
+    """
+
+    plan: Plan
+    broken: dict[str, list[str]]
+    history: list[Event]
+    doubles: int
+    parked: int
+    calls: int
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal histories."""
+        return hashlib.sha256("\n".join(map(str, self.history)).encode()).hexdigest()
+
+
+def run(plan: Plan) -> Result:
+    """The plan carried out, and judged."""
+    universe = Universe(plan)
+    universe.run()
+    broken = {name: found for name, oracle in ORACLES.items() if (found := list(oracle(universe)))}
+    return Result(
+        plan,
+        broken,
+        universe.runtime.history,
+        doubles=len(list(doubles(universe))),
+        parked=sum(link.unsynced is not None for link in universe.table.links.values()),
+        calls=sum(calls for calls, _ in universe.busiest),
+    )
+
+
+def shrink(result: Result) -> Result:
+    """The shortest run found that breaks the same oracle: steps and faults are left out while it still does."""
+    oracle, runs, shortest = next(iter(result.broken)), 0, result
+    improved = True
+    while improved and runs < SHRINK_RUNS_MAX:
+        improved = False
+        for shorter in _shorter(shortest.plan):
+            runs += 1
+            if runs > SHRINK_RUNS_MAX:
+                break
+            tried = run(shorter)
+            if oracle in tried.broken:
+                shortest, improved = tried, True
+                break
+    return shortest
+
+
+def _shorter(plan: Plan) -> Iterator[Plan]:
+    """The plan without some of its faults or steps: halves first, then one by one."""
+    for name in ("faults", "steps"):
+        every: tuple[object, ...] = getattr(plan, name)
+        size = len(every)
+        while size:
+            for begin in range(0, len(every), size):
+                yield replace(plan, **{name: every[:begin] + every[begin + size :]})
+            size //= 2
+    for simpler in ({"duplicates": 0.0}, {"webhooks": 0.0}, {"adoptable": False}, {"disorder_seconds": 0.1}):
+        if any(getattr(plan, name) != value for name, value in simpler.items()):
+            yield replace(plan, **simpler)
+
+
+def story(result: Result) -> str:
+    """The run in words: what people did, what went wrong, each passage of a point of I/O, and what was broken."""
+    plan = result.plan
+    lines = [
+        f"seed {plan.seed}: {plan.assumption}; search lags {plan.lag_seconds:.0f} s; again with:",
+        f"make simulate SEEDS=1 FIRST={plan.seed}",
+        "",
+        *map(str, plan.steps),
+        "",
+    ]
+    shown = [event for event in result.history if _tells(event)]
+    if len(shown) > HISTORY_MAX:
+        lines += [*map(str, shown[:HISTORY_MAX]), f"... and {len(shown) - HISTORY_MAX} more"]
+    else:
+        lines += map(str, shown)
+    lines += [f"BROKEN {name}: {one}" for name, found in result.broken.items() for one in found[:5]]
+    return "\n".join(lines)
+
+
+def _tells(event: Event) -> bool:
+    """False for polls and sweeps in which nothing went wrong."""
+    return event.fault is not None or not event.worker.startswith(("poll", "sweep", "alerts"))
+
+
+def run_seed(seed: int) -> Result:
+    """One seed, carried out and judged."""
+    return run(plan_of(seed))
