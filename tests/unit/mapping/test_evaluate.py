@@ -419,6 +419,13 @@ def test_a_condition_that_cannot_be_told_parks_the_record_instead_of_losing_it()
     assert refused(step, record).message == ('The n of the company is "1,200", which cannot be compared as a number.')
 
 
+def test_the_value_that_cannot_be_compared_is_told_as_it_stands():
+    step = step_with("{name: {path: name}}", more="when: {path: custom_fields.n, greater_than: 0}")
+    for value, told in ((dt.date(2026, 1, 31), "2026-01-31"), ("1,200", "1,200"), (True, "yes")):
+        record = Record(Kind.COMPANY, "c", fields={"name": "Acme", "custom_fields": {"n": value}})
+        assert refused(step, record).value == told
+
+
 def test_a_record_without_a_name_is_called_by_kind_and_id():
     step = step_with("{name: {constant: x}}", more="label: {path: name}")
     assert step.label(Record(Kind.COMPANY, "c-7", fields={})) == "company c-7"

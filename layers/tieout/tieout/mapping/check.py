@@ -6,7 +6,7 @@ is checked all the same and nothing is reported that only follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from graphlib import CycleError
 from typing import cast
@@ -376,28 +376,28 @@ class _Sense:
         unknown = list(self._path((*at, "path"), condition.path, shape, shape, _a(kind)))
         yield from unknown
         compared = condition.greater_than is not None or condition.less_than is not None
-        type_ = _type_of(_walk(shape, _parts_in_record(condition.path))[0])
+        type_ = _type_of(_walk(condition.path, shape, shape)[0])
         if compared and not unknown and type_ not in {"number", "list", "any"}:
             yield self._problem(at, f"`{condition.path}` is {_SAID[type_]}, which cannot be compared as a number.")
 
     def _found(self, path: str, shape: Shape, step: Step) -> Shape:
-        parts = parse_path(path).parts
-        if parts[0] == RECORD:
-            shape, parts = source_shape(step.from_), parts[1:]
-        return _walk(shape, parts)[0]
+        return _walk(path, shape, source_shape(step.from_))[0]
 
     def _path(self, at: Location, path: str, shape: Shape, record: Shape, whose: str) -> Iterator[DocumentProblem]:
-        parts = parse_path(path).parts
-        if parts[0] == RECORD:
-            shape, parts = record, parts[1:]
-        _, unknown, known = _walk(shape, parts)
+        _, unknown, known = _walk(path, shape, record)
         if unknown:
             where = "" if path == unknown else f" (in `{path}`)"
             yield self._problem(at, f"{capitalised(whose)} has no `{unknown}`{where}.", did_you_mean(unknown, known))
 
 
-def _walk(shape: Shape, parts: Sequence[str | int | None]) -> tuple[Shape, str, list[str]]:
-    """What stands at the path; if nothing can, the part that is not known and those that are."""
+def _walk(path: str, shape: Shape, record: Shape) -> tuple[Shape, str, list[str]]:
+    """What stands at the path in the shape; if nothing can, the part that is not known and those that are.
+
+    A path that begins with `record` is followed in the shape of the whole record.
+    """
+    parts = parse_path(path).parts
+    if parts[0] == RECORD:
+        shape, parts = record, parts[1:]
     many = False
     for part in parts:
         if shape == "any":
@@ -411,11 +411,6 @@ def _walk(shape: Shape, parts: Sequence[str | int | None]) -> tuple[Shape, str, 
         else:
             shape, many = shape[0], many or part is None
     return [shape] if many else shape, "", []
-
-
-def _parts_in_record(path: str) -> tuple[str | int | None, ...]:
-    parts = parse_path(path).parts
-    return parts[1:] if parts[0] == RECORD else parts
 
 
 def _type_of(shape: Shape) -> Type:

@@ -21,6 +21,7 @@ from tieout.mapping.evaluate import (
     LinkTo,
     Listed,
     Mapped,
+    Reader,
     Scope,
     fields_of,
     fitting,
@@ -160,7 +161,7 @@ def step_order(document: SyncDocument) -> list[str]:
         name: [*links_of(step), *([step.writes_back] if step.writes_back else [])]
         for name, step in document.steps.items()
     }
-    list(TopologicalSorter(graph).static_order())
+    TopologicalSorter(graph).prepare()  # Only for the circle that it finds; the order below stays close to the text.
     order: list[str] = []
     while len(order) < len(graph):
         order.append(
@@ -224,7 +225,7 @@ class _Compiler:
         self, rules: Mapping[str, Rule], targets: Mapping[str, Target], where: str, label: str
     ) -> tuple[tuple[str, Evaluated], ...]:
         return tuple(
-            (name, self._rule(rule, targets.get(name, ANYTHING), f"{where}.{name}", f"{label} {_said(name)}"))
+            (name, self._rule(rule, targets.get(name, ANYTHING), f"{where}.{name}", f"{label} {_field_in_words(name)}"))
             for name, rule in rules.items()
         )
 
@@ -243,17 +244,14 @@ class _Compiler:
             return Listed(where, label, tuple(items), finish, required)
         return self._leaf(rule, target, where, label, _reader(rule, target))
 
-    def _leaf(
-        self, rule: Rule, target: Target, where: str, label: str, read: Callable[[Scope], tuple[str, Found]]
-    ) -> Leaf:
-        fit = fitting(target)
+    def _leaf(self, rule: Rule, target: Target, where: str, label: str, read: Reader) -> Leaf:
         transforms = rule.transforms or []
         return Leaf(
             where=where,
             label=label,
             read=read,
             transforms=tuple((each.name, each.chosen) for each in transforms if each.chosen is not None),
-            fit=fit,
+            fit=fitting(target),
             target=target,
             required=rule.required or target.required,
             default=written_value(rule.default, target) if rule.has_default else ABSENT,
@@ -267,7 +265,7 @@ class _Compiler:
         return lambda value, path: LinkTo(name, by, value, where, path, step.from_, step.to)
 
 
-def _reader(rule: Rule, target: Target) -> Callable[[Scope], tuple[str, Found]]:
+def _reader(rule: Rule, target: Target) -> Reader:
     if rule.path is not None:
         return read_path(parse_path(rule.path))
     if rule.paths is not None:
@@ -275,7 +273,7 @@ def _reader(rule: Rule, target: Target) -> Callable[[Scope], tuple[str, Found]]:
     return read_constant(rule.constant if rule.transforms else written_value(rule.constant, target))
 
 
-def _said(name: str) -> str:
+def _field_in_words(name: str) -> str:
     return words(name.removeprefix("custom_fields."))
 
 

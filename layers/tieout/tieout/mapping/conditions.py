@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from typing import TypeGuard
 
 from tieout.domain.errors import MappingError
 from tieout.domain.records import Value
 from tieout.mapping.document import Condition, Scalar
-from tieout.mapping.evaluate import Scope, words, words_of_path
+from tieout.mapping.evaluate import Scope, shown, words, words_of_path
 from tieout.mapping.paths import ABSENT, Found, Path, is_list, parse_path
-from tieout.mapping.transforms import is_number, quoted, shortened
+from tieout.mapping.transforms import is_number, quoted
 
 type Test = Callable[[Scope], bool]
 
@@ -52,7 +53,7 @@ def _each(found: Found) -> list[Found]:
     return list(found) if is_list(found) else [found]
 
 
-def _has_value(found: Found) -> bool:
+def _has_value(found: Found) -> TypeGuard[Value]:
     return found is not None and found is not ABSENT and found not in ("", [])
 
 
@@ -66,13 +67,10 @@ def _same(value: Found, wanted: Scalar) -> bool:
 
 
 def _numbers(scope: Scope, path: Path, where: str) -> list[Decimal]:
-    numbers = [_number(scope, path, value, where) for value in _each(scope.read(path)) if _has_value(value)]
-    return [number for number in numbers if number is not None]
+    return [_number(scope, path, value, where) for value in _each(scope.read(path)) if _has_value(value)]
 
 
-def _number(scope: Scope, path: Path, value: Found, where: str) -> Decimal | None:
-    if value is None or value is ABSENT:
-        return None
+def _number(scope: Scope, path: Path, value: Value, where: str) -> Decimal:
     if is_number(value) and Decimal(value).is_finite():
         return Decimal(value)
     kind = words(scope.record.kind)
@@ -80,10 +78,6 @@ def _number(scope: Scope, path: Path, value: Found, where: str) -> Decimal | Non
         f"The {words_of_path(path.text)} of the {kind} is {quoted(value)}, which cannot be compared as a number.",
         rule=where,
         path=path.text,
-        value=_said(value),
+        value=shown(value),
         next_step=f"Enter a number in the {kind}.",
     )
-
-
-def _said(value: Value) -> str:
-    return shortened(value, 80) if isinstance(value, str) else quoted(value)

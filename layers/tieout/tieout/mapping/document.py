@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
 
 from tieout.domain.records import Kind
-from tieout.mapping.paths import parse_path
+from tieout.mapping.paths import path_text
 from tieout.mapping.transforms import Transform
 
 SOURCES = ("path", "paths", "constant", "object", "each", "list")
@@ -24,12 +24,7 @@ _COMPARISON_FORMS: list[JsonValue] = [{"required": ["path", name]} for name in O
 _GROUP_FORMS: list[JsonValue] = [{"required": [name]} for name in GROUPS]
 
 
-def _path(text: str) -> str:
-    parse_path(text)
-    return text
-
-
-type PathText = Annotated[str, AfterValidator(_path)]
+type PathText = Annotated[str, AfterValidator(path_text)]
 type Scalar = bool | int | Decimal | str | None
 type Identifier = Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 type StepName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$", max_length=40)]

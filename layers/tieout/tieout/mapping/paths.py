@@ -78,6 +78,16 @@ def parse_path(text: str) -> Path:
     return Path(text, tuple(parts))
 
 
+def path_text(text: str) -> str:
+    """The text as it is.
+
+    Raises:
+        ValueError: If it writes no path.
+    """
+    parse_path(text)
+    return text
+
+
 def _part(match: re.Match[str]) -> Part:
     if match["index"] is not None:
         return int(match["index"])

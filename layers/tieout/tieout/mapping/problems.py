@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from tieout.domain.errors import SettingsError
 
@@ -53,13 +52,19 @@ def spelled(at: Location) -> str:
     return text
 
 
+def closest(word: str, known: Collection[str]) -> str | None:
+    """The most alike of the `known` words; None if none is much alike."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed where something is wrong
+
+    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """A suggestion among the `known` words: the closest one, or all of them if they are few."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6) or [
-        name for name in known if name.casefold() == word.casefold()
-    ]
-    if close:
-        return f"Did you mean `{close[0]}`?"
+    close = closest(word, known) or next((name for name in known if name.casefold() == word.casefold()), None)
+    if close is not None:
+        return f"Did you mean `{close}`?"
     few = 12
     return f"Known here: {', '.join(f'`{name}`' for name in known)}." if 0 < len(known) <= few else ""
 

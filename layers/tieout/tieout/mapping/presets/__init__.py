@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import resources
 
 from tieout.domain.errors import SettingsError
+from tieout.mapping.problems import closest
 
 
 def presets() -> list[str]:
@@ -22,7 +22,7 @@ def preset(name: str) -> str:
     """
     known = presets()
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        meant = f"Did you mean `{close[0]}`? " if close else ""
+        close = closest(name, known)
+        meant = f"Did you mean `{close}`? " if close else ""
         raise SettingsError(f"There is no preset `{name}`.", next_step=f"{meant}There are: {', '.join(known)}.")
     return resources.files(__name__).joinpath(f"{name}.yaml").read_text("utf-8")
