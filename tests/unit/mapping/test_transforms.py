@@ -184,6 +184,58 @@ def test_countries_are_known_by_many_names(name: str, code: str):
 
 
 @pytest.mark.parametrize(
+    ("country", "text", "code"),
+    [
+        ("GB", "sw1a1aa", "SW1A 1AA"),
+        ("GB", "M1 1 AA", "M1 1AA"),
+        ("GB", "ec1y8sy", "EC1Y 8SY"),
+        ("GB", "bfpo61", "BFPO 61"),
+        ("CA", "k1a-0b1", "K1A 0B1"),
+        ("NL", "1234ab", "1234 AB"),
+        ("IE", "d6wpv38", "D6W PV38"),
+        ("SE", "S-11455", "114 55"),
+        ("PL", "00950", "00-950"),
+        ("PT", "1250\u2013096", "1250-096"),
+        ("BR", "40301110", "40301-110"),
+        ("US", "02138", "02138"),
+        ("US", "221621010", "22162-1010"),
+        ("CH", "CH-8001", "8001"),
+        ("LV", "lv1073", "LV-1073"),
+        ("JP", "\u3012\uff11\uff15\uff14\uff0d\uff10\uff10\uff12\uff13", "154-0023"),
+        ("KE", "  gpo  00100 ", "GPO 00100"),
+    ],
+)
+def test_a_postal_code_is_written_as_its_country_does(country: str, text: str, code: str):
+    transform = {"postal_code": {"country": country}}
+    assert apply(transform, text) == code
+    assert apply(transform, code) == code
+
+
+@pytest.mark.parametrize(
+    ("country", "text"),
+    [("US", "2138"), ("US", "K1A 0B1"), ("GB", "SW1A"), ("DE", "1O115"), ("DE", "A-1010"), ("NL", "1234"),
+     ("LV", "1073"), ("DE", "10115 Berlin"), ("SE", "\u0661\u0661\u0664\u0665\u0665"), ("CA", "CA")],
+)  # fmt: skip
+def test_a_code_in_no_form_of_the_country_is_refused(country: str, text: str):
+    with pytest.raises(RefusedError, match=f"is not a postal code of {country}"):
+        apply({"postal_code": {"country": country}}, text)
+
+
+def test_the_records_country_decides_how_its_postal_code_is_written():
+    transform = {"postal_code": {"country": "PL", "country_path": "country"}}
+    assert apply(transform, "12345", country="Germany") == "12345"
+    assert apply(transform, "12345", country=None) == "12-345"
+    assert apply({"postal_code": {"country_path": "country"}}, "ab 12345") == "AB 12345"
+
+
+def test_a_postal_code_of_digits_may_have_lost_a_zero():
+    for text, lost in (("2138", True), ("O2138", False)):
+        with pytest.raises(RefusedError) as refused:
+            apply({"postal_code": {"country": "US"}}, text)
+        assert ("zero" in refused.value.next_step) is lost
+
+
+@pytest.mark.parametrize(
     "written",
     [
         {"truncate": {"length": 0}},
@@ -199,6 +251,9 @@ def test_countries_are_known_by_many_names(name: str, code: str):
         {"country": {"aliases": {"Philipines": "Philippines"}}},
         {"tax_id": {"type": "os.system"}},
         {"tax_id": {}},
+        {"postal_code": {}},
+        {"postal_code": {"country": "gb"}},
+        {"postal_code": {"country": "UK"}},
         {"lookup": {"aliases": {"a": "b"}, "otherwise": "keep"}},
         {"replace": {"find": ""}},
         {"trim": {}, "upper": {}},
@@ -235,6 +290,7 @@ EXAMPLES: dict[str, list[object]] = {
     "terms_to_due_date": [{"days": 3650}, {"end_of_month_plus_days": 1, "terms_path": "value"}],
     "phone": [{"region": "US"}, {"region_path": "value"}],
     "country": [{"locale": "de"}],
+    "postal_code": [{"country": "GB"}, {"country": "JP", "otherwise": "empty"}, {"country_path": "value"}],
     "tax_id": [{"type": "eu.vat"}, {"type": "in.gstin", "otherwise": "keep"}, {"country_path": "value"}],
 }
 

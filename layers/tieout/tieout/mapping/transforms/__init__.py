@@ -4,7 +4,8 @@ The fields of `Transform` are the table of all transforms: the reader, the publi
 test are driven by it. A transform gets a value that is there (never absent or null) and gives a value, or null if the
 value says nothing. What it cannot read it refuses with a sentence.
 
-A new one is a class in the module of its theme, a line in `Transform`, a row in `docs/mapping.md`.
+A new one is a class in the module of its theme, a line in `Transform`, a row in `docs/mapping.md`; then
+`python -m tieout.mapping.schema docs/schema`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tieout.mapping.transforms.dates import DateOf, TermsToDueDate
 from tieout.mapping.transforms.lookup import Lookup
 from tieout.mapping.transforms.numbers import MoneyAmount, Multiply, Number
 from tieout.mapping.transforms.parties import Email, Phone, TaxId
+from tieout.mapping.transforms.postal_codes import PostalCode
 from tieout.mapping.transforms.text import (
     CollapseSpaces,
     Hash,
@@ -77,6 +79,7 @@ class Transform(Strict):
     email: Email | None = None
     phone: Phone | None = None
     country: Country | None = None
+    postal_code: PostalCode | None = None
     tax_id: TaxId | None = None
 
     @model_validator(mode="before")
