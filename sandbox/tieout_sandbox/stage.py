@@ -172,6 +172,7 @@ class Stage:
                 environment=trust,
             )
             self.act, self.books = resources.enter_context(act), resources.enter_context(books)
+            resources.callback(aws.stop)  # before the simulators: functions hold lines to them, which they wait for
             self.stack = self.aws.deploy(parameters=self.parameters)
             self._resources = resources.pop_all()
         return self

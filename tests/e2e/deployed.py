@@ -195,7 +195,9 @@ class Deployed:
         start = round((self.began_at if since is None else since) * 1000)
         found = []
         for group in groups:
-            pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
+            pages = client.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=start, PaginationConfig={"PageSize": 10_000}
+            )
             events = [event for page in pages for event in page["events"]]
             found += [
                 f"{group}: {event['message']}"
