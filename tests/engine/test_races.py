@@ -133,3 +133,45 @@ def test_invoice_whose_other_fields_changed_before_its_lost_write_is_found_is_up
     world.settle_down()
 
     assert [one.fields["total"] for one in world.invoices()] == [Decimal(1200)]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_deal_that_is_lost_while_its_worker_is_held_up_gets_no_invoice_unsaid(world: World, *, linked: bool):
+    world.deal("d1", "1000")
+    if linked:
+        world.apply("d1")
+        world.deal("d1", "1100")
+    search = world.crm.search
+    other: list[str] = []
+
+    def held_up(*given):
+        if not other:
+            other.append("once")
+            world.clock.sleep(30)
+            world.deal("d1", "1200", status="lost")
+            world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+        return search(*given)
+
+    world.crm.search = held_up
+    world.apply("d1")
+    world.settle_down()
+
+    assert [one.fields["total"] for one in world.invoices()] == ([Decimal(1000)] if linked else [])
+    assert [one.cause for one in world.unsynced()] == (["left-invoices"] if linked else [])
+
+
+def test_crm_that_fails_when_a_record_is_read_again_lets_its_change_wait(world: World):
+    world.deal("d1")
+
+    def search_slowly(*given):
+        world.clock.sleep(30)
+        world.crm.read_fault = lambda kind: UnavailableError("No answer came.") if kind is Kind.DEAL else None
+        return world_search(*given)
+
+    world_search, world.crm.search = world.crm.search, search_slowly
+    world.apply("d1")
+    assert (world.invoices(), [one.step for one in world.unsynced()]) == ([], ["invoices"])
+
+    world.crm.search, world.crm.read_fault = world_search, lambda _: None
+    world.settle_down()
+    assert (len(world.invoices()), world.unsynced()) == (1, [])

@@ -19,6 +19,7 @@ class RetryPolicy:
         look_seconds: How long after a lost answer, and after a look in vain, the provider is asked again.
         looks: How often a lost write is looked up in vain before it is written again.
         alert_after_attempts: A person hears of a change that still waits after so many tries.
+        fresh_seconds: A worker that took longer than this to come to a write reads the record again before it writes.
     """
 
     base_seconds: int = 15
@@ -26,6 +27,7 @@ class RetryPolicy:
     look_seconds: int = 10
     looks: int = 2
     alert_after_attempts: int = 8
+    fresh_seconds: int = 5
 
     def delay_seconds(self, attempts: int, jitter: float, at_least: int = 0) -> int:
         """Seconds to wait after `attempts` tries; `jitter` is at least 0 and below 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tieout.domain.connections import ConnectionState
 from tieout.domain.errors import ReconnectError, SettingsError, TieoutError, UnavailableError
@@ -25,6 +26,7 @@ class Session:
         worker: Our name in the intents that we claim.
         targets: Ids on the other side, of every record that is known to have one.
         out_of_time: True once no further batch of writes may begin.
+        began: When the first record may have been read. Aware UTC.
     """
 
     tenant: str
@@ -37,7 +39,11 @@ class Session:
     out_of_time: Callable[[], bool]
     worker: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     targets: dict[LinkKey, str] = field(default_factory=dict)
+    began: datetime = field(init=False)
     _open: dict[str, Connector] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock.now()
 
     def connector(self, connection_id: str) -> Connector:
         """The open connection of this name.

@@ -24,7 +24,7 @@ from tieout.domain.errors import (
 )
 from tieout.domain.links import Intent, IntentState, LinkKey
 from tieout.domain.records import Record
-from tieout.engine.collect import connection_written, read_all
+from tieout.engine.collect import connection_read, connection_written, read_all
 from tieout.engine.ends import DIFFERENCE
 from tieout.engine.plan import Work, Write, difference
 from tieout.engine.sentences import (
@@ -72,7 +72,7 @@ class Writer:
                 for item in chunk:
                     self._session.ends.out_of_time(item.work)
             else:
-                self._write(target, [item for item in chunk if self._claim(item)])
+                self._write(target, self._still_so([item for item in chunk if self._claim(item)]))
 
     def settle(self, work: Work, record: Record, target: Connector, *, changed: bool = False) -> bool:
         """True if the link now names `record` as the partner, with what the open intent meant to write as its base.
@@ -161,6 +161,37 @@ class Writer:
             self._session.ends.waits(work, error)
             return False
         return True
+
+    def _still_so(self, items: Sequence[Pending]) -> Sequence[Pending]:
+        """The claimed writes whose records are still what they were; the others come again soon.
+
+        From the claim on, nobody else can end a change of these records. Before, somebody may have: found, for one,
+        that the deal is lost now, while we were held up with what it was.
+        """
+        age = self._session.clock.now() - self._session.began
+        if not items or age <= timedelta(seconds=self._session.policy.fresh_seconds):
+            return items
+        work = items[0].work
+        read = connection_read(work.sync, work.step)
+        try:
+            source = self._session.connector(read)
+            today = read_all(source, work.step.from_kind, [item.work.key.source_id for item in items])
+        except TieoutError as error:
+            self._session.failed(read, error)
+            for item in items:
+                self._wait_released(item.work, error)
+            return []
+        same = []
+        for item in items:
+            if _is_same(item.work.record, today.get(item.work.key.source_id)):
+                same.append(item)
+            else:
+                self._wait_released(item.work, ClaimedError("The record changed before it was written."))
+        return same
+
+    def _wait_released(self, work: Work, error: TieoutError) -> None:
+        if self._released(work):
+            self._session.ends.waits(work, error)
 
     def _write(self, target: Connector, items: Sequence[Pending], *, again: bool = False) -> None:
         if not items:
@@ -286,6 +317,12 @@ def _may_stand_there(item: Pending, target: Connector) -> bool:
     kind, manifest = item.write.effect.kind, target.manifest
     relinks = item.work.change.origin is Origin.RELINK and kind in manifest.keeps_reference
     return relinks or kind in manifest.natural_key
+
+
+def _is_same(former: Record | None, today: Record | None) -> bool:
+    if former is None or today is None:
+        return False
+    return former.version == today.version if former.version else former.fields == today.fields
 
 
 def _is_unread(effect: Effect, target: Connector) -> bool:
