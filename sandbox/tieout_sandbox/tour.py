@@ -63,9 +63,9 @@ class Tour:
         stage.tieout("backfill", SYNC)
         self._chapter("4", f"{PAID_INVOICES} customers pay in QuickBooks; their deals in Act! show it")
         self._payments()
+        self._smooth()
         self._chapter("5", "What goes wrong, and who hears of it")
         self._failures()
-        self._smooth()
         self._chapter("6", "A second run of the whole sync")
         wrote = self._second_run()
         self._chapter("7", "Do both sides tie out?")
@@ -249,21 +249,16 @@ class Tour:
         self._stage.settle(SETTLE_SECONDS_MAX)
 
     def _fault(self, *faults: dict[str, Any]) -> None:
-        """Replace the simulators' faults; those of the whole tour if none is given."""
-        plan = {"seed": 7, "faults": list(faults)} if faults else self._rough()
-        self._stage.books.call("PUT", "/_sandbox/faults", plan)
+        """Put these faults in force at QuickBooks, and no others."""
+        self._stage.books.call("PUT", "/_sandbox/faults", {"seed": 7, "faults": list(faults)})
 
     def _make_rough(self) -> None:
         if self._faults is None:
             return
+        plan = FaultPlan.read(self._faults).model_dump(mode="json", exclude_none=True)
         for simulator in (self._stage.act, self._stage.books):
-            simulator.call("PUT", "/_sandbox/faults", self._rough())
+            simulator.call("PUT", "/_sandbox/faults", plan)
         self._note(f"From here on both simulators fail as {self._faults} says.")
-
-    def _rough(self) -> dict[str, Any]:
-        """The faults of the whole tour."""
-        plan = FaultPlan.read(self._faults) if self._faults is not None else FaultPlan()
-        return plan.model_dump(mode="json", exclude_none=True)
 
     def _smooth(self) -> None:
         if self._faults is None:
@@ -274,7 +269,7 @@ class Tour:
                 table.add_row(name, fault["kind"], str(fault["fired"]))
             simulator.call("PUT", "/_sandbox/faults", {"faults": []})
         self._console.print(table)
-        self._note("The faults are off for counting: a comparison must not be disturbed.")
+        self._note("From here on both simulators do as they should, but for what the next chapter breaks on purpose.")
         self._stage.settle(SETTLE_SECONDS_MAX)
 
     def _is_paused(self) -> bool:
