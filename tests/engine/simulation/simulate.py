@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tests.engine.simulation.oracles import ORACLES, doubles
@@ -52,35 +51,43 @@ def run(plan: Plan) -> Result:
     )
 
 
-def shrink(result: Result) -> Result:
+def shrink(result: Result, *, runs_max: int = SHRINK_RUNS_MAX) -> Result:
     """The shortest run found that breaks the same oracle: steps and faults are left out while it still does."""
-    oracle, runs, shortest = next(iter(result.broken)), 0, result
-    improved = True
-    while improved and runs < SHRINK_RUNS_MAX:
-        improved = False
-        for shorter in _shorter(shortest.plan):
-            runs += 1
-            if runs > SHRINK_RUNS_MAX:
-                break
-            tried = run(shorter)
-            if oracle in tried.broken:
-                shortest, improved = tried, True
-                break
-    return shortest
-
-
-def _shorter(plan: Plan) -> Iterator[Plan]:
-    """The plan without some of its faults or steps: halves first, then one by one."""
-    for name in ("faults", "steps"):
-        every: tuple[object, ...] = getattr(plan, name)
-        size = len(every)
-        while size:
-            for begin in range(0, len(every), size):
-                yield replace(plan, **{name: every[:begin] + every[begin + size :]})
-            size //= 2
+    shrinker = _Shrinker(result, runs_max)
+    for name in ("steps", "faults", "steps"):
+        shrinker.leave_out(name)
     for simpler in ({"duplicates": 0.0}, {"webhooks": 0.0}, {"adoptable": False}, {"disorder_seconds": 0.1}):
-        if any(getattr(plan, name) != value for name, value in simpler.items()):
-            yield replace(plan, **simpler)
+        shrinker.takes(replace(shrinker.shortest.plan, **simpler))
+    return shrinker.shortest
+
+
+class _Shrinker:
+    """Holds the shortest plan so far that still fails."""
+
+    def __init__(self, result: Result, runs: int) -> None:
+        self.shortest = result
+        self._oracle = next(iter(result.broken))
+        self._runs = runs
+
+    def takes(self, plan: Plan) -> bool:
+        """True if the plan fails in the same way: then it is the shortest now."""
+        if self._runs == 0:
+            return False
+        self._runs -= 1
+        tried = run(plan)
+        if self._oracle in tried.broken:
+            self.shortest = tried
+        return self._oracle in tried.broken
+
+    def leave_out(self, name: str) -> None:
+        """All of the plan's steps or faults that are not needed: large parts first, then one by one."""
+        size = len(getattr(self.shortest.plan, name))
+        while size:
+            begin = 0
+            while begin < len(every := getattr(self.shortest.plan, name)):
+                if not self.takes(replace(self.shortest.plan, **{name: every[:begin] + every[begin + size :]})):
+                    begin += size
+            size //= 2
 
 
 def story(result: Result) -> str:
