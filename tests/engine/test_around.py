@@ -107,6 +107,27 @@ def test_bad_webhook_queues_nothing(world: World, address: str, webhook: Webhook
     assert world.queue.now == []
 
 
+def test_replaced_secret_is_read_again_and_nonsense_cannot_make_us_read_on_and_on(world: World):
+    class Replaced(StubSecrets):
+        reads = 0
+
+        def read(self, tenant: str, connection: str, *, fresh: bool = False) -> Mapping[str, str]:
+            self.reads += fresh
+            return {"key": "new" if fresh else "former"}
+
+    secrets = Replaced()
+    receive = ReceiveWebhook(
+        config=world.state, secrets=secrets, queue=world.queue, provider=lambda _: StubProvider(), clock=world.clock
+    ).receive
+    assert receive("acme.quickbooks", signed("1:invoice:7", "new")).received is Received.ACCEPTED
+
+    for _ in range(50):
+        assert receive("acme.quickbooks", signed("1:invoice:7", "nonsense")).received is Received.BAD_SIGNATURE
+    assert secrets.reads == 1
+    world.clock.sleep(31)
+    assert receive("acme.quickbooks", signed("1:invoice:7", "new")).received is Received.ACCEPTED
+
+
 def test_webhook_about_another_tenants_account_needs_that_tenants_secret(world: World):
     world.state.put_connection(Connection("globex", BOOKS, "fake_books", account="2"))
     body = "1:invoice:7 2:invoice:9"

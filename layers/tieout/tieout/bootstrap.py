@@ -127,7 +127,11 @@ class Deployment:
     # Use cases
 
     def receive_webhook(self) -> ReceiveWebhook:
-        """What stands behind the webhooks' address."""
+        """What stands behind the webhooks' address; one a process, as it remembers when it read a secret again."""
+        return self._receiver
+
+    @cached_property
+    def _receiver(self) -> ReceiveWebhook:
         from tieout.engine.receive import ReceiveWebhook  # noqa: PLC0415 - see the module
 
         self.settings.need("table", "changes_queue_url", "secrets_prefix")
