@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engine.world import CRM, TENANT, Crash, World
+from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.errors import UnavailableError
-from tieout.domain.links import LinkKey
+from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind
 from tieout.engine.poll import PollChanges
 
@@ -175,3 +175,20 @@ def test_crm_that_fails_when_a_record_is_read_again_lets_its_change_wait(world: 
     world.crm.search, world.crm.read_fault = world_search, lambda _: None
     world.settle_down()
     assert (len(world.invoices()), world.unsynced()) == (1, [])
+
+
+def test_invoice_with_our_reference_that_no_deal_is_linked_to_is_parked_after_a_while(world: World):
+    world.deal("d1", status="lost")
+    key = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
+    world.state.links[key] = Link(key, revision=5)  # looked up in vain and released; the write came through later
+    world.books.put(
+        Kind.INVOICE, "105", reference=key.reference, number="Sd1", state="paid", paid=Decimal(9), currency="USD"
+    )
+
+    world.apply("105", kind=Kind.INVOICE, connection=BOOKS)
+    assert world.unsynced() == []
+    world.settle_down()
+
+    (parked,) = world.unsynced()
+    assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "not-linked-payments")
+    assert "--relink" in parked.next_step

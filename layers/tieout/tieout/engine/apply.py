@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import batched
 from typing import Protocol
 
-from tieout.domain.changes import Change, Origin
+from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.errors import (
     ClaimedError,
     MappingError,
@@ -34,7 +34,14 @@ from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQ
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
-from tieout.engine.sentences import left_the_sync, lines_differ, not_taken_by_the_sync, not_understood, source_gone
+from tieout.engine.sentences import (
+    left_the_sync,
+    lines_differ,
+    not_linked,
+    not_taken_by_the_sync,
+    not_understood,
+    source_gone,
+)
 from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
@@ -280,10 +287,18 @@ class SyncRun:
             self._session.ends.skipped(work, "not made by this sync")
             return False
         if pair.target_id is None:
-            self._session.ends.waits(work, ClaimedError("Its own first write is still under way."))
+            self._unlinked(work, pair)
             return False
         work.target_id = pair.key.source_id
         return True
+
+    def _unlinked(self, work: Work, pair: Link) -> None:
+        """Most likely its first write is settled in a moment; if nobody is writing it, only a person can say more."""
+        parked = pair.unsynced is not None and pair.unsynced.state is not UnsyncedState.WAITING
+        if work.change.attempts >= GONE_AFTER_ATTEMPTS and (parked or pair.intent is None):
+            self._session.ends.parked(work, not_linked(work, pair), cause=f"not-linked-{work.step.name}")
+        else:
+            self._session.ends.waits(work, ClaimedError("Its own first write is still under way."))
 
     def _pairs(self, works: Sequence[Work]) -> dict[LinkKey, Link]:
         """For a step that writes back: the link that made each record, by the work's key."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from tieout.domain.documents import CreditNote, Document, Invoice
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError, SettingsError
+from tieout.domain.links import Link
 from tieout.domain.money import Money
 from tieout.domain.records import Kind, Value
 from tieout.engine.plan import Difference, Work
@@ -51,6 +52,17 @@ def left_the_sync(work: Work) -> RejectedError:
     return RejectedError(
         f"The {read} no longer fulfils the sync's condition, but its {document_name(work)} still stands.",
         next_step=f"{_withdraw(work)} in the books, or set the {read} back.",
+    )
+
+
+def not_linked(work: Work, pair: Link) -> RejectedError:
+    """A document carries our reference, and the record that it was made of has no link to it."""
+    read, written = _kinds(work)
+    return RejectedError(
+        f"The {read} {work.step.label(work.record) if work.record is not None else work.key.source_id} carries our "
+        f"reference, but the {written} {pair.key.source_id} is not linked to it.",
+        next_step=f"If the {read} should stand, run `tieout backfill {pair.key.sync} --relink --tenant "
+        f"{pair.key.tenant}`; if not, void it in the books and dismiss this one.",
     )
 
 
