@@ -73,7 +73,7 @@ def sides_agree(universe: Universe) -> Iterator[str]:
         for step in steps.values():
             if step.pairs is None:
                 yield from _forward(universe, tenant, step, steps)
-            else:
+            elif not universe.plan.zombies:  # the CRM has no versions that could refuse a write that comes too late
                 yield from _back(universe, tenant, step)
 
 
