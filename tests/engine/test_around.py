@@ -117,7 +117,11 @@ def test_replaced_secret_is_read_again_and_nonsense_cannot_make_us_read_on_and_o
 
     secrets = Replaced()
     receive = ReceiveWebhook(
-        config=world.state, secrets=secrets, queue=world.queue, provider=lambda _: StubProvider(), clock=world.clock
+        config=world.state,
+        secrets=secrets,
+        queue=world.queue,
+        provider=lambda _: StubProvider(),  # type: ignore[return-value]
+        clock=world.clock,
     ).receive
     assert receive("acme.quickbooks", signed("1:invoice:7", "new")).received is Received.ACCEPTED
 
