@@ -266,7 +266,8 @@ class Tour:
         table = Table("Simulator", "Fault", "Fired")
         for name, simulator in (("Act!", self._stage.act), ("QuickBooks", self._stage.books)):
             for fault in simulator.call("GET", "/_sandbox/faults")["faults"]:
-                table.add_row(name, fault["kind"], str(fault["fired"]))
+                if fault["matched"]:
+                    table.add_row(name, fault["kind"], str(fault["fired"]))
             simulator.call("PUT", "/_sandbox/faults", {"faults": []})
         self._console.print(table)
         self._note("From here on both simulators do as they should, but for what the next chapter breaks on purpose.")
