@@ -336,10 +336,12 @@ def _stay(stage: Stage, console: Console) -> None:
         "To operate it from another terminal, paste these lines and try `.venv/bin/tieout status`:",
         *(f"  export {name}={value}" for name, value in exports.items()),
     ]
-    console.print(Panel("\n".join(lines), title="Yours to try"))
+    console.rule("[bold]Yours to try", align="left")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)  # unbroken, so that it can be copied
     try:
         while True:
             _show(stage.mail(), console)
             time.sleep(5)
     except KeyboardInterrupt:
-        console.print("Ending.")
+        console.print("Ending; this takes some seconds.")
