@@ -424,6 +424,40 @@ def test_time_that_runs_out_sends_the_rest_back(world: World):
     assert len(world.invoices()) == 70
 
 
+def test_writes_claimed_together_are_given_back_when_time_runs_out(world: World):
+    world.crm.manifest = replace(world.crm.manifest, read_batch_max=96)
+    names = [f"d{number}" for number in range(90)]
+    for name in names:
+        world.deal(name)
+    answers = iter([False, False, False, True, True])
+
+    world.engine.apply(world.change(Kind.DEAL, *names), out_of_time=lambda: next(answers))
+
+    assert len(world.invoices()) == 30
+    assert all(link.intent is None for link in world.state.links.values())
+    world.settle_down()
+    assert len(world.invoices()) == 90
+
+
+def test_slow_worker_reads_records_again_once_for_several_batches(world: World):
+    world.crm.manifest = replace(world.crm.manifest, read_batch_max=96)
+    names = [f"d{number}" for number in range(90)]
+    for name in names:
+        world.deal(name)
+    real = world.books.write
+
+    def slow(effects):
+        world.clock.sleep(10)
+        return real(effects)
+
+    world.books.write = slow
+    world.apply(*names)
+
+    assert len(world.invoices()) == 90
+    # Deals, then the customer and the item; before the slow writes of the invoices, all deals once more.
+    assert world.crm.calls["read"] <= 1 + 2 + 2 + 1
+
+
 def test_two_tenants_with_equal_ids_do_not_meet(world: World):
     other = "globex"
     sync = world.state.syncs(TENANT)[0]

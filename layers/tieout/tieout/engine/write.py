@@ -67,12 +67,28 @@ class Writer:
                     self._session.ends.waits(item.work, error)
             return
         left = [item for item in pending if not item.work.ended]
-        for chunk in batched(left, target.manifest.write_batch_max, strict=False):
+        for group in batched(left, self._group_size(pending[0].work, target), strict=False):
             if self._session.out_of_time():
-                for item in chunk:
+                for item in group:
                     self._session.ends.out_of_time(item.work)
             else:
-                self._write(target, self._still_so([item for item in chunk if self._claim(item)]))
+                self._write_group(target, self._still_so([item for item in group if self._claim(item)]))
+
+    def _group_size(self, work: Work, target: Connector) -> int:
+        """How many writes are claimed together: whole batches, as many as one read of their records takes."""
+        source = self._session.connector(connection_read(work.sync, work.step))
+        batch = target.manifest.write_batch_max
+        return batch * max(1, source.manifest.read_batch_max // batch)
+
+    def _write_group(self, target: Connector, claimed: Sequence[Pending]) -> None:
+        """The claimed writes, batch by batch; what there is no time for is given back."""
+        for number, chunk in enumerate(batched(claimed, target.manifest.write_batch_max, strict=False)):
+            if number and self._session.out_of_time():
+                for item in chunk:
+                    if self._released(item.work):
+                        self._session.ends.out_of_time(item.work)
+            else:
+                self._write(target, chunk)
 
     def settle(self, work: Work, record: Record, target: Connector, *, changed: bool = False) -> bool:
         """True if the link now names `record` as the partner, with what the open intent meant to write as its base.
