@@ -72,6 +72,7 @@ class MemoryState:
         self.runs: dict[tuple[str, str], Run] = {}
         self.alerts: dict[tuple[str, str, str], Alert] = {}
         self.windows: dict[tuple[str, str], datetime] = {}
+        self.budgets: dict[tuple[str, str], tuple[dict[str, int], int]] = {}
         self.crash_before: Callable[[str], bool] = lambda _: False
         self.crash_after: Callable[[str], bool] = lambda _: False
 
@@ -116,6 +117,9 @@ class MemoryState:
             return self._put(replace(link, intent=intent))
 
         return self._write("keep_intent", act)
+
+    def store(self, link: Link) -> Link:
+        return self.keep_intent(link, link.intent)  # type: ignore[arg-type] # stored as it is, with or without one
 
     def release(self, link: Link, *, worker: str) -> Link:
         def act() -> Link:
@@ -165,6 +169,22 @@ class MemoryState:
         stored = self.links.get(key)
         if stored is None or stored.intent is None or stored.intent.worker != worker:
             raise ClaimedError("Another worker took it over.")
+
+    # BudgetStore, as far as the engine asks
+
+    def read_budget(self, tenant: str, connection: str) -> tuple[Mapping[str, int], int]:
+        state, revision = self.budgets.get((tenant, connection), ({}, 0))
+        return dict(state), revision
+
+    def write_budget(self, tenant: str, connection: str, state: Mapping[str, int], revision: int) -> bool:
+        def act() -> bool:
+            if self.budgets.get((tenant, connection), ({}, 0))[1] != revision:
+                return False
+            self.budgets[tenant, connection] = (dict(state), revision + 1)
+            return True
+
+        stored: bool = self._write("budget", act)
+        return stored
 
     # ConfigStore
 
@@ -432,6 +452,7 @@ class World:
             links=self.state,
             alerts=self.state,
             queue=self.queue,
+            budget=self.state,
             connect=lambda connection: providers[connection.provider],
             clock=self.clock,
             policy=self.policy,

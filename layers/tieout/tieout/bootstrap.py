@@ -165,6 +165,7 @@ class Deployment:
             links=self.links,
             alerts=self.alerts,
             queue=self.queue,
+            budget=self.budget,
             connect=self.connect,
             clock=self.clock,
             policy=RetryPolicy(

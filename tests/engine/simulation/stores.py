@@ -88,6 +88,9 @@ class Table(MemoryState):
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         return self._store("keep", link, intent)
 
+    def store(self, link: Link) -> Link:
+        return self._store("note", link, link.intent)
+
     def release(self, link: Link, *, worker: str) -> Link:
         return self._store("release", link, None, worker=worker)
 

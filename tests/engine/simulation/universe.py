@@ -166,6 +166,7 @@ class Universe:
             links=self.table,
             alerts=self.table,
             queue=self.queues,
+            budget=self.table,
             connect=self.connect,
             clock=self.runtime,
             policy=self.policy,

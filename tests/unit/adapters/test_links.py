@@ -18,7 +18,8 @@ from tieout.adapters.dynamodb.links import DynamoLinks
 from tieout.adapters.dynamodb.table import Table
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.errors import ClaimedError
-from tieout.domain.links import IntentState, Link, LinkKey
+from tieout.domain.links import IntentState, Link, LinkKey, Turns, Withdrawal
+from tieout.domain.reviews import Candidate, Choice, Decision, FieldConflict, Review, ReviewKind, Side
 
 WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
 
@@ -421,3 +422,58 @@ def test_times_keep_their_microseconds(links):
 def test_a_name_that_would_make_two_keys_one_is_refused(links):
     with pytest.raises(ValueError, match="#"):
         links.get([LinkKey(TENANT, SYNC, "in#voices", "d-1")])
+
+
+CONFLICT = Review(
+    ReviewKind.CONFLICT,
+    conflicts=(FieldConflict("billing_address.city", None, "Berlin", {"a": ["x", None]}),),
+    source_edited_at=START,
+    target_edited_by="Kim",
+)
+MATCH = Review(
+    ReviewKind.MATCH,
+    candidates=(
+        Candidate("58", "Acme", Decimal("0.91"), ("same e-mail", "phone differs")),
+        Candidate("59", "", Decimal(0)),
+    ),
+)
+
+
+@pytest.mark.parametrize("review", [CONFLICT, MATCH])
+def test_a_review_is_read_back_equal(links, review):
+    reviewed = replace(unsynced(), review=review)
+    links.set_unsynced(key("d-1"), reviewed)
+    assert links.get([key("d-1")])[key("d-1")].unsynced == reviewed
+
+
+def test_what_is_known_beside_the_write_is_read_back_equal_and_cleared(links):
+    claimed_link = claimed(links)
+    decision = Decision("abc", Choice.FIELDS, "kim", START, "58", {"email": Side.TARGET, "phone": Side.SOURCE})
+    noted = replace(
+        settled(claimed_link),
+        sync_version=3,
+        shown={"phone": "0049", "fax": None},
+        withdrawn=Withdrawal.UNDONE,
+        follows=True,
+        decision=decision,
+        never=("58", "59"),
+        turns=Turns(Side.SOURCE, 4, START),
+    )
+    stored = links.settle(noted, worker="w1", pointer=False)
+    assert links.get([stored.key]) == {stored.key: stored}
+    assert replace(stored, revision=noted.revision) == noted
+    bare = links.store(replace(stored, shown=None, withdrawn=None, follows=False, decision=None, never=(), turns=None))
+    assert links.get([bare.key]) == {bare.key: bare}
+
+
+def test_an_intent_of_a_two_way_write_is_read_back_equal(links):
+    two_way = intent("w1", side=Side.SOURCE, agreed={"email": "a@b.example"}, withdrawal=Withdrawal.LEFT)
+    stored = links.claim(Link(key("d-1")), two_way)
+    assert links.get([stored.key])[stored.key].intent == two_way
+
+
+def test_a_note_on_a_link_that_changed_meanwhile_is_refused(links):
+    former = claimed(links)
+    links.keep_intent(former, intent("w2"))
+    with pytest.raises(ClaimedError):
+        links.store(replace(former, follows=True))

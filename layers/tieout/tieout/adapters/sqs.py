@@ -148,6 +148,7 @@ def encode(changes: Sequence[Change]) -> str:
                     "origin": change.origin,
                     "attempts": change.attempts,
                 }
+                | ({"plan": change.plan} if change.plan else {})
                 for change in changes
             ],
         },
@@ -185,6 +186,7 @@ def _changes(message: Any) -> list[Change]:  # noqa: ANN401  JSON is anything
             origin=Origin(one["origin"]),
             lane=Lane(message["lane"]),
             attempts=_count(one["attempts"]),
+            plan=_text(one["plan"]) if "plan" in one else "",
         )
         for one in message["changes"]
     ]

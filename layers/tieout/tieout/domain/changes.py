@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tieout.domain.records import Kind
+from tieout.domain.reviews import Review
 
 
 class Lane(StrEnum):
@@ -18,7 +19,11 @@ class Lane(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a change was seen. RELINK: after a restore; what we may have written is looked up before a create."""
+    """Where a change was seen.
+
+    RELINK: after a restore; what we may have written is looked up before a create. APPROVED: a person let it pass the
+    sync's caps.
+    """
 
     WEBHOOK = "webhook"
     POLL = "poll"
@@ -26,6 +31,7 @@ class Origin(StrEnum):
     BACKFILL = "backfill"
     RELINK = "relink"
     OPERATOR = "operator"
+    APPROVED = "approved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Change:
         kind, id: Which record.
         seen_at: When we first saw it; kept over retries, so it tells the change's age. Aware UTC.
         attempts: How often it was tried without reaching an end.
+        plan: Id of the stored plan that asks for it: just what the plan says is written, or nothing; empty otherwise.
     """
 
     tenant: str
@@ -47,6 +54,7 @@ class Change:
     origin: Origin
     lane: Lane = Lane.LIVE
     attempts: int = 0
+    plan: str = ""
 
 
 class UnsyncedState(StrEnum):
@@ -72,6 +80,7 @@ class Unsynced:
         field, value: The field in question and the value found there.
         code: The provider's error code or our rule; empty if none.
         since: When it first stopped. Aware UTC.
+        review: The question, if a person can settle it by an answer.
     """
 
     sync: str
@@ -88,6 +97,7 @@ class Unsynced:
     code: str = ""
     amount: Decimal | None = None
     currency: str = ""
+    review: Review | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,10 +71,11 @@ type Outcome = Done | NotDone | Unknown
 
 
 class MatchedBy(StrEnum):
-    """REFERENCE proves that we wrote it; NATURAL_KEY that the record has the document's name."""
+    """REFERENCE proves that we wrote it; NATURAL_KEY that it has the document's name; SIMILAR proves nothing yet."""
 
     REFERENCE = "reference"
     NATURAL_KEY = "natural_key"
+    SIMILAR = "similar"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tieout.domain.changes import Unsynced
 from tieout.domain.effects import Operation
+from tieout.domain.reviews import Decision, Side
 
 REFERENCE_LENGTH = 12
 
@@ -43,6 +44,33 @@ class IntentState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Withdrawal(StrEnum):
+    """Why a document no longer stands for its record. None is ever written again by itself.
+
+    LEFT: the record left the sync. SOURCE_GONE: it was deleted. UNDONE: a person took a run back. TARGET_GONE: somebody
+    deleted or voided the document on the other side.
+    """
+
+    LEFT = "left"
+    SOURCE_GONE = "source_gone"
+    UNDONE = "undone"
+    TARGET_GONE = "target_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often in a row the two sides overwrote each other: a record that flaps is parked.
+
+    Attributes:
+        side: The one written last.
+        since: When the row began. Aware UTC.
+    """
+
+    side: Side
+    count: int
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """A write that was begun and is not settled. It is never forgotten by an error.
@@ -55,6 +83,9 @@ class Intent:
         document: The fields that were to be written (plain JSON values), to look the write up by.
         target_id: For an update, which record was to be written.
         looks: How often it was looked up and not found since the last write.
+        side: The side that is written: the source in a two-way sync, too.
+        agreed: What both sides agree on once it is done, where that is not `document`: it writes only some fields.
+        withdrawal: Why the document will not stand any more once it is done; None for every other write.
     """
 
     effect_id: str
@@ -68,6 +99,9 @@ class Intent:
     document: Mapping[str, Any]
     target_id: str | None = None
     looks: int = 0
+    side: Side = Side.TARGET
+    agreed: Mapping[str, Any] | None = None
+    withdrawal: Withdrawal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +116,14 @@ class Link:
         payload_hash: Of the document that we last wrote; empty until settled.
         base: The fields that we last wrote (plain JSON values), for comparing both sides.
         unsynced: Why the record is not in agreement; None if it is, or was never tried.
+        sync_version: Of the sync document by which it was last written; 0 until settled.
+        shown: In a two-way step, the fields of `base` that the other side showed otherwise once both agreed, such as
+            a phone number in its own form: only a change of these is the other side's.
+        withdrawn: Why the document does not stand any more; it is not written again.
+        follows: True if the partner was merged into one that another link writes: it is named, and never written.
+        decision: A person's answer to a review, until it is used.
+        never: Records on the other side of which a person said that they are not this one.
+        turns: How often the sides overwrote each other in a row.
     """
 
     key: LinkKey
@@ -94,3 +136,10 @@ class Link:
     settled_at: datetime | None = None
     intent: Intent | None = None
     unsynced: Unsynced | None = None
+    sync_version: int = 0
+    shown: Mapping[str, Any] | None = None
+    withdrawn: Withdrawal | None = None
+    follows: bool = False
+    decision: Decision | None = None
+    never: tuple[str, ...] = ()
+    turns: Turns | None = None

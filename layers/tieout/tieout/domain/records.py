@@ -57,6 +57,7 @@ class Record:
         id: The provider's id, unique within kind and connection.
         version: Changes whenever the record changes (an edit time, a token); empty if the provider has none.
         edited_at: Aware UTC; None if the provider does not say.
+        edited_by: Who edited it last, as the provider names them; empty if it does not say.
         fields: In our words, see the module.
     """
 
@@ -65,6 +66,7 @@ class Record:
     version: str = ""
     edited_at: datetime | None = None
     fields: Fields = field(default_factory=dict)
+    edited_by: str = ""
 
 
 _CUSTOM: Shape = "any"

@@ -18,6 +18,7 @@ from tieout.domain.errors import (
 )
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
+from tieout.engine.caps import Caps, CapStore
 from tieout.engine.collect import (
     Connect,
     Names,
@@ -69,11 +70,13 @@ class ApplyChanges:
         links: LinkStore,
         alerts: AlertSink,
         queue: RetryQueue,
+        budget: CapStore,
         connect: Connect,
         clock: Clock,
         policy: RetryPolicy | None = None,
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
+        self._caps = Caps(budget, clock)
         self._connect, self._clock, self._policy = connect, clock, policy or RetryPolicy()
 
     def apply(self, changes: Sequence[Change], *, out_of_time: Callable[[], bool] = lambda: False) -> ApplyReport:
@@ -112,6 +115,7 @@ class ApplyChanges:
                 clock=self._clock,
                 policy=self._policy,
                 ends=ends,
+                caps=self._caps,
                 connect=self._connect,
                 out_of_time=out_of_time,
             )

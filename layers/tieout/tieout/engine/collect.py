@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import batched
 
-from tieout.domain.changes import Change
+from tieout.domain.changes import Change, Origin
 from tieout.domain.connections import Connection
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey
@@ -21,19 +21,32 @@ from tieout.ports.state import LinkStore, StoredSync
 type Connect = Callable[[Connection], Connector]
 SEARCH_MAX = 100
 KNOWN_NAMES_MAX = 1000
+# Whoever asks for more is further right.
+_ASKS_FOR = (
+    Origin.POLL,
+    Origin.WEBHOOK,
+    Origin.SWEEP,
+    Origin.BACKFILL,
+    Origin.RELINK,
+    Origin.OPERATOR,
+    Origin.APPROVED,
+)
 
 
 @lru_cache(maxsize=64)
 def compiled(sync: StoredSync) -> CompiledSync:
     """The sync ready to use; each version is compiled once per process."""
-    return compile_sync(sync.text)
+    return replace(compile_sync(sync.text), version=sync.version)
 
 
 def coalesce(changes: Iterable[Change]) -> list[Change]:
-    """One change a record: the earliest sighting, the most attempts."""
-    kept: dict[tuple[str, str, Kind, str], Change] = {}
+    """One change a record: the earliest sighting, the most attempts, the origin that asks for most.
+
+    What a plan asks for stands beside what was seen: if the plan no longer holds, the change still does.
+    """
+    kept: dict[tuple[str, str, Kind, str, str], Change] = {}
     for change in changes:
-        name = (change.tenant, change.connection, change.kind, change.id)
+        name = (change.tenant, change.connection, change.kind, change.id, change.plan)
         former = kept.get(name)
         kept[name] = (
             change
@@ -42,6 +55,7 @@ def coalesce(changes: Iterable[Change]) -> list[Change]:
                 former,
                 seen_at=min(former.seen_at, change.seen_at),
                 attempts=max(former.attempts, change.attempts),
+                origin=max(former.origin, change.origin, key=_ASKS_FOR.index),
             )
         )
     return list(kept.values())

@@ -23,6 +23,7 @@ from tieout.domain.errors import (
 )
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
+from tieout.domain.reviews import Review
 from tieout.engine.collect import coalesce
 from tieout.engine.plan import Work
 from tieout.engine.policy import RetryPolicy
@@ -133,8 +134,11 @@ class Ends:
             self.report.skipped += 1
             self.report.skipped_because[reason] += 1
 
-    def parked(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
-        """A person has to decide. The alert stands before the state, so that it cannot be lost between the two."""
+    def parked(self, work: Work, error: TieoutError, *, cause: str = "", review: Review | None = None) -> None:
+        """A person has to decide. The alert stands before the state, so that it cannot be lost between the two.
+
+        With a `review` they can do so by an answer; another question is told anew.
+        """
         work.ended = True
         self.report.parked += 1
         cause = cause or cause_of(error)
@@ -142,15 +146,17 @@ class Ends:
         former = work.link.unsynced
         told = former is not None and former.state in (UnsyncedState.PARKED, UnsyncedState.DISMISSED)
         if former is not None and told and (former.cause, former.reason) == (cause, error.message):
-            return
-        unsynced = self._unsynced(work, UnsyncedState.PARKED, error, cause)
+            same = former.review is None if review is None else former.review == review
+            if same:
+                return
+        unsynced = replace(self._unsynced(work, UnsyncedState.PARKED, error, cause), review=review)
         alert = Alert(
             tenant=work.key.tenant,
             cause=cause,
             subject=f"{work.step.to_kind.value.replace('_', ' ').capitalize()} not synced",
             reason=error.message,
             next_step=error.next_step,
-            command=f"tieout parked retry --tenant {work.key.tenant} --cause {cause}",
+            command=_command(work.key, cause, review),
             raised_at=self._clock.now(),
             unsynced=unsynced,
         )
@@ -273,6 +279,13 @@ class Ends:
     def _age(self, seen_at: datetime) -> None:
         age = round((self._clock.now() - seen_at).total_seconds())
         self.report.oldest_unsynced_seconds = max(self.report.oldest_unsynced_seconds, age)
+
+
+def _command(key: LinkKey, cause: str, review: Review | None) -> str:
+    """What goes on once the cause is gone, or the question is answered."""
+    if review is not None:
+        return f"tieout review list --tenant {key.tenant}"
+    return f"tieout parked retry --tenant {key.tenant} --cause {cause}"
 
 
 def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Connection, error: TieoutError) -> None:

@@ -88,6 +88,7 @@ class Preview:
             links=links,
             alerts=_DryAlerts(),
             queue=_DryQueue(),
+            budget=_DryCaps(),
             connect=lambda connection: _DryConnector(
                 PatientConnector(self._connect(connection), self._clock), report, claimed
             ),
@@ -154,6 +155,9 @@ class _DryLinks:
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         return self._keep(replace(link, intent=intent))
 
+    def store(self, link: Link) -> Link:
+        return self._keep(link)
+
     def release(self, link: Link, *, worker: str) -> Link:  # noqa: ARG002 - the port's arguments
         return self._keep(replace(link, intent=None))
 
@@ -189,6 +193,18 @@ class _DryAlerts:
 
     def put(self, alerts: Sequence[Alert]) -> None:
         """Nothing."""
+
+
+class _DryCaps:
+    """A plan says what it would do, however much that is."""
+
+    def read_budget(self, tenant: str, connection: str) -> tuple[Mapping[str, int], int]:  # noqa: ARG002 - the port's
+        """Nothing was done today."""
+        return {}, 0
+
+    def write_budget(self, tenant: str, connection: str, state: Mapping[str, int], revision: int) -> bool:  # noqa: ARG002 - the port's
+        """Done."""
+        return True
 
 
 class _DryQueue:

@@ -10,6 +10,7 @@ from datetime import datetime
 from tieout.domain.connections import ConnectionState
 from tieout.domain.errors import ReconnectError, SettingsError, TieoutError, UnavailableError
 from tieout.domain.links import Link, LinkKey
+from tieout.engine.caps import Caps
 from tieout.engine.collect import Connect
 from tieout.engine.ends import Connections, Ends
 from tieout.engine.policy import RetryPolicy
@@ -35,6 +36,7 @@ class Session:
     clock: Clock
     policy: RetryPolicy
     ends: Ends
+    caps: Caps
     connect: Connect
     out_of_time: Callable[[], bool]
     worker: str = field(default_factory=lambda: uuid.uuid4().hex[:12])

@@ -105,8 +105,11 @@ class Writer:
             target_version="" if changed else record.version,
             source_version=intent.source_version,
             payload_hash=intent.payload_hash,
-            base=intent.document,
+            base=intent.document if intent.agreed is None else intent.agreed,
             settled_at=self._session.clock.now(),
+            sync_version=work.sync.version,
+            withdrawn=intent.withdrawal or work.link.withdrawn,
+            decision=None,
             intent=None,
             unsynced=None,
         )

@@ -11,7 +11,7 @@ from typing import Literal
 from tieout.domain.errors import MappingError
 from tieout.domain.records import Kind, Record, Value
 from tieout.mapping.conditions import Test, compile_condition
-from tieout.mapping.document import Rule, Step, SyncDocument
+from tieout.mapping.document import Matching, Rule, Step, SyncDocument
 from tieout.mapping.evaluate import (
     Each,
     Evaluated,
@@ -40,6 +40,9 @@ _TEXT = Target("text")
 _NUMBER = Target("number")
 LABEL_LENGTH_MAX = 120
 
+type Winner = Literal["source", "target", "newest", "ask"]
+"""Whose value counts if both sides changed a field."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledStep:
@@ -50,8 +53,12 @@ class CompiledStep:
         also_on: Kinds whose changes concern records of this step, and the path where those name their ids.
         pairs: None, or the step whose links say which record on the other side is meant: this step writes back.
         links_to: Steps whose records must stand first.
-        on_leave: What happens if a record that was written is no longer selected.
-        owners: By top-level field, whose value counts if both sides changed it.
+        on_leave, on_delete: What happens if a record that was written is no longer selected, or is deleted.
+        if_paid: What withdrawing does with a document that is paid, in part too.
+        two_way: None, or whose value counts if both sides changed a field that has no owner.
+        flaps_max: How often in an hour the sides may overwrite each other in turn.
+        owners: By top-level field, whose value counts if both sides changed it; only fields that say so.
+        match: How a partner is found that stands on the other side already.
     """
 
     name: str
@@ -61,8 +68,13 @@ class CompiledStep:
     also_on: Mapping[Kind, str]
     pairs: str | None
     links_to: tuple[str, ...]
-    on_leave: Literal["park", "keep", "write"]
-    owners: Mapping[str, Literal["source", "target"]]
+    on_leave: Literal["park", "keep", "write", "withdraw"]
+    on_delete: Literal["park", "keep", "withdraw"]
+    if_paid: Literal["park", "credit_note"]
+    two_way: Winner | None
+    flaps_max: int
+    owners: Mapping[str, Winner]
+    match: Matching
     _when: Test | None = field(repr=False)
     _fields: tuple[tuple[str, Evaluated], ...] = field(repr=False)
     _label: Evaluated | None = field(repr=False)
@@ -131,13 +143,14 @@ class CompiledStep:
 
 @dataclass(frozen=True, slots=True)
 class CompiledSync:
-    """One sync, ready to run. Steps stand in the order of their links."""
+    """One sync, ready to run. Steps stand in the order of their links; `version` is that of its stored document."""
 
     name: str
     source: str
     target: str
     steps: tuple[CompiledStep, ...]
     document: SyncDocument = field(repr=False)
+    version: int = 0
 
     def step(self, name: str) -> CompiledStep:
         """The step of this name."""
@@ -209,7 +222,12 @@ class _Compiler:
             pairs=step.writes_back,
             links_to=tuple(links_of(step)),
             on_leave=step.on_leave,
-            owners={name: rule.owner for name, rule in step.fields.items()},
+            on_delete=step.on_delete,
+            if_paid=step.if_paid,
+            two_way=step.two_way,
+            flaps_max=step.flaps_max,
+            owners={name: rule.owner for name, rule in step.fields.items() if rule.owner is not None},
+            match=step.match or Matching(),
             _when=None if step.when is None else compile_condition(step.when, f"{self._where}.when"),
             _fields=fields,
             _label=self._one(step.label, "label", _TEXT),

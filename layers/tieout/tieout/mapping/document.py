@@ -62,8 +62,9 @@ class Rule(_Model):
     )
     default: Scalar = Field(default=None, description="The value where there is none: the field is absent or null.")
     required: bool = Field(default=False, description="Park the record if the value is absent, null or empty text.")
-    owner: Literal["source", "target"] = Field(
-        default="source", description="Whose value counts if both sides changed it."
+    owner: Literal["source", "target", "newest", "ask"] | None = Field(
+        default=None,
+        description="In a two-way step, whose value counts if both sides changed it; without it as `two_way` says.",
     )
     link: StepName | None = Field(
         default=None, description="The value names a record of this step; the field gets its id on the other side."
@@ -130,6 +131,43 @@ class Condition(_Model):
         )
 
 
+class Matching(_Model):
+    """How a record finds a partner that stands on the other side already."""
+
+    adopt_from: Decimal = Field(
+        default=Decimal("0.95"), ge=0, le=1, description="From this score on, one clear candidate is linked by itself."
+    )
+    review_from: Decimal = Field(
+        default=Decimal("0.70"), ge=0, le=1, description="From this score on, a person is asked; below, it is new."
+    )
+    shared_name: Literal["park", "suffix"] = Field(
+        default="park",
+        description="What happens if another kind of record has the name: a person decides, or the name gets a suffix.",
+    )
+
+
+class Caps(_Model):
+    """How much may happen without a person's approval. What is above waits, parked."""
+
+    withdrawals: int = Field(
+        default=20,
+        ge=0,
+        le=5000,
+        description="A day: documents voided or credited because their records left or are gone.",
+    )
+    withdrawals_percent: int = Field(
+        default=10, ge=0, le=100, description="Likewise, in percent of the step's documents, if that is less."
+    )
+    rewrites: int = Field(
+        default=200,
+        ge=0,
+        le=5000,
+        description="A day: documents that are only written because the sync itself was changed.",
+    )
+    run_writes: int | None = Field(default=None, ge=0, description="Writes of one `tieout apply`.")
+    run_amount: Decimal | None = Field(default=None, ge=0, description="Sum of the amounts of one `tieout apply`.")
+
+
 class Step(_Model):
     """Records of one kind that become documents of one kind on the other side."""
 
@@ -144,10 +182,31 @@ class Step(_Model):
         default={}, description="Kinds whose changes concern records of this step, and where those name their ids."
     )
     when: Condition | None = Field(default=None, description="Which records take part; without it all do.")
-    on_leave: Literal["park", "keep", "write"] = Field(
+    on_leave: Literal["park", "keep", "write", "withdraw"] = Field(
         default="park",
         description="What happens if a record that was written no longer fulfils `when`: a person decides, the other"
-        " side stays as it is, or the record is written all the same.",
+        " side stays as it is, the record is written all the same, or its document is withdrawn.",
+    )
+    on_delete: Literal["park", "keep", "withdraw"] = Field(
+        default="park",
+        description="What happens if a record that was written is deleted: a person decides, the other side stays as it"
+        " is, or its document is withdrawn.",
+    )
+    if_paid: Literal["park", "credit_note"] = Field(
+        default="park",
+        description="Withdrawing voids an unpaid document. One that is paid, in part too: a person decides, or a credit"
+        " note is made of it.",
+    )
+    two_way: Literal["source", "target", "newest", "ask"] | None = Field(
+        default=None,
+        description="Changes on the other side come back as well. If both sides changed a field: the source's value"
+        " counts, the target's, the newest, or a person is asked.",
+    )
+    flaps_max: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=10, description="In a two-way step: so often in an hour may the sides overwrite each other in turn."
+    )
+    match: Matching | None = Field(
+        default=None, description="How a partner is found that stands on the other side already."
     )
     label: Rule | None = Field(default=None, description="The record in words, for messages.")
     amount: Rule | None = Field(default=None, description="What is at stake, for messages and caps.")
@@ -187,6 +246,7 @@ class SyncDocument(_Written):
     name: Identifier = Field(description="Unique within the tenant: small letters, digits, hyphens.")
     source: Identifier = Field(description="Id of the connection that records come from.")
     target: Identifier = Field(description="Id of the connection that documents go to.")
+    caps: Caps = Field(default=Caps(), description="How much may happen without a person's approval.")
     steps: Annotated[dict[StepName, Step], Field(min_length=1, max_length=40)] = Field(
         description="What is written, by name. A step that another one links to goes first by itself."
     )

@@ -41,6 +41,13 @@ class LinkStore(Protocol):
             ClaimedError: If another worker changed the link since.
         """
 
+    def store(self, link: Link) -> Link:
+        """Store what we know beside the write: decisions, withdrawals, what is followed. Intent and reason stay.
+
+        Raises:
+            ClaimedError: If the link changed since it was read.
+        """
+
     def release(self, link: Link, *, worker: str) -> Link:
         """Drop the intent: surely nothing was written.
 

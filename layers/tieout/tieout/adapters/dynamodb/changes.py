@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from tieout.adapters.dynamodb.reviews import review_of, review_values
 from tieout.adapters.dynamodb.values import pack, unpack
 from tieout.domain.changes import Alert, Change, Lane, Origin, Unsynced, UnsyncedState
 from tieout.domain.records import Kind
@@ -70,6 +71,10 @@ def _unsynced_values(unsynced: Unsynced) -> dict[str, object]:
         values["value"] = unsynced.value
     if unsynced.amount is not None:
         values["amount"] = unsynced.amount
+    if unsynced.review is not None:
+        values["review"] = review_values(unsynced.review)
+    if change.plan:
+        values["plan"] = change.plan
     return values
 
 
@@ -87,6 +92,7 @@ def _unsynced(values: dict[str, Any]) -> Unsynced:
             origin=Origin(values["origin"]),
             lane=Lane(values["lane"]),
             attempts=values["attempts"],
+            plan=values.get("plan", ""),
         ),
         state=UnsyncedState(values["state"]),
         label=values["label"],
@@ -99,4 +105,5 @@ def _unsynced(values: dict[str, Any]) -> Unsynced:
         code=values["code"],
         amount=amount,
         currency=values["currency"],
+        review=review_of(values["review"]) if "review" in values else None,
     )

@@ -5,18 +5,35 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tieout.adapters.dynamodb.changes import unsynced_of, unsynced_text
+from tieout.adapters.dynamodb.reviews import decision_of, decision_text
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
 from tieout.adapters.dynamodb.values import Scalar, pack, time_of, time_text, unpack
 from tieout.domain.changes import Unsynced, UnsyncedState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError
-from tieout.domain.links import Intent, IntentState, Link, LinkKey
+from tieout.domain.links import Intent, IntentState, Link, LinkKey, Turns, Withdrawal
+from tieout.domain.reviews import Side
 
 _UNSYNCED = ("unsynced", "unsynced_pk", "unsynced_sk")
-_OPTIONAL = ("target_id", "target_version", "source_version", "payload_hash", "base", "settled_at")
+_OPTIONAL = (
+    "target_id",
+    "target_version",
+    "source_version",
+    "payload_hash",
+    "base",
+    "settled_at",
+    "sync_version",
+    "shown",
+    "withdrawn",
+    "follows",
+    "decision",
+    "never",
+    "turns",
+)
 
 
 class DynamoLinks:
@@ -66,6 +83,14 @@ class DynamoLinks:
             ClaimedError: If another worker changed the link since.
         """
         return self._write(link, intent, worker=None)
+
+    def store(self, link: Link) -> Link:
+        """Store what we know beside the write: decisions, withdrawals, what is followed. Intent and reason stay.
+
+        Raises:
+            ClaimedError: If the link changed since it was read.
+        """
+        return self._write(link, link.intent, worker=None)
 
     def release(self, link: Link, *, worker: str) -> Link:
         """Drop the intent: surely nothing was written.
@@ -190,7 +215,27 @@ def _values(link: Link) -> dict[str, Any]:
         values["settled_at"] = time_text(link.settled_at)
     if link.intent is not None:
         values["intent"] = _intent_values(link.intent)
-    return values
+    return values | _notes(link)
+
+
+def _notes(link: Link) -> dict[str, Scalar]:
+    """What most links do not have."""
+    notes: dict[str, Scalar] = {}
+    if link.sync_version:
+        notes["sync_version"] = link.sync_version
+    if link.shown is not None:
+        notes["shown"] = pack(link.shown)
+    if link.withdrawn is not None:
+        notes["withdrawn"] = link.withdrawn.value
+    if link.follows:
+        notes["follows"] = 1
+    if link.decision is not None:
+        notes["decision"] = decision_text(link.decision)
+    if link.never:
+        notes["never"] = pack(link.never)
+    if link.turns is not None:
+        notes["turns"] = pack([link.turns.side.value, link.turns.count, link.turns.since])
+    return notes
 
 
 def _intent_values(intent: Intent) -> dict[str, Scalar]:
@@ -208,6 +253,12 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
     }
     if intent.target_id is not None:
         values["target_id"] = intent.target_id
+    if intent.side is not Side.TARGET:
+        values["side"] = intent.side.value
+    if intent.agreed is not None:
+        values["agreed"] = pack(intent.agreed)
+    if intent.withdrawal is not None:
+        values["withdrawal"] = intent.withdrawal.value
     return values
 
 
@@ -225,7 +276,18 @@ def _link(key: LinkKey, item: dict[str, Any]) -> Link:
         settled_at=time_of(item["settled_at"]) if "settled_at" in item else None,
         intent=_intent(item["intent"]) if "intent" in item else None,
         unsynced=unsynced_of(item["unsynced"]) if "unsynced" in item else None,
+        sync_version=item.get("sync_version", 0),
+        shown=unpack(item["shown"]) if "shown" in item else None,
+        withdrawn=Withdrawal(item["withdrawn"]) if "withdrawn" in item else None,
+        follows="follows" in item,
+        decision=decision_of(item["decision"]) if "decision" in item else None,
+        never=tuple(unpack(item["never"])) if "never" in item else (),
+        turns=_turns(*unpack(item["turns"])) if "turns" in item else None,
     )
+
+
+def _turns(side: str, count: int, since: datetime) -> Turns:
+    return Turns(Side(side), count, since)
 
 
 def _intent(values: dict[str, Any]) -> Intent:
@@ -241,6 +303,9 @@ def _intent(values: dict[str, Any]) -> Intent:
         document=unpack(values["document"]),
         target_id=values.get("target_id"),
         looks=values["looks"],
+        side=Side(values.get("side", Side.TARGET)),
+        agreed=unpack(values["agreed"]) if "agreed" in values else None,
+        withdrawal=Withdrawal(values["withdrawal"]) if "withdrawal" in values else None,
     )
 
 
