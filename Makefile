@@ -20,7 +20,7 @@ CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate bench template build lock clean
+.PHONY: setup run test check unit simulate bench rivals template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -47,6 +47,9 @@ simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRS
 
 bench: setup ## figures, not tests
 	@$(VENV)/python -m bench
+
+rivals: setup ## other people's clients and Tieout while answers are lost: duplicates, losses, calls (5 minutes)
+	@$(VENV)/python -m bench.rivals
 
 template: setup ## what can be said of the template without deploying it
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-validate stage-cfn-lint stage-checkov

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from bench import engine_time, history, start_time, webhook_time
 from bench.figure import Figure
+from bench.rivals import cells
 
 BENCHMARKS: Sequence[Callable[[], Sequence[Figure]]] = (
     history.measure,
+    cells.measure,
     engine_time.measure,
     start_time.measure,
     webhook_time.measure,
