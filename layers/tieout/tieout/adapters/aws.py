@@ -15,6 +15,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_s3 import S3Client
     from types_boto3_scheduler import EventBridgeSchedulerClient
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sns import SNSClient
@@ -59,6 +60,12 @@ class Clients:
     def dynamodb(self) -> DynamoDBClient:
         """Of DynamoDB."""
         client: DynamoDBClient = self._create("dynamodb")
+        return client
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """Of S3."""
+        client: S3Client = self._create("s3")
         return client
 
     @cached_property

@@ -12,6 +12,7 @@
     <tenant>#lease                 <name>                     who may do it alone now
     <tenant>#alert                 <cause>#<hash>             what a person must hear of
     <tenant>#alert_window          <cause>#<hash>             until when this cause stays silent
+    <tenant>#audit                 tip                        where the audit trail ended when it was last archived
     tieout#tenants                 <tenant>                   the tenants of the deployment
 
 Two sparse indexes: `unsynced` (`unsynced_pk` = `<tenant>#unsynced`, `unsynced_sk` = `<state>#<since>#...`; with all

@@ -26,18 +26,18 @@ class DynamoConfig:
 
     def connections(self, tenant: str) -> Sequence[Connection]:
         """The tenant's connections."""
-        return [_connection(item) for item in self._table.query(joined(tenant, "connection"))]
+        return [connection_of(item) for item in self._table.query(joined(tenant, "connection"))]
 
     def connection(self, tenant: str, connection: str) -> Connection | None:
         """One connection; strongly consistent."""
         item = self._table.get(Key(joined(tenant, "connection"), connection))
-        return None if item is None else _connection(item)
+        return None if item is None else connection_of(item)
 
     def connections_of_account(self, provider: str, account: str) -> Sequence[Connection]:
         """Connections, of any tenant, to the provider's account; eventually consistent."""
         found = self._table.query(_account_pk(provider, account), index="account")
         items = self._table.get_many(Key(item["pk"], item["sk"]) for item in found)
-        connections = (_connection(item) for item in items)
+        connections = (connection_of(item) for item in items)
         return [one for one in connections if (one.provider, one.account) == (provider, account)]
 
     def put_connection(self, connection: Connection) -> None:
@@ -61,10 +61,7 @@ class DynamoConfig:
 
     def syncs(self, tenant: str) -> Sequence[StoredSync]:
         """The running version of each sync."""
-        return [
-            StoredSync(tenant, item["sk"], item["version"], item["text"], time_of(item["applied_at"]))
-            for item in self._table.query(joined(tenant, "sync"))
-        ]
+        return [sync_of(tenant, item) for item in self._table.query(joined(tenant, "sync"))]
 
     def put_sync(self, sync: StoredSync) -> None:
         """Store a new version and make it the running one, if no other took that number; former ones are kept.
@@ -105,7 +102,7 @@ class DynamoConfig:
     def run(self, tenant: str, sync: str) -> Run | None:
         """The newest run of the sync, by its beginning."""
         newest = next(self._table.query(joined(tenant, "run", sync), newest_first=True, first_page=1), None)
-        return None if newest is None else _run(tenant, sync, newest)
+        return None if newest is None else run_of(tenant, sync, newest)
 
     def put_run(self, run: Run) -> None:
         """Store or replace a run."""
@@ -120,7 +117,8 @@ def _account_pk(provider: str, account: str) -> str:
     return joined("account", provider, account)
 
 
-def _connection(item: dict[str, Any]) -> Connection:
+def connection_of(item: dict[str, Any]) -> Connection:
+    """The connection that an item holds."""
     return Connection(
         tenant=item["tenant"],
         id=item["sk"],
@@ -134,7 +132,13 @@ def _connection(item: dict[str, Any]) -> Connection:
     )
 
 
-def _run(tenant: str, sync: str, item: dict[str, Any]) -> Run:
+def sync_of(tenant: str, item: dict[str, Any]) -> StoredSync:
+    """The sync document that an item holds."""
+    return StoredSync(tenant, item["sk"], item["version"], item["text"], time_of(item["applied_at"]))
+
+
+def run_of(tenant: str, sync: str, item: dict[str, Any]) -> Run:
+    """The run that an item holds."""
     return Run(
         tenant=tenant,
         sync=sync,

@@ -262,6 +262,11 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
     return values
 
 
+def link_of(tenant: str, sync: str, item: dict[str, Any]) -> Link:
+    """The link that an item holds."""
+    return _link(LinkKey(tenant, sync, item["sk"].partition("#")[0], item["source_id"]), item)
+
+
 def _link(key: LinkKey, item: dict[str, Any]) -> Link:
     if item["source_id"] != key.source_id:
         raise _collision(key)
