@@ -673,7 +673,7 @@ class TestLimits:
             connection = world.context().connection
             limits = world.provider.limits_of(connection)
             budget = Budget(MemoryBudgetStore(), "acme", "under-test", limits, clock)
-            world.http = RequestsHttp(budget.spend, clock=clock, session=world.session)
+            world.http = RequestsHttp(budget.spend, budget.ended, clock=clock, session=world.session)
             connector = world.connector()
             began_at = clock.now()
             with world.session:
@@ -690,4 +690,9 @@ class TestLimits:
 
         limits = {limit.name: limit.calls for limit in world.provider.limits_of(connection)}
 
-        assert limits == {"requests_per_minute": 500, "requests_per_second": 9, "batches_per_minute": 4000}
+        assert limits == {
+            "requests_per_minute": 500,
+            "requests_per_second": 9,
+            "requests_in_flight": 10,
+            "batches_per_minute": 4000,
+        }

@@ -11,6 +11,7 @@ from tests.engine.world import START, World
 from tests.integration.conftest import FakeEntry
 from tieout import bootstrap
 from tieout.bootstrap import Deployment, Settings
+from tieout.domain.changes import Lane
 from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError, UnavailableError
 
@@ -126,3 +127,17 @@ def test_importing_a_handler_needs_no_environment_and_loads_nothing_heavy(functi
     assert not loaded & set(HEAVY)
     assert not {name for name in loaded if name.startswith(("tieout.mapping", "tieout.connectors"))}
     assert "tieout.engine.apply" not in loaded
+
+
+def test_both_lanes_spend_one_budget_through_doors_of_their_own(monkeypatch):
+    with mocked(monkeypatch) as clients:
+        entry = FakeEntry(World().crm)
+        deployment = Deployment(deploy(clients), clients=clients, clock=StillClock(START), provider=lambda _: entry)
+        connection = Connection("acme", "act", "fake_crm")
+        deployment.connect(connection)
+        deployment.connect(connection, lane=Lane.BACKFILL)
+        live, history = (context.http for context in entry.contexts)
+        assert live is deployment.http(connection)
+        assert history is deployment.http(connection, Lane.BACKFILL)
+        assert live is not history
+        assert live._ended == history._ended, "one budget's method"

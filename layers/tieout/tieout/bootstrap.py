@@ -17,6 +17,7 @@ from tieout.domain.errors import SettingsError
 if TYPE_CHECKING:
     from tieout.adapters.aws import Clients
     from tieout.adapters.dynamodb.table import Table
+    from tieout.domain.changes import Lane
     from tieout.domain.connections import Connection
     from tieout.engine.alerts import SendAlerts
     from tieout.engine.apply import ApplyChanges
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tieout.ports.queue import ChangeQueue
     from tieout.ports.secrets import Secrets
     from tieout.ports.state import AlertStore, BudgetStore, ConfigStore, LinkStore, Mail
+    from tieout.transport import Budget
 
 PREFIX = "TIEOUT_"
 _OUTPUTS = {"table": "TableName"}  # the outputs that are not named like their setting
@@ -121,8 +123,9 @@ class Deployment:
     ) -> None:
         self.settings = settings
         self._given_clients, self._given_clock, self._given_provider = clients, clock, provider
-        self._connectors: dict[str, tuple[Connection, Connector]] = {}
-        self._doors: dict[tuple[str, str, tuple[Limit, ...]], Http] = {}
+        self._connectors: dict[tuple[str, Lane | None], tuple[Connection, Connector]] = {}
+        self._budgets: dict[tuple[str, tuple[Limit, ...]], Budget] = {}
+        self._doors: dict[tuple[Budget, Lane], Http] = {}
 
     # Use cases
 
@@ -155,6 +158,7 @@ class Deployment:
 
     def apply_changes(self) -> ApplyChanges:
         """The worker."""
+        from tieout.domain.changes import Lane  # noqa: PLC0415 - see the module
         from tieout.engine.apply import ApplyChanges  # noqa: PLC0415 - see the module
         from tieout.engine.policy import RetryPolicy  # noqa: PLC0415 - see the module
 
@@ -167,6 +171,7 @@ class Deployment:
             queue=self.queue,
             budget=self.budget,
             connect=self.connect,
+            connect_backfill=partial(self.connect, lane=Lane.BACKFILL),
             clock=self.clock,
             policy=RetryPolicy(
                 base_seconds=settings.retry_base_seconds,
@@ -270,19 +275,20 @@ class Deployment:
 
         return provider(name)
 
-    def connect(self, connection: Connection, *, secrets: Secrets | None = None) -> Connector:
+    def connect(self, connection: Connection, *, secrets: Secrets | None = None, lane: Lane | None = None) -> Connector:
         """An open connector; it keeps within the connection's limits, together with all other workers.
 
-        One stays open a process while its connection is the same, and so keeps what it looked up.
+        One stays open a process and lane while its connection is the same, and so keeps what it looked up.
 
         Args:
             connection: Which.
             secrets: Instead of those that are stored, to try them before they are.
+            lane: Live if None. Calls of the backfill lane let live ones overtake them.
         """
         from tieout.adapters import lease  # noqa: PLC0415 - see the module
         from tieout.ports.connector import Context  # noqa: PLC0415 - see the module
 
-        former, connector = self._connectors.get(connection.address, (None, None))
+        former, connector = self._connectors.get((connection.address, lane), (None, None))
         if connector is not None and former == connection and secrets is None:
             return connector
         provider = self.provider(connection.provider)
@@ -291,25 +297,28 @@ class Deployment:
             Context(
                 connection=connection,
                 secrets=self.secrets if secrets is None else secrets,
-                http=self.http(connection),
+                http=self.http(connection, lane),
                 clock=self.clock,
                 lease=lambda name: held(f"{connection.id}/{name}"),
             )
         )
         if secrets is None:
-            self._connectors[connection.address] = (connection, connector)
+            self._connectors[connection.address, lane] = (connection, connector)
         return connector
 
-    def http(self, connection: Connection) -> Http:
-        """One door a connection and process: it keeps the line open, and knows what it wrote of the budget."""
+    def http(self, connection: Connection, lane: Lane | None = None) -> Http:
+        """One door a connection, lane and process: it keeps the line open. Both lanes spend one budget."""
+        from tieout.domain.changes import Lane  # noqa: PLC0415 - see the module
         from tieout.transport import Budget, RequestsHttp  # noqa: PLC0415 - see the module
 
         limits = self.provider(connection.provider).limits_of(connection)
-        name = (connection.tenant, connection.id, limits)
-        if name not in self._doors:
-            budget = Budget(self.budget, connection.tenant, connection.id, limits, self.clock)
-            self._doors[name] = RequestsHttp(budget.spend, clock=self.clock)
-        return self._doors[name]
+        name, lane = (connection.address, limits), lane or Lane.LIVE
+        if name not in self._budgets:
+            self._budgets[name] = Budget(self.budget, connection.tenant, connection.id, limits, self.clock)
+        budget = self._budgets[name]
+        if (budget, lane) not in self._doors:
+            self._doors[budget, lane] = RequestsHttp(partial(budget.spend, lane=lane), budget.ended, clock=self.clock)
+        return self._doors[budget, lane]
 
     @cached_property
     def _clients(self) -> Clients:

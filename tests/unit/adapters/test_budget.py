@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from tests.aws import START
+from tests.contract.fakes import ManualClock
+from tests.whole_way import _size as item_size
 from tieout.adapters import lease
 from tieout.adapters.dynamodb.budget import DynamoBudget
 from tieout.domain.errors import UnavailableError
+from tieout.ports.connector import Limit, Window
+from tieout.ports.http import Answer
+from tieout.transport import Budget
 
 MINUTE = timedelta(minutes=1)
 
@@ -92,3 +98,31 @@ def test_a_lease_that_stays_busy_is_given_up_after_twenty_seconds(budget, clock)
         pytest.fail("another worker holds it")
     assert clock.now() - START == timedelta(seconds=20)
     assert not take(budget, "third", now=clock.now()), "the other's lease is untouched"
+
+
+def test_the_state_of_the_busiest_connection_costs_one_write_unit(budget, clients):
+    day = 24 * 3600
+    limits = (
+        Limit("requests_per_minute", 500, 60),
+        Limit("requests_per_second", 10, 1),
+        Limit("requests_in_flight", 10, 125, Window.IN_FLIGHT),
+        Limit("requests_per_day", 5000, day, Window.QUOTA),
+    )
+    names = [limit.name for limit in limits]
+    clock = ManualClock(START)
+    crew = [Budget(budget, "a-tenant-with-a-long-name", "quickbooks-online", limits, clock) for _ in range(10)]
+    for part in range(14):
+        for worker in crew:
+            worker.spend(names)
+            if part < 13:
+                worker.ended(names, Answer(200, {}, b""))
+        if part < 13:
+            clock.advance(day / 12)
+    crew[0].ended(names[:1], Answer(429, {"retry-after": "5"}, b""))
+
+    (item,) = clients.dynamodb.scan(TableName="tieout-table")["Items"]
+    state = json.loads(item["spent"]["S"])
+    assert sum("in_flight" in name for name in state) == 10
+    assert sum("per_day" in name for name in state) == 13
+    assert "closed" in state
+    assert item_size(item) <= 1024

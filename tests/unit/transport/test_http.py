@@ -326,3 +326,43 @@ def test_logs_and_errors_hold_no_query_header_or_body(http, caplog):
     assert "POST 127.0.0.1/v3/company/{id}/batch answered 200" in caplog.text
     assert secret not in everything
     assert "987654" not in everything
+
+
+# How a call ended
+
+
+def answer_throttled(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_answer_ends_the_call_whatever_it_says(clock, session):
+    ended = []
+    send = RequestsHttp(lambda _: None, lambda *call: ended.append(call), clock=clock, session=session).send
+    with Peer(answer_throttled, redirect) as peer:
+        send(a_write(peer.url))
+        with pytest.raises(UncertainError):
+            send(a_write(peer.url))
+
+    assert [names for names, _ in ended] == [a_write("").spends] * 2
+    assert [answer.status for _, answer in ended] == [429, 303]
+    assert ended[0][1].headers["retry-after"] == "7"
+
+
+def test_a_call_that_was_not_sent_is_over(clock, session):
+    ended = []
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(UnavailableError):
+        RequestsHttp(lambda _: None, lambda *call: ended.append(call), clock=clock, session=session).send(
+            a_write(f"http://127.0.0.1:{port}")
+        )
+    assert ended == [(a_write("").spends, None)]
+
+
+def test_a_call_without_an_answer_may_go_on(clock, session):
+    ended = []
+    with Peer(reset) as peer, pytest.raises(UncertainError):
+        RequestsHttp(lambda _: None, lambda *call: ended.append(call), clock=clock, session=session).send(
+            a_write(peer.url)
+        )
+    assert ended == []

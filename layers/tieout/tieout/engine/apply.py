@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import batched
 from typing import Protocol
 
-from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.changes import Change, Lane, Origin, UnsyncedState
 from tieout.domain.errors import (
     ClaimedError,
     MappingError,
@@ -73,11 +73,13 @@ class ApplyChanges:
         budget: CapStore,
         connect: Connect,
         clock: Clock,
+        connect_backfill: Connect | None = None,
         policy: RetryPolicy | None = None,
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._caps = Caps(budget, clock)
         self._connect, self._clock, self._policy = connect, clock, policy or RetryPolicy()
+        self._connect_backfill = connect_backfill or connect
 
     def apply(self, changes: Sequence[Change], *, out_of_time: Callable[[], bool] = lambda: False) -> ApplyReport:
         """What became of each change. When this returns, every change has a durable end and may be acknowledged.
@@ -108,18 +110,22 @@ class ApplyChanges:
             if not syncs:
                 ends.unwanted(group, "no sync uses this connection")
                 continue
-            session = Session(
-                tenant=tenant,
-                config=self._config,
-                links=self._links,
-                clock=self._clock,
-                policy=self._policy,
-                ends=ends,
-                caps=self._caps,
-                connect=self._connect,
-                out_of_time=out_of_time,
-            )
-            _apply_group(session, connection_id, syncs, group)
+            for lane, connect in ((Lane.LIVE, self._connect), (Lane.BACKFILL, self._connect_backfill)):
+                some = [change for change in group if change.lane is lane]
+                if not some:
+                    continue
+                session = Session(
+                    tenant=tenant,
+                    config=self._config,
+                    links=self._links,
+                    clock=self._clock,
+                    policy=self._policy,
+                    ends=ends,
+                    caps=self._caps,
+                    connect=connect,
+                    out_of_time=out_of_time,
+                )
+                _apply_group(session, connection_id, syncs, some)
         ends.flush()
         return ends.report
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import batched
 
-from tieout.domain.changes import Change, Origin
+from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.connections import Connection
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey
@@ -42,7 +42,8 @@ def compiled(sync: StoredSync) -> CompiledSync:
 def coalesce(changes: Iterable[Change]) -> list[Change]:
     """One change a record: the earliest sighting, the most attempts, the origin that asks for most.
 
-    What a plan asks for stands beside what was seen: if the plan no longer holds, the change still does.
+    It is live if one of them is. What a plan asks for stands beside what was seen: if the plan no longer holds, the
+    change still does.
     """
     kept: dict[tuple[str, str, Kind, str, str], Change] = {}
     for change in changes:
@@ -55,6 +56,7 @@ def coalesce(changes: Iterable[Change]) -> list[Change]:
                 former,
                 seen_at=min(former.seen_at, change.seen_at),
                 attempts=max(former.attempts, change.attempts),
+                lane=former.lane if former.lane is Lane.LIVE else change.lane,
                 origin=max(former.origin, change.origin, key=_ASKS_FOR.index),
             )
         )

@@ -32,13 +32,29 @@ class Reachability(StrEnum):
     ON_PREMISES = "on_premises"
 
 
+class Window(StrEnum):
+    """What a limit counts.
+
+    PACED: calls in any window; they are spread, so that a late one never waits for a whole window. QUOTA: calls in a
+    long window, such as a day; all may be used early. IN_FLIGHT: calls that are under way at a time.
+    """
+
+    PACED = "paced"
+    QUOTA = "quota"
+    IN_FLIGHT = "in_flight"
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `calls` in any `per_seconds`; a request names the limits that it spends."""
+    """At most `calls` in any `per_seconds`; a request names the limits that it spends.
+
+    Of calls in flight at most `calls` at a time; then `per_seconds` is the longest that one of them takes.
+    """
 
     name: str
     calls: int
     per_seconds: int
+    window: Window = Window.PACED
 
 
 @dataclass(frozen=True, slots=True)

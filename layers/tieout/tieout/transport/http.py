@@ -38,14 +38,20 @@ class RequestsHttp:
 
     Args:
         spend: Called with the names of `Request.spends` before each sending; it waits, or raises ThrottledError.
+        ended: Called with the same names and the answer, or None if nothing was sent, once a call is surely over.
         clock: For the pauses between tries of a read, and the time a call took.
         session: For tests; a fresh one otherwise. It takes no proxy, no password file and no cookies from outside.
     """
 
     def __init__(
-        self, spend: Callable[[Sequence[str]], None], *, clock: Clock, session: requests.Session | None = None
+        self,
+        spend: Callable[[Sequence[str]], None],
+        ended: Callable[[Sequence[str], Answer | None], None] = lambda _, __: None,
+        *,
+        clock: Clock,
+        session: requests.Session | None = None,
     ) -> None:
-        self._spend = spend
+        self._spend, self._ended = spend, ended
         self._clock = clock
         self._session = session if session is not None else _new_session()
         # urllib3 logs whole URLs with their query, in debug lines and in warnings.
@@ -76,8 +82,11 @@ class RequestsHttp:
         try:
             answer = self._exchange(request)
         except requests.RequestException as error:
+            if _was_not_sent(error):
+                self._ended(request.spends, None)
             # The exception's text holds the URL with its query, so it goes no further.
             raise _lost(request, error) from None
+        self._ended(request.spends, answer)
         _log.info(
             "%s answered %d in %d ms (request id %s)",
             redact.call(request.method, request.url),

@@ -13,7 +13,7 @@ from tieout.connectors.act import CONNECTOR, auth
 from tieout.domain.connections import Connection
 from tieout.domain.errors import ReconnectError, SettingsError, SignatureError, ThrottledError, UnavailableError
 from tieout.domain.records import Kind
-from tieout.ports.connector import Hint, Limit, Webhook
+from tieout.ports.connector import Hint, Limit, Webhook, Window
 from tieout.ports.http import Answer
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -164,7 +164,7 @@ def test_no_call_without_database_and_no_secret_in_repr(world):
     world.connector.probe()
     for request in world.http.requests[1:]:
         assert request.headers["Act-Database-Name"] == world.settings.database
-        assert request.spends == ("calls",)
+        assert request.spends == ("calls", "calls_in_flight")
         assert "Bearer" not in repr(request)
         assert world.settings.password not in repr(request)
 
@@ -178,8 +178,9 @@ def limits_of(**settings: object) -> tuple[Limit, ...]:
 
 
 def test_the_limit_may_be_set():
-    (limit,) = limits_of(requests_per_minute=7)
-    assert (limit.name, limit.calls, limit.per_seconds) == ("calls", 7, 60)
+    calls, in_flight = limits_of(requests_per_minute=7, requests_in_flight=2)
+    assert (calls.name, calls.calls, calls.per_seconds) == ("calls", 7, 60)
+    assert (in_flight.name, in_flight.calls, in_flight.window) == ("calls_in_flight", 2, Window.IN_FLIGHT)
 
 
 @pytest.mark.parametrize(

@@ -63,5 +63,6 @@ def test_the_manifests_limits_are_those_of_the_provider_with_one_second_call_kep
     assert [(limit.name, limit.calls, limit.per_seconds) for limit in MANIFEST.limits] == [
         ("requests_per_minute", 500, 60),
         ("requests_per_second", 9, 1),
+        ("requests_in_flight", 10, 125),
         ("batches_per_minute", 40, 60),
     ]

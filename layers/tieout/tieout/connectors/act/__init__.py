@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tieout.connectors.act import auth
 from tieout.connectors.act.connector import ActConnector
-from tieout.connectors.act.manifest import CALLS, MANIFEST, settings_of
+from tieout.connectors.act.manifest import MANIFEST, limits_of, settings_of
 from tieout.domain.connections import Connection
 from tieout.ports.connector import Connector, Consent, Context, Hint, Limit, Manifest, Provider, Webhook
 
@@ -29,8 +29,9 @@ class ActProvider:
         return None
 
     def limits_of(self, connection: Connection) -> tuple[Limit, ...]:
-        """Calls a minute, as the settings say."""
-        return (Limit(CALLS, settings_of(connection.settings).requests_per_minute, 60),)
+        """Calls a minute and at a time, as the settings say."""
+        settings = settings_of(connection.settings)
+        return limits_of(settings.requests_per_minute, settings.requests_in_flight)
 
     def open(self, context: Context) -> Connector:
         """A connector; makes no call."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from tieout.connectors.act.errors import error_of, is_success
-from tieout.connectors.act.manifest import CALLS, ActSettings
+from tieout.connectors.act.manifest import SPENDS, ActSettings
 from tieout.domain.errors import (
     ProviderError,
     ReconnectError,
@@ -115,7 +115,7 @@ class SignIn:
                 "GET",
                 f"{self._settings.base_url}/authorize",
                 write=False,
-                spends=(CALLS,),
+                spends=SPENDS,
                 headers={
                     "Authorization": f"Basic {base64.b64encode(pair).decode()}",
                     "Act-Database-Name": self._settings.database,

@@ -12,7 +12,7 @@ from tieout.connectors.act import batch, wire
 from tieout.connectors.act.auth import SignIn, Token
 from tieout.connectors.act.batch import Part
 from tieout.connectors.act.errors import error_of, is_success, seconds_to_reset
-from tieout.connectors.act.manifest import BATCH_PARTS_MAX, CALLS, ActSettings
+from tieout.connectors.act.manifest import BATCH_PARTS_MAX, SPENDS, ActSettings
 from tieout.domain.errors import ThrottledError, UnavailableError, UncertainError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Context
@@ -43,7 +43,7 @@ class Client:
             ProviderError: If no Web API answers.
         """
         answer = self._context.http.send(
-            Request("GET", f"{self._settings.base_url}/api/system", write=False, spends=(CALLS,))
+            Request("GET", f"{self._settings.base_url}/api/system", write=False, spends=SPENDS)
         )
         body = self.json(answer)
         return str(body.get("apiVersion", "")) if isinstance(body, dict) else ""
@@ -136,7 +136,7 @@ class Client:
                 method,
                 self._settings.base_url + target,
                 write=write,
-                spends=(CALLS,),
+                spends=SPENDS,
                 headers={**headers, "Accept": "application/json"},
                 body=body,
                 timeout_seconds=_BATCH_TIMEOUT_SECONDS if method == "POST" else 30,

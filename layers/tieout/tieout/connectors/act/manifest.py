@@ -11,11 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
-from tieout.ports.connector import Limit, Manifest, Role
+from tieout.ports.connector import Limit, Manifest, Role, Window
 
 CALLS = "calls"
 CALLS_PER_MINUTE = 120
 """Ours: Act! publishes no number, and self-hosted servers are small. Source: README.md, "Rate limits"."""
+
+IN_FLIGHT = "calls_in_flight"
+CALLS_IN_FLIGHT = 4
+"""Ours, for the same reason."""
+
+SPENDS = (CALLS, IN_FLIGHT)
 
 BATCH_PARTS_MAX = 100
 """Ours: the limit of `$batch` is not published."""
@@ -33,7 +39,7 @@ class ActSettings(BaseModel):
     Attributes:
         base_url: Of the Web API, such as `https://apius.act.com/act.web.api`; https, or this machine.
         database: Name of the Act! database.
-        requests_per_minute: If the server allows less or more than Tieout takes by itself.
+        requests_per_minute, requests_in_flight: If the server allows less or more than Tieout takes by itself.
         overlap_minutes: Changes are read again until they are so old: as long as an edit may take to become visible,
             and longer than the server's clock may be behind. Days, if remote databases are synchronised into this
             one. Repeats cost a read, no write.
@@ -44,6 +50,7 @@ class ActSettings(BaseModel):
     base_url: str
     database: str = Field(min_length=1, pattern=r"^[\x20-\x7e]+$")
     requests_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=1, le=10_000)
+    requests_in_flight: int = Field(default=CALLS_IN_FLIGHT, ge=1, le=100)
     overlap_minutes: int = Field(default=5, ge=1, le=30 * 24 * 60)
 
     @field_validator("base_url")
@@ -82,6 +89,11 @@ def settings_of(values: Mapping[str, Any]) -> ActSettings:
         ) from error
 
 
+def limits_of(per_minute: int, in_flight: int) -> tuple[Limit, ...]:
+    """The limits of a connection. No call of ours waits longer than 60 seconds for its answer."""
+    return Limit(CALLS, per_minute, 60), Limit(IN_FLIGHT, in_flight, 60, Window.IN_FLIGHT)
+
+
 _KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL, Kind.PRODUCT})
 
 MANIFEST = Manifest(
@@ -98,7 +110,7 @@ MANIFEST = Manifest(
     write_batch_max=30,
     versions=False,
     idempotency_key_life_seconds=0,
-    limits=(Limit(CALLS, CALLS_PER_MINUTE, 60),),
+    limits=limits_of(CALLS_PER_MINUTE, CALLS_IN_FLIGHT),
     settings=ActSettings,
     secrets={
         "username": "Act! user name (a user of its own, with the API access permission)",
