@@ -1,16 +1,16 @@
-"""An archive in memory, and what feeds it: the differences between a store's links then and now."""
+"""An archive in memory, what feeds it, and the oracle of the audit trail."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import count
+from datetime import datetime
 
 from tests.aws import START
-from tieout.domain.audit import Tip
+from tieout.domain.audit import Flaw, Tip
 from tieout.domain.links import Link, LinkKey
+from tieout.engine.audit import Replay, Trail, name_of
 from tieout.ports.audit import Item, Noticed, Stored
 
 
@@ -69,22 +69,49 @@ class MemoryTips:
             self.tips[tenant] = tip
 
 
-@dataclass
-class Stream:
-    """Tells of each change as the table's stream does."""
+class ToldLinks(dict[LinkKey, Link]):
+    """Links that tell of each change as the table's stream does: put it in the place of a store's `links`."""
 
-    at: datetime = START
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    def __init__(
+        self, links: Mapping[LinkKey, Link] | None = None, now: Callable[[], datetime] = lambda: START
+    ) -> None:
+        super().__init__(links or {})
+        self._now = now
+        self.told: list[Noticed] = []
 
-    def noticed(self, before: Item | None, after: Item | None, *, tenant: str, event: str = "") -> Noticed:
-        self.at += timedelta(seconds=1)
-        return Noticed(tenant, event or f"event-{next(self._numbers)}", self.at, before, after)
+    def __setitem__(self, key: LinkKey, link: Link) -> None:
+        self._tell(key, self.get(key), link)
+        super().__setitem__(key, link)
 
-    def of_links(
-        self, then: Mapping[LinkKey, Link], now: Mapping[LinkKey, Link], *, at: datetime | None = None
-    ) -> Iterator[Noticed]:
-        """What changed between two looks at the links."""
-        self.at = at or self.at
-        for key in {**then, **now}:
-            if then.get(key) != now.get(key):
-                yield self.noticed(then.get(key), now.get(key), tenant=key.tenant)
+    def __delitem__(self, key: LinkKey) -> None:
+        self._tell(key, self[key], None)
+        super().__delitem__(key)
+
+    def _tell(self, key: LinkKey, before: Link | None, after: Link | None) -> None:
+        if before != after:
+            self.told.append(noticed(before, after, event=f"event-{len(self.told)}", at=self._now()))
+
+
+def noticed(before: Item | None, after: Item | None, *, event: str, at: datetime = START) -> Noticed:
+    """A change as the stream tells it."""
+    item = after if after is not None else before
+    assert item is not None
+    tenant = item.key.tenant if isinstance(item, Link) else item.tenant
+    return Noticed(tenant, event, at, before, after)
+
+
+def broken_trail(links: Mapping[LinkKey, Link], archive: MemoryArchive, tips: MemoryTips) -> Iterator[str]:
+    """I7: each tenant's chain is whole, tells of everything that happened, and replaying it gives these links."""
+    found: dict[LinkKey, Link] = {}
+    for tenant in {*archive.objects_of, *(key.tenant for key in links)}:
+        replay = Replay()
+        for one in Trail(archive, tips, tenant).read(lambda _name, _count: None):
+            if isinstance(one, Flaw):
+                yield f"{tenant}: entry {one.seq}: {one.reason}"
+                break
+            replay.take(one[1])
+        found |= replay.links()
+        yield from (f"{tenant} {entry.name}: something before entry {entry.seq} is not told" for entry in replay.gaps)
+    for key in sorted({*found, *links}, key=name_of):
+        if found.get(key) != links.get(key):
+            yield f"{key.tenant} {name_of(key)}: the trail gives {found.get(key)}, the table has {links.get(key)}"
