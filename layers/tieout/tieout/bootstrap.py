@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from tieout.domain.connections import Connection
     from tieout.engine.alerts import SendAlerts
     from tieout.engine.apply import ApplyChanges
+    from tieout.engine.audit import ArchiveAudit, Audit
     from tieout.engine.measure import MeasureUnsynced
     from tieout.engine.park import ParkChanges
     from tieout.engine.poll import PollChanges
     from tieout.engine.receive import ReceiveWebhook
+    from tieout.ports.audit import Archive, TipStore
     from tieout.ports.clock import Clock
     from tieout.ports.connector import Connector, Limit, Provider
     from tieout.ports.http import Http
     from tieout.ports.queue import ChangeQueue
     from tieout.ports.secrets import Secrets
-    from tieout.ports.state import AlertStore, BudgetStore, ConfigStore, LinkStore, Mail
+    from tieout.ports.state import AlertStore, BudgetStore, ConfigStore, LinkStore, Mail, PlanStore
     from tieout.transport import Budget
 
 PREFIX = "TIEOUT_"
@@ -57,6 +59,7 @@ class Settings(BaseModel):
     backfill_queue_url: str = ""
     retry_queue_url: str = ""
     alert_topic_arn: str = ""
+    audit_bucket: str = ""
     secrets_prefix: str = ""
     retry_base_seconds: int = Field(default=15, ge=1, le=900)
     worker_timeout_seconds: int = Field(default=120, ge=1, le=900)
@@ -203,6 +206,23 @@ class Deployment:
         self.settings.need("table")
         return MeasureUnsynced(config=self.config, links=self.links, clock=self.clock)
 
+    def archive_audit(self) -> ArchiveAudit:
+        """What puts the table's changes into the audit trail; one a process, as it remembers what it archived."""
+        return self._archiver
+
+    @cached_property
+    def _archiver(self) -> ArchiveAudit:
+        from tieout.engine.audit import ArchiveAudit  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "audit_bucket")
+        return ArchiveAudit(self.archive, self.tips)
+
+    def audit(self) -> Audit:
+        """What checks the audit trail and tells of it."""
+        from tieout.engine.audit import Audit  # noqa: PLC0415 - see the module
+
+        return Audit(archive=self.archive, tips=self.tips, config=self.config, links=self.links, clock=self.clock)
+
     # Ports
 
     @cached_property
@@ -227,6 +247,13 @@ class Deployment:
         return DynamoLinks(self._table)
 
     @cached_property
+    def plans(self) -> PlanStore:
+        """Stored plans."""
+        from tieout.adapters.dynamodb.plans import DynamoPlans  # noqa: PLC0415 - see the module
+
+        return DynamoPlans(self._table)
+
+    @cached_property
     def alerts(self) -> AlertStore:
         """Alerts on their way to a person."""
         from tieout.adapters.dynamodb.alerts import DynamoAlerts  # noqa: PLC0415 - see the module
@@ -239,6 +266,20 @@ class Deployment:
         from tieout.adapters.dynamodb.budget import DynamoBudget  # noqa: PLC0415 - see the module
 
         return DynamoBudget(self._table)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Where the audit trail is."""
+        from tieout.adapters.s3 import S3Archive  # noqa: PLC0415 - see the module
+
+        return S3Archive(self._clients.s3, self.settings.audit_bucket)
+
+    @cached_property
+    def tips(self) -> TipStore:
+        """Where each tenant's audit trail ended."""
+        from tieout.adapters.dynamodb.audit import DynamoTips  # noqa: PLC0415 - see the module
+
+        return DynamoTips(self._table)
 
     @cached_property
     def queue(self) -> ChangeQueue:

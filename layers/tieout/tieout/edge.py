@@ -23,6 +23,7 @@ from tieout.domain.errors import ProviderError, TieoutError
 if TYPE_CHECKING:
     from tieout.domain.changes import Change
     from tieout.engine.ends import ApplyReport
+    from tieout.ports.audit import Noticed
 
 CAUSES_MAX = 5
 SPARE_MILLISECONDS_MAX = 40_000
@@ -160,6 +161,42 @@ def settle_messages(event: Event, settle: Callable[[Sequence[Change]], None]) ->
             failed += _failed(messages, settle)
     count(MessagesFailed=len(failed))
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def settle_stream(event: Event, archive: Callable[[str, Sequence[Noticed]], int]) -> dict[str, list[dict[str, str]]]:
+    """Where the table's stream has to begin again, as ReportBatchItemFailures wants it.
+
+    Args:
+        event: From the table's stream.
+        archive: Returns only after a tenant's changes are kept, with how many were new. What comes after a record that
+            cannot be read, of the same tenant, is left for the next time: the order of what happened is kept.
+    """
+    from tieout.adapters.dynamodb.audit import noticed_of, tenant_of  # noqa: PLC0415 - for the one function that has it
+
+    failed: dict[str, str] = {}
+    told: dict[str, list[tuple[str, Noticed]]] = defaultdict(list)
+    for record in event["Records"]:
+        tenant, number = tenant_of(record), record["dynamodb"]["SequenceNumber"]
+        if tenant in failed:
+            continue
+        try:
+            noticed = noticed_of(record)
+        except Exception as error:  # noqa: BLE001 - the outermost edge: the record is told again
+            log_failure("A record of the stream cannot be read.", error)
+            failed[tenant] = number
+        else:
+            if noticed is not None:
+                told[tenant].append((number, noticed))
+    added = 0
+    for tenant, some in told.items():
+        with logger.append_context_keys(tenant=tenant):
+            try:
+                added += archive(tenant, [noticed for _, noticed in some])
+            except Exception as error:  # noqa: BLE001 - the outermost edge: the records are told again
+                log_failure(f"{len(some)} changes could not be archived.", error)
+                failed[tenant] = some[0][0]
+    count(AuditEntriesArchived=added, AuditTenantsFailed=len(failed))
+    return {"batchItemFailures": [{"itemIdentifier": number} for number in failed.values()]}
 
 
 def _failed(messages: Sequence[_Message], settle: Callable[[Sequence[Change]], None]) -> list[str]:

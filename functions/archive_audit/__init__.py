@@ -1,0 +1,1 @@
+"""Archives what the table's stream tells."""
