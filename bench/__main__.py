@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import engine_time, history, start_time, webhook_time
+from bench import engine_time, history, matching, start_time, webhook_time
 from bench.figure import Figure
 from bench.rivals import cells
 
@@ -21,6 +21,7 @@ BENCHMARKS: Sequence[Callable[[], Sequence[Figure]]] = (
     engine_time.measure,
     start_time.measure,
     webhook_time.measure,
+    matching.measure,
 )
 
 
