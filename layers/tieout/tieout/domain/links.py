@@ -85,7 +85,9 @@ class Intent:
         looks: How often it was looked up and not found since the last write.
         side: The side that is written: the source in a two-way sync, too.
         agreed: What both sides agree on once it is done, where that is not `document`: it writes only some fields.
+        shown: What the other side shows otherwise than `agreed` says, in a two-way step, as in `Link.shown`.
         withdrawal: Why the document will not stand any more once it is done; None for every other write.
+        plan: Id of the stored plan that asks for it, if one does.
     """
 
     effect_id: str
@@ -101,7 +103,9 @@ class Intent:
     looks: int = 0
     side: Side = Side.TARGET
     agreed: Mapping[str, Any] | None = None
+    shown: Mapping[str, Any] | None = None
     withdrawal: Withdrawal | None = None
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class Link:
         decision: A person's answer to a review, until it is used.
         never: Records on the other side of which a person said that they are not this one.
         turns: How often the sides overwrote each other in a row.
+        plan: Id of the stored plan that asked for the last write, if one did: what undoing that plan takes back.
     """
 
     key: LinkKey
@@ -143,3 +148,4 @@ class Link:
     decision: Decision | None = None
     never: tuple[str, ...] = ()
     turns: Turns | None = None
+    plan: str = ""

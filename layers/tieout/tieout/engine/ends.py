@@ -92,7 +92,7 @@ class Ends:
         self._clock, self._policy = clock, policy
         # One for all: changes that wait for the same go on travelling together, and are read and written in batches.
         self._jitter = clock.jitter()
-        self._retries: dict[tuple[str, str, Kind, str], tuple[int, Change]] = {}
+        self._retries: dict[tuple[str, str, Kind, str, str], tuple[int, Change]] = {}
         self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError | None, str]] = {}
         self.report = ApplyReport()
 
@@ -249,7 +249,7 @@ class Ends:
         if error is not None:
             delay = self._policy.delay_seconds(change.attempts, self._jitter, at_least)
             change = replace(change, attempts=change.attempts + 1)
-        name = (change.tenant, change.connection, change.kind, change.id)
+        name = (change.tenant, change.connection, change.kind, change.id, change.plan)
         if (former := self._retries.get(name)) is not None:
             # Several steps or syncs let it wait: one try serves them all, or each try would double what is queued.
             delay, change = min(delay, former[0]), coalesce([former[1], change])[0]

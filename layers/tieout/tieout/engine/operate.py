@@ -80,7 +80,8 @@ class Operate:
         """How many were queued to be tried again; each stays parked until it ends otherwise."""
         now = self._clock.now()
         changes = [
-            replace(one.change, seen_at=now, attempts=0, origin=Origin.OPERATOR, lane=Lane.LIVE) for one in parked
+            replace(one.change, seen_at=now, attempts=0, origin=Origin.OPERATOR, lane=Lane.LIVE, plan="")
+            for one in parked
         ]
         if changes:
             self._queue.send(changes)

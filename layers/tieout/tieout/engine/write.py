@@ -109,6 +109,7 @@ class Writer:
             settled_at=self._session.clock.now(),
             sync_version=work.sync.version,
             withdrawn=intent.withdrawal or work.link.withdrawn,
+            plan=intent.plan,
             decision=None,
             intent=None,
             unsynced=None,
@@ -173,6 +174,7 @@ class Writer:
             opened_at=now,
             document=item.write.document,
             target_id=effect.target_id,
+            plan=work.change.plan,
         )
         try:
             work.link = self._session.links.claim(work.link, intent)

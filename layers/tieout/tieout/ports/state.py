@@ -1,4 +1,4 @@
-"""State: links, connections, syncs, cursors, budgets, leases, alerts, runs. The tenant stands in every key."""
+"""State: links, connections, syncs, cursors, budgets, leases, alerts, runs, plans. The tenant stands in every key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tieout.domain.changes import Alert, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
 from tieout.domain.links import Intent, Link, LinkKey
+from tieout.domain.plans import PlannedWrite, StoredPlan
 
 
 class LinkStore(Protocol):
@@ -138,6 +139,43 @@ class ConfigStore(Protocol):
 
     def put_run(self, run: Run) -> None:
         """Store or replace a run."""
+
+
+class PlanStore(Protocol):
+    """Stored plans, and the writes that each of them allows. They are kept for 30 days."""
+
+    def put_plan(self, plan: StoredPlan, writes: Sequence[PlannedWrite]) -> StoredPlan:
+        """Store a new plan with its writes; as it is stored.
+
+        Raises:
+            SettingsError: If it is too large to be kept.
+            ClaimedError: If there is one of this id.
+        """
+
+    def plan(self, tenant: str, plan_id: str) -> StoredPlan | None:
+        """The plan; None if there is none, or no longer. Strongly consistent."""
+
+    def plans(self, tenant: str) -> Iterator[StoredPlan]:
+        """The tenant's plans, the newest first."""
+
+    def planned(self, plan: StoredPlan) -> Iterator[PlannedWrite]:
+        """All its writes, by step and source id."""
+
+    def allowed(self, plan: StoredPlan, keys: Sequence[LinkKey]) -> dict[LinkKey, PlannedWrite]:
+        """What the plan says about these records; what it says nothing about is left out."""
+
+    def change_plan(self, plan: StoredPlan) -> StoredPlan:
+        """Store the plan's state, approval and ends; as it is stored.
+
+        Raises:
+            ClaimedError: If it changed since it was read.
+        """
+
+    def leave_out(self, plan: StoredPlan, key: LinkKey, reason: str) -> None:
+        """Note why a write of the plan was not done, or not as planned."""
+
+    def left_out(self, plan: StoredPlan) -> dict[LinkKey, str]:
+        """What was noted."""
 
 
 class BudgetStore(Protocol):

@@ -8,6 +8,9 @@
     <tenant>#sync_version          <sync>#<version>           every version of it
     <tenant>#cursor#<connection>   <name>                     where to go on reading
     <tenant>#run#<sync>            <started at>               a long piece of work
+    <tenant>#plan                  <plan>                     a stored plan: what it counts, who approved it, its state
+    <tenant>#plan_writes#<plan>    <number>                   some of its writes, with their documents
+    <tenant>#plan_left_out#<plan>  <step>#<reference>         why a write of it was not done
     <tenant>#budget                <connection>               calls spent at the provider
     <tenant>#lease                 <name>                     who may do it alone now
     <tenant>#alert                 <cause>#<hash>             what a person must hear of

@@ -33,6 +33,7 @@ _OPTIONAL = (
     "decision",
     "never",
     "turns",
+    "plan",
 )
 
 
@@ -206,7 +207,7 @@ def _values(link: Link) -> dict[str, Any]:
     values: dict[str, Any] = {"source_id": link.key.source_id, "revision": link.revision}
     if link.target_id is not None:
         values["target_id"] = link.target_id
-    for name in ("target_version", "source_version", "payload_hash"):
+    for name in ("target_version", "source_version", "payload_hash", "plan"):
         if text := getattr(link, name):
             values[name] = text
     if link.base is not None:
@@ -257,8 +258,12 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
         values["side"] = intent.side.value
     if intent.agreed is not None:
         values["agreed"] = pack(intent.agreed)
+    if intent.shown is not None:
+        values["shown"] = pack(intent.shown)
     if intent.withdrawal is not None:
         values["withdrawal"] = intent.withdrawal.value
+    if intent.plan:
+        values["plan"] = intent.plan
     return values
 
 
@@ -288,6 +293,7 @@ def _link(key: LinkKey, item: dict[str, Any]) -> Link:
         decision=decision_of(item["decision"]) if "decision" in item else None,
         never=tuple(unpack(item["never"])) if "never" in item else (),
         turns=_turns(*unpack(item["turns"])) if "turns" in item else None,
+        plan=item.get("plan", ""),
     )
 
 
@@ -310,7 +316,9 @@ def _intent(values: dict[str, Any]) -> Intent:
         looks=values["looks"],
         side=Side(values.get("side", Side.TARGET)),
         agreed=unpack(values["agreed"]) if "agreed" in values else None,
+        shown=unpack(values["shown"]) if "shown" in values else None,
         withdrawal=Withdrawal(values["withdrawal"]) if "withdrawal" in values else None,
+        plan=values.get("plan", ""),
     )
 
 
