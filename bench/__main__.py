@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import engine_time, history, matching, start_time, webhook_time
+from bench import budget_use, engine_time, history, matching, start_time, webhook_time
 from bench.figure import Figure
 from bench.rivals import cells
 
 BENCHMARKS: Sequence[Callable[[], Sequence[Figure]]] = (
     history.measure,
+    budget_use.measure,
     cells.measure,
     engine_time.measure,
     start_time.measure,

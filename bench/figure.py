@@ -11,7 +11,7 @@ class Figure:
     """A count or a ratio.
 
     Attributes:
-        at_most: The goal; None if the figure is only told.
+        at_most, at_least: The goal; None, both, if the figure is only told.
         unit: What is counted.
     """
 
@@ -19,6 +19,7 @@ class Figure:
     value: float
     unit: str = ""
     at_most: float | None = None
+    at_least: float | None = None
 
     def shown(self) -> str:
         """For people."""
@@ -27,14 +28,24 @@ class Figure:
 
     def goal_shown(self) -> str:
         """For people."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
         return "" if self.at_most is None else f"<= {self.at_most:g}"
 
     def verdict(self) -> str:
         """Whether the goal is reached."""
-        if self.at_most is None:
+        if self.at_most is None and self.at_least is None:
             return ""
-        return "[green]reached" if self.value <= self.at_most else "[red]missed"
+        high_enough = self.at_least is None or self.value >= self.at_least
+        low_enough = self.at_most is None or self.value <= self.at_most
+        return "[green]reached" if high_enough and low_enough else "[red]missed"
 
     def as_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {"what": self.what, "value": self.value, "unit": self.unit, "at_most": self.at_most}
+        return {
+            "what": self.what,
+            "value": self.value,
+            "unit": self.unit,
+            "at_most": self.at_most,
+            "at_least": self.at_least,
+        }

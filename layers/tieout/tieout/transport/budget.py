@@ -269,7 +269,7 @@ class Budget:
         self._calling = False
         if answer is not None and answer.status in {_THROTTLED, _UNAVAILABLE}:
             self._refused(answer)
-        # A place that stays ours costs nobody anything while there are many; the next call takes it on.
+        # A place that stays ours until its time hinders nobody while there are others, and our next call takes it on.
         if self._known is not None and any(self._scarce(limit) for limit in self._limits if limit.name in names):
             self._change(self._given_back)
 
@@ -295,13 +295,14 @@ class Budget:
     def _scarce(self, limit: Limit) -> bool:
         if limit.window is not Window.IN_FLIGHT or self._known is None:
             return False
-        return len(_parts(self._known[0], limit)) * 2 > limit.calls
+        return len(_parts(self._known[0], limit)) >= limit.calls - 1
 
     def _given_back(self, state: Mapping[str, int]) -> Mapping[str, int]:
         return {name: value for name, value in state.items() if name.rpartition("/")[2] != self._slot}
 
     def _change(self, change: Callable[[Mapping[str, int]], Mapping[str, int]]) -> None:
         """Store the changed state. If others are faster each time it is left: it makes us slower, never too fast."""
+        self._alone = False  # a call took its time, and there are others
         for attempt in range(LOST_RACES_MAX):
             state, revision = self._read()
             changed = change(_current(state, {limit.name: limit for limit in self._limits}, self._now_us()))
