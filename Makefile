@@ -9,6 +9,7 @@ ONCE ?=
 FAULTS ?=
 SEEDS ?= 1000
 FIRST ?= 0
+OF ?= mapping
 
 export SAM_CLI_TELEMETRY := 0
 export PYTHON
@@ -20,7 +21,7 @@ CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate bench rivals template build lock clean
+.PHONY: setup run test check unit simulate mutate bench rivals template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -45,6 +46,10 @@ unit: setup ## the fast tests
 simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on; SEEDS=1 FIRST=s tells seed s again
 	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST)
 
+mutate: setup ## are the tests hurt by wrong code? OF=mapping, engine or matching; hours for all, goes on where it stopped
+	@UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locked --python "$$($(VENV)/python -c 'import sys; print(sys._base_executable)')" --group mutation
+	@.tools/mutation/bin/python -m tests.mutation $(OF)
+
 bench: setup ## figures, not tests
 	@$(VENV)/python -m bench
 
@@ -61,7 +66,7 @@ build: setup ## functions and layers for AWS, into .aws-sam; ARCH must equal the
 lock: setup ## after changing a dependency: the lock, the layer's list, the tools' lists
 	@$(UV) lock
 	@$(EXPORT) > layers/dependencies/requirements.txt
-	@cd sandbox/requirements && for tool in uv sam ministack checkov awslambdaric; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
+	@cd sandbox/requirements && for tool in uv sam ministack microburst checkov awslambdaric; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
 
 clean: ## everything that these targets made
 	@rm -rf .aws-sam .sandbox .tools .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

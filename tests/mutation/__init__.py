@@ -1,0 +1,1 @@
+"""Mutation testing of the mapping and the engine: are the tests hurt by each small wrong change of the code?"""
