@@ -19,6 +19,7 @@ WATCHED = {
     ("Tieout", "WebhooksBadSignature", "AWS::StackName"): 5,
     ("AWS/ApiGateway", "5xx", "Api"): 0,
     ("AWS/Scheduler", "InvocationDroppedCount", "ScheduleGroup"): 0,
+    ("AWS/Lambda", "IteratorAge", "ArchiveAudit"): 900_000,
 }
 
 
@@ -54,7 +55,7 @@ def test_every_alarm_reaches_people_and_says_what_it_means(alarms):
         assert alarm["OKActions"] == ["AlertTopic"]
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         assert len(alarm["AlarmDescription"]) > 30
-        measured = alarm["Namespace"] == "AWS/SQS" or alarm["MetricName"].endswith("Seconds")
+        measured = alarm["Namespace"] == "AWS/SQS" or alarm["MetricName"].endswith(("Seconds", "Age"))
         assert alarm["Statistic"] == ("Maximum" if measured else "Sum")
 
 

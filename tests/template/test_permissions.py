@@ -72,6 +72,20 @@ ALLOWED = {
         ("kms:Decrypt", "AlertKey.Arn"),
         ("kms:GenerateDataKey", "AlertKey.Arn"),
     },
+    "ArchiveAuditRole": TRACES
+    | logs("ArchiveAuditLogs")
+    | {
+        ("dynamodb:DescribeStream", "Table.StreamArn"),
+        ("dynamodb:GetRecords", "Table.StreamArn"),
+        ("dynamodb:GetShardIterator", "Table.StreamArn"),
+        ("dynamodb:ListStreams", "Table.StreamArn"),
+        ("dynamodb:GetItem", "Table.Arn"),
+        ("dynamodb:PutItem", "Table.Arn"),
+        ("s3:GetObject", "${AuditBucket.Arn}/audit/*"),
+        ("s3:PutObject", "${AuditBucket.Arn}/audit/*"),
+        ("s3:ListBucket", "AuditBucket.Arn"),
+        ("sqs:SendMessage", "LostQueue.Arn"),
+    },
     "SchedulerRole": {("lambda:InvokeFunction", "PollChanges.Arn"), ("lambda:InvokeFunction", "SendAlerts.Arn")},
 }
 
@@ -148,6 +162,37 @@ def test_queues_and_topic_refuse_what_is_not_encrypted_on_the_way(of_type):
                 assert statement["Action"] in {"sqs:*", "sns:Publish"}
                 refused.add(target)
     assert refused == {*of_type("AWS::SQS::Queue"), "AlertTopic"}
+
+
+def test_the_audit_trail_can_only_be_added_to_and_only_over_tls(of_type):
+    [policy] = of_type("AWS::S3::BucketPolicy").values()
+    everything = "${AuditBucket.Arn}/*"
+    assert {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]} == {
+        "TlsOnly": {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": ["AuditBucket.Arn", everything],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        # Source: Amazon S3 User Guide, "Enforce conditional writes on Amazon S3 buckets", read 2026-11-22.
+        "NothingIsOverwritten": {
+            "Sid": "NothingIsOverwritten",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": everything,
+            "Condition": {"Null": {"s3:if-none-match": "true"}},
+        },
+        "NothingIsDeleted": {
+            "Sid": "NothingIsDeleted",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+            "Resource": everything,
+        },
+    }
 
 
 def test_outside_the_account_only_alarms_may_publish(of_type):

@@ -1,5 +1,8 @@
 """What the local AWS drops silently, and what must not change unseen."""
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.template.conftest import ROOT
@@ -31,6 +34,7 @@ VARIABLES = {
     "RetryChanges": WORKER,
     "ParkChange": set(),
     "SendAlerts": {"TIEOUT_ALERT_TOPIC_ARN"},
+    "ArchiveAudit": {"TIEOUT_AUDIT_BUCKET"},
 }
 TIMEOUTS = {
     "ReceiveWebhook": 5,
@@ -39,6 +43,7 @@ TIMEOUTS = {
     "RetryChanges": "WorkerTimeoutSeconds",
     "ParkChange": 30,
     "SendAlerts": 50,
+    "ArchiveAudit": 60,
 }
 # function, queue: messages a call, calls at a time
 EVENT_SOURCES = {
@@ -52,6 +57,13 @@ EVENT_SOURCES = {
 @pytest.fixture
 def table(of_type):
     return of_type("AWS::DynamoDB::Table")["Table"]
+
+
+@pytest.fixture
+def sources(of_type):
+    """What listens to queues."""
+    every = of_type("AWS::Lambda::EventSourceMapping").values()
+    return [one for one in every if one["EventSourceArn"] != "Table.StreamArn"]
 
 
 @pytest.fixture
@@ -84,10 +96,6 @@ def test_the_tables_keys(table):
     }
 
 
-def test_the_table_streams_to_nobody_yet(of_type):
-    assert not [one for one in of_type("AWS::Lambda::EventSourceMapping").values() if "Table" in one["EventSourceArn"]]
-
-
 def test_every_queue_is_encrypted_keeps_14_days_and_knows_where_dead_letters_go(of_type):
     queues = of_type("AWS::SQS::Queue")
     assert set(queues) == set(QUEUES)
@@ -101,24 +109,108 @@ def test_every_queue_is_encrypted_keeps_14_days_and_knows_where_dead_letters_go(
         assert queue.get("RedrivePolicy") == expected
 
 
-def test_a_message_comes_back_only_after_its_worker_is_surely_dead(template, of_type, functions):
+def test_a_message_comes_back_only_after_its_worker_is_surely_dead(template, of_type, functions, sources):
     defaults = {name: one["Default"] for name, one in template["Parameters"].items()}
     queues = of_type("AWS::SQS::Queue")
-    for source in of_type("AWS::Lambda::EventSourceMapping").values():
+    for source in sources:
         visible = queues[source["EventSourceArn"].removesuffix(".Arn")]["VisibilityTimeout"]
         timeout = functions[source["FunctionName"]]["Timeout"]
         # Six times, as AWS advises. Source: Lambda developer guide, "Using Lambda with Amazon SQS".
         assert defaults.get(visible, visible) >= 6 * defaults.get(timeout, timeout)
 
 
-def test_event_sources_report_failed_messages_one_by_one_and_are_bounded(of_type):
+def test_event_sources_report_failed_messages_one_by_one_and_are_bounded(sources):
     found = {}
-    for source in of_type("AWS::Lambda::EventSourceMapping").values():
+    for source in sources:
         assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert source.get("MaximumBatchingWindowInSeconds", 0) == 0
         queue = source["EventSourceArn"].removesuffix(".Arn")
         found[source["FunctionName"], queue] = (source["BatchSize"], source["ScalingConfig"]["MaximumConcurrency"])
     assert found == EVENT_SOURCES
+
+
+@pytest.fixture
+def stream(of_type):
+    """What listens to the table's stream."""
+    every = of_type("AWS::Lambda::EventSourceMapping").values()
+    [found] = [one for one in every if one["EventSourceArn"] == "Table.StreamArn"]
+    return found
+
+
+def test_the_table_streams_to_the_audit_trail_from_the_beginning_in_order_and_not_for_ever(stream):
+    """The local AWS ignores the last four."""
+    assert stream["FunctionName"] == "ArchiveAudit"
+    assert stream["StartingPosition"] == "TRIM_HORIZON"
+    assert stream["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert stream.get("ParallelizationFactor", 1) == 1  # an item's changes stay in order
+    assert stream["BisectBatchOnFunctionError"] is True
+    assert (stream["MaximumRetryAttempts"], stream["MaximumRecordAgeInSeconds"]) == (10000, 12 * 60 * 60)
+    assert stream["DestinationConfig"]["OnFailure"]["Destination"] == "LostQueue.Arn"
+    assert (stream["BatchSize"], stream["MaximumBatchingWindowInSeconds"]) == (500, 10)
+
+
+def matches(record: Any, pattern: Any) -> bool:
+    """What Lambda does with the patterns that are used here.
+
+    Source: Lambda developer guide, "Control which events Lambda sends to your function", read 2026-11-22.
+    """
+    if isinstance(pattern, dict):
+        return all(isinstance(record, dict) and matches(record.get(name), one) for name, one in pattern.items())
+    for one in pattern:
+        assert one == {"exists": True} or set(one) == {"suffix"}
+    return record is not None and any("exists" in one or record.endswith(one["suffix"]) for one in pattern)
+
+
+ITEM = {"sk": {"S": "x"}}
+LINK = ITEM | {"pk": {"S": "acme#link#s"}, "source_id": {"S": "d1"}}
+RUN = ITEM | {"pk": {"S": "acme#run#s"}, "checkpoint": {"S": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "starts"),
+    [
+        (None, LINK, True),
+        (LINK, LINK, True),
+        (LINK, None, True),
+        (None, RUN, True),
+        (None, ITEM | {"pk": {"S": "acme#connection"}}, True),
+        (None, ITEM | {"pk": {"S": "acme#sync"}}, True),
+        (ITEM | {"pk": {"S": "acme#plan"}}, None, True),
+        (None, ITEM | {"pk": {"S": "acme#sync_version"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#budget"}, "revision": {"N": "1"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#lease"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#cursor#act"}, "cursor": {"S": "c"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#alert"}, "alert": {"S": "{}"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#audit"}, "seq": {"N": "1"}}, False),  # otherwise it would feed itself
+    ],
+)
+def test_only_what_belongs_into_the_trail_starts_its_function(stream, old, new, starts):
+    patterns = [json.loads(one["Pattern"]) for one in stream["FilterCriteria"]["Filters"]]
+    assert len(patterns) <= 5  # Lambda's quota
+    item = new or old
+    told = {"Keys": {name: item[name] for name in ("pk", "sk")}}
+    told |= {"NewImage": new} if new else {}
+    told |= {"OldImage": old} if old else {}
+    assert any(matches({"dynamodb": told}, one) for one in patterns) is starts
+
+
+def test_the_audit_trail_is_encrypted_versioned_private_and_kept(resources, of_type):
+    [bucket] = of_type("AWS::S3::Bucket").values()
+    [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption == {"BucketKeyEnabled": True, "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    kept = resources["AuditBucket"]
+    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_nothing_of_the_audit_trail_ever_expires_and_all_of_it_can_be_read_at_once(of_type):
+    [bucket] = of_type("AWS::S3::Bucket").values()
+    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    assert not [name for name in rule if "Expir" in name]
+    assert [one["StorageClass"] for one in rule["Transitions"]] == ["GLACIER_IR"]
 
 
 def test_the_folders_of_functions_are_the_functions(functions):
