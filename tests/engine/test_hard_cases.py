@@ -316,6 +316,8 @@ def test_paid_invoice_that_is_deleted_is_parked_in_words_that_fit(world: World):
     world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
     world.settle_down()
 
-    assert only(world).state is UnsyncedState.PARKED
-    assert "deal" in only(world).reason
-    assert "Void" not in only(world).next_step
+    rows = {one.step: one for one in world.unsynced()}
+    assert {one.state for one in rows.values()} == {UnsyncedState.PARKED}
+    assert rows["invoices"].reason == "The invoice Sd1 is gone from the books."
+    assert "deal" in rows["payments"].reason
+    assert "Void" not in rows["payments"].next_step

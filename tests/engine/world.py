@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
-from tieout.domain.documents import Customer, Document, Invoice, Item, RecordUpdate
+from tieout.domain.documents import CreditNote, Customer, Document, Invoice, InvoiceStatus, Item, RecordUpdate
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ClaimedError,
@@ -119,7 +119,12 @@ class MemoryState:
         return self._write("keep_intent", act)
 
     def store(self, link: Link) -> Link:
-        return self.keep_intent(link, link.intent)  # type: ignore[arg-type] # stored as it is, with or without one
+        def act() -> Link:
+            if self.links.get(link.key, Link(link.key)).revision != link.revision:
+                raise ClaimedError("It changed meanwhile.")
+            return self._put(link)
+
+        return self._write("store", act)
 
     def release(self, link: Link, *, worker: str) -> Link:
         def act() -> Link:
@@ -413,10 +418,20 @@ class FakeProvider:
         fields = document.as_fields()
         if effect.kind in self.manifest.keeps_reference:
             fields["reference"] = effect.reference
+        if isinstance(document, Invoice | CreditNote):
+            total = document.expected_total() or Decimal(0)
+            fields |= {"total": total, "balance": total}
         if isinstance(document, Invoice):
-            total = sum((line.amount for line in document.lines), Decimal(0))
-            fields |= {"total": total, "balance": total, "paid": Decimal(0), "state": "open"}
+            fields |= {"paid": Decimal(0), "state": "open"}
+            if document.status is InvoiceStatus.VOIDED:
+                return _voided(fields)
         return fields
+
+
+def _voided(fields: dict[str, Any]) -> dict[str, Any]:
+    """As books keep a voided invoice: it stands, with amounts of zero."""
+    lines = [{**line, "amount": Decimal(0)} for line in fields["lines"]]
+    return fields | {"lines": lines, "total": Decimal(0), "balance": Decimal(0), "state": "voided"}
 
 
 class World:
@@ -431,7 +446,7 @@ class World:
             _manifest(
                 "fake_books",
                 Role.BOOKS,
-                keeps_reference=frozenset({Kind.INVOICE, Kind.CUSTOMER}),
+                keeps_reference=frozenset({Kind.INVOICE, Kind.CREDIT_NOTE, Kind.CUSTOMER}),
                 natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
             ),
             self.clock,

@@ -16,7 +16,7 @@ from tieout.domain.errors import (
     SettingsError,
     TieoutError,
 )
-from tieout.domain.links import Link, LinkKey
+from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.engine.caps import Caps, CapStore
 from tieout.engine.collect import (
@@ -44,6 +44,7 @@ from tieout.engine.sentences import (
     source_gone,
 )
 from tieout.engine.session import Session
+from tieout.engine.withdraw import Withdrawals
 from tieout.engine.write import Pending, Writer
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
 from tieout.ports.clock import Clock
@@ -221,6 +222,7 @@ class SyncRun:
         self._session, self._sync, self._steps, self._source, self._links = session, sync, steps, source, links
         self._writer = Writer(session)
         self._recovery = Recovery(session, self._writer)
+        self._withdrawals = Withdrawals(session, self._writer, self._recovery)
         self._names = Names(source)
         self._works: dict[str, list[Work]] = {step.name: [] for step in sync.steps}
         self._kinds = {step.name: step.from_kind for step in sync.steps}
@@ -247,7 +249,7 @@ class SyncRun:
             for change in concerned(step, [one for one in changes if one.kind == kind], records.get(kind, {}))
         ]
         for change in changes:
-            if change.kind in step.also_on and change.origin is Origin.OPERATOR:
+            if change.kind in step.also_on and change.origin in (Origin.OPERATOR, Origin.APPROVED):
                 # It may be parked under its own id, if no worker got as far as the record that it concerns.
                 key = LinkKey(change.tenant, self._sync.name, step.name, change.id)
                 self._session.links.set_unsynced(key, None)
@@ -264,24 +266,30 @@ class SyncRun:
         self._recovery.recover(works)
         works = [work for work in works if not work.ended]
         self._session.know({work.key: work.link for work in works})
+        self._withdrawals.revisit(works)
+        works = [work for work in works if not work.ended]
         pairs = self._pairs(works)
+        leaving: dict[Withdrawal, list[Work]] = defaultdict(list)
         for work in works:
-            self._map(work, pairs.get(work.key))
+            if (why := self._map(work, pairs.get(work.key))) is not None:
+                leaving[why].append(work)
+        for why, some in leaving.items():
+            self._withdrawals.withdraw(some, why)
         return [work for work in works if not work.ended]
 
-    def _map(self, work: Work, pair: Link | None) -> None:
+    def _map(self, work: Work, pair: Link | None) -> Withdrawal | None:
+        """Map the record, or end the work; why, if its document is to be withdrawn."""
         step, record, ends = work.step, work.record, self._session.ends
         linked = work.link.target_id is not None
         if record is None:
-            if not linked:
-                ends.skipped(work, "the record is gone")
-            elif work.change.attempts < GONE_AFTER_ATTEMPTS:
-                ends.waits(work, NotFoundError("The record is not visible at the moment; it is looked at again."))
-            else:
-                ends.parked(work, source_gone(work), cause=f"gone-{step.name}")
-            return
+            return self._map_gone(work, pair)
+        self._withdrawals.notice(work, pair)
+        if work.ended:
+            return None
         try:
             selected = step.selects(record)
+            if not selected and linked and step.on_leave == "withdraw":
+                return Withdrawal.LEFT
             if not selected and linked and step.on_leave == "park":
                 ends.parked(work, left_the_sync(work), cause=f"left-{step.name}")
             elif not selected and not (linked and step.on_leave == "write"):
@@ -290,6 +298,27 @@ class SyncRun:
                 work.mapped = step.evaluate(record)
         except MappingError as error:
             ends.parked(work, error)
+        return None
+
+    def _map_gone(self, work: Work, pair: Link | None) -> Withdrawal | None:
+        """End the work of a record that is gone; why, if its document is to be withdrawn."""
+        step, ends = work.step, self._session.ends
+        linked = work.link.target_id is not None
+        if not linked and pair is None:
+            ends.skipped(work, "the record is gone")
+        elif work.change.attempts < GONE_AFTER_ATTEMPTS:
+            ends.waits(work, NotFoundError("The record is not visible at the moment; it is looked at again."))
+        else:
+            self._withdrawals.notice(work, pair)
+            if work.ended:
+                return None
+            if linked and step.on_delete == "withdraw":
+                return Withdrawal.SOURCE_GONE
+            if linked and step.on_delete == "park":
+                ends.parked(work, source_gone(work), cause=f"gone-{step.name}")
+            else:
+                ends.skipped(work, "the record is gone")
+        return None
 
     def _paired(self, work: Work, pair: Link | None) -> bool:
         """True if the record that is to be written is known: the one from which this one was made."""
@@ -298,6 +327,9 @@ class SyncRun:
             return False
         if pair.target_id is None:
             self._unlinked(work, pair)
+            return False
+        if pair.withdrawn is Withdrawal.SOURCE_GONE:
+            self._session.ends.skipped(work, "its record is gone")
             return False
         work.target_id = pair.key.source_id
         return True

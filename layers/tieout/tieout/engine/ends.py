@@ -32,6 +32,7 @@ from tieout.ports.state import LinkStore
 
 CAUSE_LENGTH_MAX = 80
 DIFFERENCE = "difference"
+CAP = "cap-"
 TOLD_AFTER_ATTEMPTS = 3
 
 
@@ -128,6 +129,14 @@ class Ends:
         if work.link.unsynced is not None:
             self._links.set_unsynced(work.key, None)
 
+    def echoed(self, change: Change) -> None:  # noqa: ARG002 - which one does not matter, as in `unwanted`
+        """It says nothing new: both sides agree."""
+        self.report.unchanged += 1
+
+    def again(self, work: Work) -> None:
+        """Another write of it follows: it comes back at once, and what a plan asked for is done."""
+        self._retry(replace(work.change, origin=further_right(work.change.origin, Origin.TARGET), plan=""), None, 0)
+
     def unwanted(self, changes: Iterable[Change], reason: str) -> None:
         """No step wants these changes."""
         for _ in changes:
@@ -223,6 +232,16 @@ class Ends:
         else:
             self.waits(work, error)
 
+    def concluded(self, work: Work) -> None:
+        """Another link says what became of it, such as that of the credit note for its invoice."""
+        work.ended = True
+        if work.link.unsynced is not None:
+            self._links.set_unsynced(work.key, None)
+
+    def look_at(self, change: Change) -> None:
+        """Another record has to be looked at because of this run; queued by `flush`."""
+        self._retry(change, None, 0)
+
     def ended(self, key: LinkKey) -> bool:
         """True if this run parked it or let it wait."""
         return key in self._ended
@@ -285,7 +304,8 @@ def _command(key: LinkKey, cause: str, review: Review | None) -> str:
     """What goes on once the cause is gone, or the question is answered."""
     if review is not None:
         return f"tieout review list --tenant {key.tenant}"
-    return f"tieout parked retry --tenant {key.tenant} --cause {cause}"
+    approve = " --approve" if cause.startswith(CAP) else ""
+    return f"tieout parked retry --tenant {key.tenant} --cause {cause}{approve}"
 
 
 def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Connection, error: TieoutError) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from tieout.domain.changes import Change
-from tieout.domain.documents import DOCUMENTS, Document, RecordUpdate
+from tieout.domain.documents import DOCUMENTS, Document, InvoiceStatus, RecordUpdate
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import MappingError, TieoutError
-from tieout.domain.links import Link, LinkKey
+from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Side
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, Mapped
 
 EFFECT_ID_LENGTH = 32
@@ -74,11 +75,20 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One effect is needed; `document` holds its fields as plain JSON values, `payload_hash` is theirs."""
+    """One effect is needed; `document` holds its fields as plain JSON values, `payload_hash` is theirs.
+
+    In a two-way step `side`, `agreed` and `shown` are those of the intent, and `more` is True if another write follows.
+    With `withdrawal` the document does not stand any more once it is done, and that is why.
+    """
 
     effect: Effect
     document: Mapping[str, Any]
     payload_hash: str
+    side: Side = Side.TARGET
+    agreed: Mapping[str, Any] | None = None
+    shown: Mapping[str, Any] | None = None
+    more: bool = False
+    withdrawal: Withdrawal | None = None
 
 
 type Plan = NoChange | Skip | Park | Write
@@ -199,9 +209,17 @@ def difference(record: Record, document: Mapping[str, Any]) -> Difference | None
     """The first field of `document` (plain JSON values) that the record on the other side does not show; None if all.
 
     Text is compared with white space collapsed; a field that is empty here may be absent there. Of a line whose amount
-    is not quantity times price, only the amount counts: books do not keep the other two then.
+    is not quantity times price, only the amount counts: books do not keep the other two then. Of a voided document only
+    that it is voided counts: books set its amounts to zero.
     """
+    if document.get("status") == InvoiceStatus.VOIDED.value:
+        document = {"status": document["status"]}
     return _differ("", document, plain(record.fields))
+
+
+def same(here: Any, there: Any) -> bool:  # noqa: ANN401 - plain JSON on both sides
+    """True if two values say the same, compared as `difference` does."""
+    return _differ("", here, there) is None
 
 
 def _differ(path: str, here: Any, there: Any) -> Difference | None:  # noqa: ANN401 - plain JSON on both sides

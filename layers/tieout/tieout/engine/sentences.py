@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tieout.domain.documents import CreditNote, Document, Invoice
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError, SettingsError
-from tieout.domain.links import Link
+from tieout.domain.links import Link, Withdrawal
 from tieout.domain.money import Money
-from tieout.domain.records import Kind, Value
+from tieout.domain.records import Kind, Record, Value
 from tieout.engine.plan import Difference, Work
 from tieout.ports.connector import Connector
 
@@ -97,6 +97,48 @@ def changed_on_both_sides(work: Work, target: Connector, changed: Difference) ->
     )
 
 
+def both_changed(
+    work: Work, source: Connector, target: Connector, fields: Sequence[str], stuck: Mapping[str, str]
+) -> RejectedError:
+    """Both sides changed the same fields, or the other side's value cannot go back."""
+    sides = f"{source.manifest.title} and {target.manifest.title}"
+    said = [f"The {_listed(fields)} of the {document_name(work)} was changed otherwise in {sides}."]
+    if all(field in stuck for field in fields):
+        said = [f"The {_listed(fields)} of the {document_name(work)} was changed in {target.manifest.title}."]
+    said += [
+        f"The {_in_words(field)} cannot go back to {source.manifest.title}: {why}."
+        for field, why in stuck.items()
+        if field in fields
+    ]
+    return RejectedError(
+        " ".join(said),
+        code="conflict",
+        field=fields[0],
+        next_step=f"Say whose value counts: run `tieout review show {work.where} --tenant {work.key.tenant}`.",
+    )
+
+
+def flaps(work: Work, source: Connector, target: Connector, fields: Sequence[str]) -> RejectedError:
+    """The two sides overwrite each other in turn."""
+    return RejectedError(
+        f"The {document_name(work)} goes to and fro: {source.manifest.title} and {target.manifest.title} overwrote each "
+        f"other {work.step.flaps_max} times within an hour, last its {_listed(fields)}.",
+        code="flaps",
+        field=fields[0],
+        next_step="Find out who or what changes it on both sides, such as another integration. It goes on by itself "
+        "after an hour; or retry it.",
+    )
+
+
+def _in_words(field: str) -> str:
+    return field.replace("_", " ").replace(".", " ")
+
+
+def _listed(fields: Sequence[str]) -> str:
+    said = [_in_words(field) for field in fields]
+    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+
+
 def several_candidates(work: Work, matches: Iterable[Match]) -> RejectedError:
     """More than one record may be the one meant."""
     ids = ", ".join(sorted(match.record.id for match in matches))
@@ -163,3 +205,61 @@ def total_differs(work: Work, target: Connector, shown: Value, made: Decimal) ->
 
 def _quoted(value: object) -> str:
     return "empty" if value in (None, "") else f'"{value}"'
+
+
+def paid_already(work: Work, why: Withdrawal, target: Connector, document: Record) -> RejectedError:
+    """The document should be withdrawn, but money was received for it."""
+    currency = document.fields.get("currency") or ""
+    paid, total = document.fields.get("paid"), document.fields.get("total")
+    return RejectedError(
+        f"{_because(work, why)}, but its {document_name(work)} cannot be voided: {paid} of {total} {currency} is paid.",
+        code="paid",
+        next_step=f"Make a credit note or a refund in {target.manifest.title} by hand, then dismiss this one; or let "
+        f"the step `{work.step.name}` make credit notes (`if_paid: credit_note`), then retry.",
+    )
+
+
+def changed_before_withdrawal(work: Work, why: Withdrawal, target: Connector, changed: Difference) -> RejectedError:
+    """The document should be withdrawn, but somebody changed it on the other side."""
+    title = target.manifest.title
+    return RejectedError(
+        f"{_because(work, why)}, but its {document_name(work)} was changed in {title} since it was written: its "
+        f"{changed.path.replace('_', ' ')} was {_quoted(changed.written)} and is {_quoted(changed.shown)}.",
+        code="changed-before-withdrawal",
+        field=changed.path,
+        next_step=f"{_withdraw(work)} in {title} if that is right, then dismiss this one.",
+    )
+
+
+def above_the_cap(work: Work, why: Withdrawal, most: int) -> RejectedError:
+    """More documents would be withdrawn today than a person allowed."""
+    return RejectedError(
+        f"{_because(work, why)}, so its {document_name(work)} is to be withdrawn; but the sync {work.sync.name} allows "
+        f"{most} of that a day.",
+        code="cap-withdrawals",
+        next_step="See whether so many records really left or are gone. If they did, retry with `--approve`; if not, "
+        "correct the records or the sync, then retry.",
+    )
+
+
+def back_after_withdrawal(work: Work, target: Connector) -> RejectedError:
+    """The record takes part again, and its document was withdrawn."""
+    read, written = _kinds(work)
+    return RejectedError(
+        f"The {read} takes part in the sync again, but its {document_name(work)} was withdrawn when it left, and is "
+        "not written a second time.",
+        code="withdrawn",
+        next_step=f"If a new {written} is due, run `tieout links renew {work.where} --tenant {work.key.tenant}`: it "
+        f"gets a reference of its own, and in {target.manifest.title} the number has to be free. If not, dismiss this "
+        "one.",
+    )
+
+
+def _because(work: Work, why: Withdrawal) -> str:
+    """Why a document is to be withdrawn: how a sentence begins."""
+    read, _ = _kinds(work)
+    if why is Withdrawal.SOURCE_GONE:
+        return f"The {read} is gone, or our user may not see it any more"
+    if why is Withdrawal.UNDONE:
+        return f"What was written for the {read} is taken back"
+    return f"The {read} no longer fulfils the sync's condition"

@@ -77,5 +77,9 @@ class Session:
                 self.ends.paused(connection, error)
 
     def know(self, links: Mapping[LinkKey, Link]) -> None:
-        """Remember the partners of these links."""
-        self.targets |= {key: link.target_id for key, link in links.items() if link.target_id is not None}
+        """Remember the partners of these links; one that was withdrawn, or is gone, is none."""
+        self.targets |= {
+            key: link.target_id
+            for key, link in links.items()
+            if link.target_id is not None and link.withdrawn is None
+        }

@@ -22,8 +22,8 @@ from tieout.domain.errors import (
     TieoutError,
     UncertainError,
 )
-from tieout.domain.links import Intent, IntentState, LinkKey
-from tieout.domain.records import Record
+from tieout.domain.links import Intent, IntentState, LinkKey, Withdrawal
+from tieout.domain.records import Kind, Record
 from tieout.engine.collect import connection_read, connection_written, read_all
 from tieout.engine.ends import DIFFERENCE
 from tieout.engine.plan import Work, Write, difference
@@ -175,6 +175,7 @@ class Writer:
             document=item.write.document,
             target_id=effect.target_id,
             plan=work.change.plan,
+            withdrawal=item.write.withdrawal,
         )
         try:
             work.link = self._session.links.claim(work.link, intent)
@@ -190,7 +191,8 @@ class Writer:
         that the deal is lost now, while we were held up with what it was.
         """
         age = self._session.clock.now() - self._session.began
-        if not items or age <= timedelta(seconds=self._session.policy.fresh_seconds):
+        fresh = age <= timedelta(seconds=self._session.policy.fresh_seconds)
+        if not items or (fresh and not any(_is_final(item) for item in items)):
             return items
         work = items[0].work
         read = connection_read(work.sync, work.step)
@@ -231,7 +233,7 @@ class Writer:
                     self._done(item, record, target)
                 case Unknown(error=error):
                     self._unknown(item.work, error)
-                case NotDone(error=ConflictError()) if not again:
+                case NotDone(error=ConflictError()) if not again and item.write.withdrawal is None:
                     stale.append(item)
                 case NotDone(error=error):
                     self._not_done(item, error, target)
@@ -283,6 +285,8 @@ class Writer:
             self._park(item.work, error)
 
     def _gone(self, work: Work, target: Connector) -> None:
+        """It is not written again by itself, and later changes need not ask the provider again."""
+        work.link = replace(work.link, withdrawn=Withdrawal.TARGET_GONE)
         self._park(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
 
     def _park(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
@@ -340,9 +344,14 @@ def _may_stand_there(item: Pending, target: Connector) -> bool:
     return relinks or kind in manifest.natural_key
 
 
+def _is_final(item: Pending) -> bool:
+    """True for what no later write makes good: a void, or a credit note."""
+    return item.write.withdrawal is not None or item.write.effect.kind is Kind.CREDIT_NOTE
+
+
 def _is_same(former: Record | None, today: Record | None) -> bool:
     if former is None or today is None:
-        return False
+        return former is today  # what was gone may be gone still
     return former.version == today.version if former.version else former.fields == today.fields
 
 

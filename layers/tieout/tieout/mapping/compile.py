@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from graphlib import TopologicalSorter
 from typing import Literal
@@ -39,6 +39,7 @@ from tieout.mapping.transforms import is_number
 _TEXT = Target("text")
 _NUMBER = Target("number")
 LABEL_LENGTH_MAX = 120
+CREDIT_NOTE = ".credit_note"  # no document can name a step like that
 
 type Winner = Literal["source", "target", "newest", "ask"]
 """Whose value counts if both sides changed a field."""
@@ -81,6 +82,10 @@ class CompiledStep:
     _amount: Evaluated | None = field(repr=False)
     _currency: Evaluated | None = field(repr=False)
     _concerns: Mapping[Kind, Path] = field(repr=False)
+
+    def crediting(self) -> CompiledStep:
+        """The step under which the credit notes for this one's invoices are linked."""
+        return replace(self, name=f"{self.name}{CREDIT_NOTE}", to_kind=Kind.CREDIT_NOTE)
 
     def selects(self, record: Record) -> bool:
         """True if the record takes part, or if that cannot be told: then `evaluate` says why."""
@@ -153,8 +158,16 @@ class CompiledSync:
     version: int = 0
 
     def step(self, name: str) -> CompiledStep:
-        """The step of this name."""
-        return next(step for step in self.steps if step.name == name)
+        """The step of this name, be it the one of a step's credit notes."""
+        own = name.removesuffix(CREDIT_NOTE)
+        found = next(step for step in self.steps if step.name == own)
+        return found if own == name else found.crediting()
+
+    @property
+    def linked_steps(self) -> tuple[CompiledStep, ...]:
+        """All steps that may have links: the document's own, and those of the credit notes for their invoices."""
+        crediting = (step.crediting() for step in self.steps if step.to_kind is Kind.INVOICE)
+        return (*self.steps, *crediting)
 
 
 def compile_document(document: SyncDocument) -> CompiledSync:
