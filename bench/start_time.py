@@ -12,7 +12,15 @@ from bench.figure import Figure
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5
-FUNCTIONS = ("receive_webhook", "poll_changes", "apply_changes", "retry_changes", "park_change", "send_alerts")
+FUNCTIONS = (
+    "receive_webhook",
+    "poll_changes",
+    "apply_changes",
+    "retry_changes",
+    "park_change",
+    "send_alerts",
+    "archive_audit",
+)
 BUILDS = {
     "receive_webhook": "receive_webhook",
     "poll_changes": "poll_changes",
@@ -20,6 +28,7 @@ BUILDS = {
     "retry_changes": "apply_changes",
     "park_change": "park_changes",
     "send_alerts": "send_alerts",
+    "archive_audit": "archive_audit",
 }
 SETTINGS = {
     "TIEOUT_TABLE": "t",
@@ -28,6 +37,7 @@ SETTINGS = {
     "TIEOUT_RETRY_QUEUE_URL": "http://127.0.0.1/r",
     "TIEOUT_ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:0:t",
     "TIEOUT_SECRETS_PREFIX": "p",
+    "TIEOUT_AUDIT_BUCKET": "b",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
 

@@ -20,6 +20,7 @@ from tieout.bootstrap import Settings
 
 REGION = "eu-west-1"
 TABLE = "tieout-table"
+BUCKET = "tieout-audit"
 START = datetime(2026, 11, 22, 9, 0, 0, 123456, tzinfo=UTC)
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
@@ -87,6 +88,11 @@ def create_table(clients: Clients) -> None:
     clients.dynamodb.create_table(TableName=TABLE, **{name: declared[name] for name in kept})
 
 
+def create_bucket(clients: Clients) -> None:
+    """The audit trail's."""
+    clients.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+
 def deploy(clients: Clients) -> Settings:
     """Everything that the functions need."""
     create_table(clients)
@@ -94,6 +100,7 @@ def deploy(clients: Clients) -> Settings:
         lane: clients.sqs.create_queue(QueueName=f"tieout-{lane}")["QueueUrl"]
         for lane in ("changes", "backfill", "retry")
     }
+    create_bucket(clients)
     topic = clients.sns.create_topic(Name="tieout-alerts")["TopicArn"]
     return Settings(
         stack="tieout-test",
@@ -102,5 +109,6 @@ def deploy(clients: Clients) -> Settings:
         backfill_queue_url=urls["backfill"],
         retry_queue_url=urls["retry"],
         alert_topic_arn=topic,
+        audit_bucket=BUCKET,
         secrets_prefix="tieout/tieout-test",
     )

@@ -178,7 +178,7 @@ class LocalAws:
 
     def _start(self) -> None:
         program = self._tool("ministack")
-        self._port = _free_port()
+        self._port = free_port()
         self._temporary.mkdir(parents=True)
         # A clean environment: what stands in it would leak into the functions.
         environment = {
@@ -261,6 +261,7 @@ class LocalAws:
         )
         if self.authorize:
             self._allow_batches(stack)
+            self._allow_conditional_writes(outputs["AuditBucket"])
         queue = self.client("sqs")
         mailbox = queue.create_queue(QueueName=f"{stack}-mailbox")["QueueUrl"]
         arn = queue.get_queue_attributes(QueueUrl=mailbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -289,6 +290,16 @@ class LocalAws:
                         statement["Action"] = [*listed, "sqs:SendMessageBatch"]
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
+    def _allow_conditional_writes(self, bucket: str) -> None:
+        """Take out of the bucket's policy what the emulator cannot decide: it does not know `s3:if-none-match`.
+
+        It honours the header itself: an object where one stands is refused.
+        """
+        storage = self.client("s3")
+        document = json.loads(storage.get_bucket_policy(Bucket=bucket)["Policy"])
+        known = [one for one in document["Statement"] if "Null" not in one.get("Condition", {})]
+        storage.put_bucket_policy(Bucket=bucket, Policy=json.dumps({**document, "Statement": known}))
+
     def _tool(self, name: str) -> Path:
         program = self.tools / name / "bin" / name
         if not program.exists():
@@ -300,7 +311,8 @@ class LocalAws:
         return boto3.Session(aws_access_key_id=ACCOUNT, aws_secret_access_key="local", region_name=REGION)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nothing listens on, on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -15,7 +15,15 @@ from tieout_sandbox.local_aws import ROOT
 pytestmark = pytest.mark.e2e
 
 BUILD = ROOT / ".sandbox" / "build"
-FUNCTIONS = ("ReceiveWebhook", "PollChanges", "ApplyChanges", "RetryChanges", "ParkChange", "SendAlerts")
+FUNCTIONS = (
+    "ReceiveWebhook",
+    "PollChanges",
+    "ApplyChanges",
+    "RetryChanges",
+    "ParkChange",
+    "SendAlerts",
+    "ArchiveAudit",
+)
 LAYERS = [str(BUILD / name / "python") for name in ("TieoutLayer", "DependenciesLayer")]
 
 # -I and -S leave only the standard library on the path.

@@ -20,6 +20,7 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "RetryChanges": ({"Records": []}, {"batchItemFailures": []}),
     "ParkChange": ({"Records": []}, {"batchItemFailures": []}),
     "SendAlerts": ({}, {"sent": 0, "gathering": 0}),
+    "ArchiveAudit": ({"Records": []}, {"batchItemFailures": []}),
 }
 
 

@@ -28,6 +28,7 @@ ANSWERS = {
     "retry_changes": NOTHING_FAILED,
     "park_change": NOTHING_FAILED,
     "send_alerts": {"sent": 0, "gathering": 0},
+    "archive_audit": NOTHING_FAILED,
 }
 
 

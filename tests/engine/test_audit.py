@@ -16,8 +16,9 @@ from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import UnavailableError
 from tieout.domain.links import IntentState, Link, LinkKey, Withdrawal
-from tieout.engine import audit
-from tieout.engine.audit import ArchiveAudit, Audit, Replay, Verdict, entry_of, happened, link_of, replayed, state_of
+from tieout.engine import archive, audit
+from tieout.engine.archive import ArchiveAudit, entry_of, happened, link_of, name_of, state_of
+from tieout.engine.audit import Audit, Replay, Verdict, replayed
 from tieout.ports.audit import Noticed, OtherItem
 from tieout.ports.state import Run, StoredSync
 
@@ -241,7 +242,7 @@ def test_races_are_lost_a_bounded_number_of_times(archived):
     archived.archive.before_put = first
     with pytest.raises(UnavailableError):
         archived.consumer.archive(TENANT, changes(1))
-    assert next(numbers) == audit.RACES_MAX
+    assert next(numbers) == archive.RACES_MAX
 
 
 def test_tenants_have_chains_of_their_own(archived):
@@ -267,7 +268,7 @@ def test_nothing_is_added_after_a_damaged_object_that_the_table_does_not_know(ar
 
 
 def test_only_so_many_objects_are_remembered(archived, monkeypatch):
-    monkeypatch.setattr(audit, "REMEMBERED_OBJECTS", 2)
+    monkeypatch.setattr(archive, "REMEMBERED_OBJECTS", 2)
     for source in "abc":
         archived.consumer.archive(TENANT, changes(1, source=source))
     assert list(archived.consumer._remembered) == [(TENANT, 2), (TENANT, 3)]
@@ -596,7 +597,7 @@ def test_gaps_are_told():
     office.feed([one for one in office.links.told if one is not lost])
     verdict = office.verify()
     assert not verdict.clean
-    assert [one.name for one in verdict.gaps] == [audit.name_of(lost.after.key)]
+    assert [one.name for one in verdict.gaps] == [name_of(lost.after.key)]
 
 
 def test_links_that_are_older_than_the_trail_are_counted(office):

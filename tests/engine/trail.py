@@ -10,7 +10,8 @@ from datetime import datetime
 from tests.aws import START
 from tieout.domain.audit import Flaw, Tip
 from tieout.domain.links import Link, LinkKey
-from tieout.engine.audit import Replay, Trail, name_of
+from tieout.engine.archive import name_of
+from tieout.engine.audit import Replay, Trail
 from tieout.ports.audit import Item, Noticed, Stored
 
 

@@ -22,6 +22,7 @@ FUNCTIONS = {
     "RetryChanges": "apply_changes",
     "ParkChange": "park_changes",
     "SendAlerts": "send_alerts",
+    "ArchiveAudit": "archive_audit",
 }
 
 
@@ -116,7 +117,16 @@ HEAVY = ("babel", "phonenumbers", "stdnum", "jinja2", "ruamel", "slugify", "boto
 
 
 @pytest.mark.parametrize(
-    "function", ["receive_webhook", "poll_changes", "apply_changes", "retry_changes", "park_change", "send_alerts"]
+    "function",
+    [
+        "receive_webhook",
+        "poll_changes",
+        "apply_changes",
+        "retry_changes",
+        "park_change",
+        "send_alerts",
+        "archive_audit",
+    ],
 )
 def test_importing_a_handler_needs_no_environment_and_loads_nothing_heavy(function):
     code = f"import sys, json, functions.{function}.app; print(json.dumps(sorted(sys.modules)))"

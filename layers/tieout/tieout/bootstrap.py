@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tieout.domain.connections import Connection
     from tieout.engine.alerts import SendAlerts
     from tieout.engine.apply import ApplyChanges
-    from tieout.engine.audit import ArchiveAudit, Audit
+    from tieout.engine.archive import ArchiveAudit
+    from tieout.engine.audit import Audit
+    from tieout.engine.health import Health
     from tieout.engine.measure import MeasureUnsynced
     from tieout.engine.park import ParkChanges
     from tieout.engine.poll import PollChanges
@@ -199,6 +201,21 @@ class Deployment:
             config=self.config, alerts=self.alerts, mail=self.mail, letter=AlertLetter(), clock=self.clock
         )
 
+    @cached_property
+    def health(self) -> Health:
+        """What probes connections; one a process, as it remembers when it noted a contact."""
+        from tieout.engine.health import Health  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "secrets_prefix")
+        return Health(
+            config=self.config,
+            secrets=self.secrets,
+            alerts=self.alerts,
+            connect=self.connect,
+            provider=self.provider,
+            clock=self.clock,
+        )
+
     def measure_unsynced(self) -> MeasureUnsynced:
         """What tells how old the oldest change is that is not in agreement."""
         from tieout.engine.measure import MeasureUnsynced  # noqa: PLC0415 - see the module
@@ -212,7 +229,7 @@ class Deployment:
 
     @cached_property
     def _archiver(self) -> ArchiveAudit:
-        from tieout.engine.audit import ArchiveAudit  # noqa: PLC0415 - see the module
+        from tieout.engine.archive import ArchiveAudit  # noqa: PLC0415 - see the module
 
         self.settings.need("table", "audit_bucket")
         return ArchiveAudit(self.archive, self.tips)
