@@ -176,9 +176,24 @@ def test_several_records_of_one_name_are_parked(world: World):
 
     world.apply("d1")
 
-    reasons = {one.reason for one in world.unsynced()}
-    assert reasons == {"Several records may be this customer: 77, 78."}
+    asked = next(one for one in world.unsynced() if one.step == "customers")
+    assert asked.review is not None
+    assert [one.target_id for one in asked.review.candidates] == ["77", "78"]
+    assert {one.reason for one in world.unsynced()} == {
+        "The company Acme Corporation may be the customer Acme Corporation in the books already (same name), or "
+        "another one."
+    }
     assert world.invoices() == []
+
+
+def test_several_items_of_one_name_are_parked(world: World):
+    world.books.put(Kind.ITEM, "77", name="GTX Pro")
+    world.books.put(Kind.ITEM, "78", name="GTX Pro")
+
+    world.apply("p1", kind=Kind.PRODUCT)
+
+    (parked,) = world.unsynced()
+    assert parked.reason == "Several records may be this item: 77, 78."
 
 
 def test_record_with_our_reference_counts_before_one_of_the_same_name(world: World):

@@ -317,6 +317,7 @@ class FakeProvider:
     fault: Callable[[Effect], Any] = lambda _: None
     read_fault: Callable[[Kind], Exception | None] = lambda _: None
     find_lags: bool = False
+    looks_similar: Callable[[Document, Record], bool] = lambda _document, _record: False
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     next_id: int = 100
 
@@ -372,6 +373,8 @@ class FakeProvider:
             name = getattr(effect.document, "name", None)
             if name is not None and record.fields.get("name") == name:
                 return Match(record, MatchedBy.NATURAL_KEY)
+        if effect.similar and self.looks_similar(effect.document, record):
+            return Match(record, MatchedBy.SIMILAR)
         return None
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:

@@ -29,6 +29,7 @@ class Effect:
             idempotency keys, since a provider may repeat the answer to a known key, refusals included.
         label: What a person calls the source record.
         notices: What the mapping did that a person should know, such as a name that was cut.
+        similar: Only for `find`: records that may be the same though their name differs are wanted, too.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Effect:
     attempt: str = ""
     label: str = ""
     notices: tuple[str, ...] = ()
+    similar: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,10 +135,10 @@ class Matching(_Model):
     """How a record finds a partner that stands on the other side already."""
 
     adopt_from: Decimal = Field(
-        default=Decimal("0.95"), ge=0, le=1, description="From this score on, one clear candidate is linked by itself."
+        default=Decimal("0.98"), ge=0, le=1, description="From this score on, one clear candidate is linked by itself."
     )
     review_from: Decimal = Field(
-        default=Decimal("0.70"), ge=0, le=1, description="From this score on, a person is asked; below, it is new."
+        default=Decimal("0.10"), ge=0, le=1, description="From this score on, a person is asked; below, it is new."
     )
     shared_name: Literal["park", "suffix"] = Field(
         default="park",

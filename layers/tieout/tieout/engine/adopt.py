@@ -1,0 +1,148 @@
+"""Adopting: before a document is created, records that stand on the other side already are looked at.
+
+One that bears our reference is ours. Of others, one sure one is linked as it stands; of several, or where it is
+doubtful, a person says which one it is, that it is new, or that it never is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from tieout.domain.changes import Origin
+from tieout.domain.documents import Customer
+from tieout.domain.effects import Match, MatchedBy, Operation
+from tieout.domain.errors import ClaimedError
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.records import Record
+from tieout.domain.reviews import Candidate, Choice, Review, ReviewKind
+from tieout.engine.decisions import answer_to, without_answer
+from tieout.engine.plan import Work
+from tieout.engine.sentences import belongs_to_another, may_be_one_of, several_candidates
+from tieout.engine.session import Session
+from tieout.matching import Adopt, Ask, Scored, Thresholds, decide
+from tieout.ports.connector import Connector
+
+if TYPE_CHECKING:
+    from tieout.engine.write import Pending
+
+_ANSWERS_MAX = 1 + 10
+"""A question about ten candidates can be answered with `never` ten times before it is another one."""
+
+
+class Adoption:
+    """Finds partners for what would be created."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        claim: Callable[[Pending], bool],
+        settle: Callable[[Work, Record, Connector], bool],
+    ) -> None:
+        self._session, self._claim, self._settle = session, claim, settle
+
+    def adopt(self, target: Connector, pending: Sequence[Pending]) -> None:
+        """Creates whose record stands there end here; those that are left are new.
+
+        Raises:
+            ProviderError: If the other side cannot be searched now; the pieces of work that did not end have to wait.
+        """
+        new = [item for item in pending if _may_stand_there(item, target)]
+        for chunk in batched(new, target.manifest.write_batch_max, strict=False):
+            asked = [replace(item.write.effect, similar=_is_scored(item)) for item in chunk]
+            found = target.find(asked)
+            owned = self._owned(chunk[0].work.key, [match.record for matches in found.values() for match in matches])
+            for item in chunk:
+                self._one(item, found.get(item.write.effect.id, ()), owned, target)
+
+    def _one(self, item: Pending, matches: Sequence[Match], owned: dict[str, LinkKey], target: Connector) -> None:
+        never = item.work.link.never
+        matches = [match for match in matches if match.record.id not in never]
+        ours = [match for match in matches if match.by is MatchedBy.REFERENCE]
+        named = [match for match in matches if match.by is MatchedBy.NATURAL_KEY]
+        exact = ours or named
+        if len(exact) == 1 and owned.get(exact[0].record.id, item.work.key) != item.work.key:
+            error = belongs_to_another(item.work, target)
+            self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
+        elif _is_scored(item) and not ours:
+            free = [match.record for match in matches if owned.get(match.record.id, item.work.key) == item.work.key]
+            self._score(item, free, target)
+        elif len(exact) > 1:
+            error = several_candidates(item.work, exact)
+            self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
+        elif exact:
+            self._link(item, exact[0].record, target)
+
+    def _score(self, item: Pending, candidates: Sequence[Record], target: Connector) -> None:
+        """Adopt the sure one, do as a person answered, or ask; a new one is left to be created."""
+        work, document = item.work, item.write.effect.document
+        if not isinstance(document, Customer):
+            raise TypeError("only customers are scored")
+        thresholds = Thresholds(adopt_from=work.step.match.adopt_from, review_from=work.step.match.review_from)
+        for _ in range(_ANSWERS_MAX):
+            verdict = decide(document, candidates, thresholds, work.link.never)
+            if not isinstance(verdict, Ask):
+                if isinstance(verdict, Adopt):
+                    self._link(item, verdict.scored.record, target)
+                return
+            review = Review(ReviewKind.MATCH, candidates=tuple(map(_candidate, verdict.scored)))
+            answer = answer_to(work.link, review)
+            if answer is None:
+                error = may_be_one_of(work, target, verdict.scored)
+                self._session.ends.parked(work, error, cause=f"match-{work.step.name}", review=review)
+                return
+            if answer.choice is Choice.CREATE:
+                return  # settling the new one uses the answer up
+            chosen = next((one.record for one in verdict.scored if one.record.id == answer.target_id), None)
+            if answer.choice is Choice.ACCEPT and chosen is not None:
+                self._link(item, chosen, target)
+                return
+            ruled_out = (answer.target_id,) if answer.choice is Choice.NEVER and chosen is not None else ()
+            if not self._store(work, replace(without_answer(work.link), never=(*work.link.never, *ruled_out))):
+                return
+
+    def _store(self, work: Work, link: Link) -> bool:
+        try:
+            work.link = self._session.links.store(link)
+        except ClaimedError as error:
+            self._session.ends.waits(work, error)
+            return False
+        return True
+
+    def _link(self, item: Pending, record: Record, target: Connector) -> None:
+        """Link the record as it stands; what it shows otherwise stays until the source changes it."""
+        if self._claim(item) and self._settle(item.work, record, target):
+            self._session.ends.adopted(item.work)
+
+    def _owned(self, key: LinkKey, records: Sequence[Record]) -> dict[str, LinkKey]:
+        """By id, the records that are the partner of a source record: two of one name are not the same."""
+        if not records:
+            return {}
+        links, place = self._session.links, (key.tenant, key.sync, key.step)
+        ids = dict.fromkeys(record.id for record in records)
+        references = dict.fromkeys(
+            str(record.fields["reference"]) for record in records if record.fields.get("reference")
+        )
+        owners = [*links.by_target(*place, list(ids)).values()]
+        if references:
+            owners += links.by_reference(*place, list(references)).values()
+        return {link.target_id: link.key for link in owners if link.target_id in ids}
+
+
+def _may_stand_there(item: Pending, target: Connector) -> bool:
+    kind, manifest = item.write.effect.kind, target.manifest
+    relinks = item.work.change.origin is Origin.RELINK and kind in manifest.keeps_reference
+    creates = item.write.effect.operation is Operation.CREATE
+    return creates and (relinks or kind in manifest.natural_key)
+
+
+def _is_scored(item: Pending) -> bool:
+    return isinstance(item.write.effect.document, Customer)
+
+
+def _candidate(scored: Scored) -> Candidate:
+    name = str(scored.record.fields.get("name") or scored.record.id)
+    return Candidate(scored.record.id, name, scored.score, tuple(reason.says for reason in scored.reasons))

@@ -1,0 +1,370 @@
+"""Customers that stand in the books already: adopted, asked about, never overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.engine.world import TENANT, World
+from tieout.domain.changes import Origin, UnsyncedState
+from tieout.domain.errors import UncertainError
+from tieout.domain.links import LinkKey
+from tieout.domain.records import Kind
+from tieout.domain.reviews import Choice, Decision, ReviewKind
+
+KEY = LinkKey(TENANT, "deals-to-invoices", "customers", "c1")
+LEEDS = {
+    "line1": "1 Mill Street",
+    "line2": None,
+    "city": "Leeds",
+    "state": None,
+    "postal_code": "LS1 1AB",
+    "country": "GB",
+}
+
+
+def alike(*_: Any) -> bool:
+    """The provider's search brings everything."""
+    return True
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.books.looks_similar = alike
+    return world
+
+
+def company(world: World, **fields: Any) -> None:
+    world.crm.put(Kind.COMPANY, "c1", **fields)
+
+
+def contact(world: World, **fields: Any) -> None:
+    former: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    company(world, contact={**former, **fields})
+
+
+def sync(world: World, origin: Origin = Origin.POLL) -> Any:
+    (change,) = world.change(Kind.COMPANY, "c1")
+    return world.new_worker().apply([replace(change, origin=origin)])
+
+
+def answer(world: World, choice: Choice, target_id: str = "", digest: str = "") -> None:
+    link = world.state.links[KEY]
+    assert link.unsynced is not None
+    assert link.unsynced.review is not None
+    given = Decision(digest or link.unsynced.review.digest, choice, "ada", world.clock.now(), target_id)
+    world.state.store(replace(link, decision=given))
+
+
+def written(world: World) -> list[tuple[str, dict[str, Any]]]:
+    return [(effect.operation.value, effect.document.as_fields()) for effect in world.effects]
+
+
+@pytest.fixture(autouse=True)
+def _watched(world: World):
+    world.effects = []
+
+    def watch(effect: Any) -> None:
+        world.effects.append(effect)
+
+    world.books.fault = watch
+
+
+# What is adopted as it stands
+
+
+def test_the_first_change_after_an_adoption_writes_only_what_changed(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example", phone="650 555 0100")
+    sync(world)
+    contact(world, phone="+16505550123")
+
+    report = sync(world)
+
+    customer = world.books.records[Kind.CUSTOMER, "77"]
+    assert (report.updated, customer.fields["email"]) == (1, "billing@acme.example")
+    assert customer.fields["phone"] == "+16505550123"
+    ((operation, fields),) = written(world)
+    assert (operation, fields["phone"]) == ("update", "+16505550123")
+    assert "email" not in fields
+
+
+def test_a_field_that_was_left_as_found_is_written_once_it_changes_itself(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    sync(world)
+    contact(world, phone="+16505550123")
+    sync(world)
+    contact(world, email="new@acme.example")
+
+    sync(world)
+
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "new@acme.example"
+    contact(world, email="newer@acme.example")
+    sync(world)
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "newer@acme.example"
+    assert world.unsynced() == []
+
+
+def test_of_an_address_only_the_part_that_changed_is_written_beside_what_was_found(world: World):
+    company(
+        world, address={"line1": "2 Oak Drive", "city": "Leeds", "postal_code": "LS1 1AB", "country": "United Kingdom"}
+    )
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="ada@acme.example", billing_address=LEEDS)
+    sync(world)
+    assert world.state.links[KEY].target_id == "77"
+    company(
+        world, address={"line1": "2 Oak Drive", "city": "Leeds", "postal_code": "LS2 2CD", "country": "United Kingdom"}
+    )
+
+    sync(world)
+
+    address = world.books.records[Kind.CUSTOMER, "77"].fields["billing_address"]
+    assert (address["line1"], address["postal_code"]) == ("1 Mill Street", "LS2 2CD")
+
+
+def test_what_a_person_changes_after_an_adoption_is_still_found_changed_on_both_sides(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="ada@acme.example", phone="650 555 0100")
+    sync(world)
+    world.books.put(Kind.CUSTOMER, "77", phone="650 555 0199")
+    contact(world, phone="+16505550123")
+
+    sync(world)
+
+    (parked,) = world.unsynced()
+    assert (parked.code, parked.field) == ("changed-on-both-sides", "phone")
+    assert '"650 555 0100"' in parked.reason
+
+
+def test_what_was_found_and_still_stands_does_not_count_as_a_change_when_the_version_is_old(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    sync(world)
+    world.books.put(Kind.CUSTOMER, "77", note="VIP")
+    contact(world, phone="+16505550123")
+
+    report = sync(world)
+
+    assert (report.updated, world.unsynced()) == (1, [])
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "billing@acme.example"
+
+
+def test_an_update_whose_answer_was_lost_is_found_by_what_it_wrote(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    sync(world)
+    contact(world, phone="+16505550123")
+    world.books.fault = lambda _: "lost"
+    sync(world)
+    world.books.fault = lambda _: None
+
+    world.settle_down()
+
+    link = world.state.links[KEY]
+    assert (link.intent, world.unsynced()) == (None, [])
+    assert (link.base or {})["email"] == "ada@acme.example"
+    contact(world, given_name="Adele")
+    sync(world)
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "billing@acme.example"
+
+
+def test_a_worker_that_dies_while_it_adopts_leaves_what_was_found_alone(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    world.state.crash_before = lambda name: name == "settle"
+    with pytest.raises(BaseException, match="before settle"):
+        sync(world)
+    world.state.crash_before = lambda _: False
+    world.clock.sleep(200)
+    sync(world)
+    world.settle_down()
+    contact(world, phone="+16505550123")
+
+    sync(world)
+
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "billing@acme.example"
+
+
+def test_an_item_is_adopted_without_its_price_being_overwritten_by_the_next_change(world: World):
+    world.books.put(Kind.ITEM, "88", name="GTX Pro", price=Decimal(4500), description=None, sku=None, type="service")
+    world.apply("p1", kind=Kind.PRODUCT)
+    world.crm.put(Kind.PRODUCT, "p1", description="A pro")
+
+    world.apply("p1", kind=Kind.PRODUCT)
+
+    item = world.books.records[Kind.ITEM, "88"]
+    assert (item.fields["description"], item.fields["price"]) == ("A pro", Decimal(4500))
+
+
+# What is similar
+
+
+def test_one_sure_customer_of_a_slightly_other_name_is_adopted(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="ACME Corp.", email="ada@acme.example")
+
+    report = sync(world)
+
+    assert (report.adopted, report.created, world.state.links[KEY].target_id) == (1, 0, "77")
+    contact(world, phone="+16505550123")
+    sync(world)
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["name"] == "ACME Corp."
+
+
+def test_doubtful_ones_become_a_question_with_scores_and_reasons(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    world.books.put(Kind.CUSTOMER, "78", name="Zeta", email="zeta@zeta.example")
+    world.deal("d1")
+
+    report = world.apply("d1")
+
+    assert (report.parked, report.adopted) == (2, 0)
+    parked = next(one for one in world.unsynced() if one.step == "customers")
+    assert parked.state is UnsyncedState.PARKED
+    assert parked.review is not None
+    assert parked.review.kind is ReviewKind.MATCH
+    (candidate,) = parked.review.candidates
+    assert (candidate.target_id, candidate.name) == ("77", "Acme Holding")
+    assert Decimal("0.1") < candidate.score < Decimal("0.98")
+    assert "same e-mail address" in candidate.reasons
+    assert "Acme Holding" in parked.reason
+    assert "tieout review" in parked.next_step
+    assert world.invoices() == []
+
+
+def test_a_customer_that_is_another_ones_partner_is_no_candidate(world: World):
+    world.company("c2", "Acme Holding")
+    world.apply("c2", kind=Kind.COMPANY)
+
+    report = sync(world)
+
+    assert (report.created, world.unsynced()) == (1, [])
+
+
+def test_two_companies_do_not_adopt_the_same_customer(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    sync(world)
+    world.company("c2", "Acme Corporation")
+
+    world.apply("c2", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert parked.reason == "The customer Acme Corporation in the books belongs to another company already."
+
+
+def test_only_new_customers_are_compared(world: World):
+    asked: list[bool] = []
+    find = world.books.find
+
+    def watched(effects: Any) -> Any:
+        asked.extend(effect.similar for effect in effects)
+        return find(effects)
+
+    world.books.find = watched
+    world.deal("d1")
+    world.apply("d1")
+    contact(world, phone="+16505550123")
+    sync(world)
+
+    assert asked == [True, False]
+
+
+# Answers
+
+
+def test_the_accepted_candidate_is_adopted(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.ACCEPT, "77")
+
+    report = sync(world, Origin.OPERATOR)
+
+    link = world.state.links[KEY]
+    assert (report.adopted, link.target_id, link.decision, world.unsynced()) == (1, "77", None, [])
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["name"] == "Acme Holding"
+
+
+def test_create_makes_a_new_one_although_others_look_like_it(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.CREATE)
+
+    report = sync(world, Origin.OPERATOR)
+
+    link = world.state.links[KEY]
+    assert (report.created, link.decision, world.unsynced()) == (1, None, [])
+    assert link.target_id != "77"
+
+
+def test_never_is_kept_and_the_record_is_decided_again_without_it(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Group")
+    sync(world)
+    answer(world, Choice.NEVER, "77")
+
+    sync(world, Origin.OPERATOR)
+
+    link = world.state.links[KEY]
+    assert (link.never, link.decision) == (("77",), None)
+    assert link.unsynced is not None
+    assert link.unsynced.review is not None
+    assert [one.target_id for one in link.unsynced.review.candidates] == ["78"]
+    answer(world, Choice.NEVER, "78")
+    report = sync(world, Origin.OPERATOR)
+    assert (report.created, world.state.links[KEY].never) == (1, ("77", "78"))
+
+
+def test_an_answer_to_another_question_is_void(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.CREATE)
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Group")
+
+    report = sync(world, Origin.OPERATOR)
+
+    assert (report.created, report.parked) == (0, 1)
+    review = world.unsynced()[0].review
+    assert review is not None
+    assert [one.target_id for one in review.candidates] == ["77", "78"]
+
+
+def test_an_accepted_candidate_that_is_gone_by_now_is_asked_about_anew(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Group")
+    sync(world)
+    answer(world, Choice.ACCEPT, "77")
+    del world.books.records[Kind.CUSTOMER, "77"]
+
+    report = sync(world, Origin.OPERATOR)
+
+    assert (report.adopted, report.created, report.parked) == (0, 0, 1)
+
+
+def test_an_accepted_candidate_that_became_another_ones_partner_is_not_taken(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.ACCEPT, "77")
+    world.company("c2", "Acme Holding")
+    world.apply("c2", kind=Kind.COMPANY)
+
+    sync(world, Origin.OPERATOR)
+
+    assert world.state.links[KEY].target_id != "77"
+
+
+def test_thresholds_of_the_sync_decide(world: World):
+    text = world.sync_text.replace(
+        "    also_on: {contact: company_id}", "    match: {review_from: 0.95}\n    also_on: {contact: company_id}", 1
+    )
+    strict = World(text)
+    strict.books.looks_similar = alike
+    strict.books.put(Kind.CUSTOMER, "77", name="Acme Holding")
+
+    assert strict.apply("c1", kind=Kind.COMPANY).created == 1
+
+
+def test_a_search_that_fails_lets_it_wait(world: World):
+    def fail(_: Any) -> Any:
+        raise UncertainError("no answer")
+
+    world.books.find = fail
+
+    assert sync(world).waiting == 1
