@@ -10,6 +10,7 @@ from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError
 from tieout.domain.links import LinkKey
 from tieout.engine.collect import compiled
+from tieout.mapping import CREDIT_NOTE
 from tieout.ports.clock import Clock
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import ConfigStore, LinkStore
@@ -27,6 +28,11 @@ class StepStatus:
     dismissed: int = 0
     writing: int = 0
     oldest_unsynced_seconds: int = 0
+
+    @property
+    def is_used(self) -> bool:
+        """True if there is any record of it."""
+        return any((self.in_agreement, self.waiting, self.parked, self.dismissed, self.writing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,9 @@ class Operate:
         steps = [
             self._step(tenant, sync.name, step.name)
             for sync in map(compiled, self._config.syncs(tenant))
-            for step in sync.steps
+            for step in sync.linked_steps
         ]
+        steps = [step for step in steps if not step.step.endswith(CREDIT_NOTE) or step.is_used]
         return Status(steps, self._config.connections(tenant), self._queue.waiting())
 
     def _step(self, tenant: str, sync: str, step: str) -> StepStatus:
@@ -76,12 +83,15 @@ class Operate:
             if (not cause or one.cause == cause) and (not where or _where(one) == where)
         ]
 
-    def retry(self, parked: Iterable[Unsynced]) -> int:
-        """How many were queued to be tried again; each stays parked until it ends otherwise."""
+    def retry(self, parked: Iterable[Unsynced], *, approve: bool = False) -> int:
+        """How many were queued to be tried again; each stays parked until it ends otherwise.
+
+        With `approve` the sync's caps do not hold them back.
+        """
         now = self._clock.now()
+        origin = Origin.APPROVED if approve else Origin.OPERATOR
         changes = [
-            replace(one.change, seen_at=now, attempts=0, origin=Origin.OPERATOR, lane=Lane.LIVE, plan="")
-            for one in parked
+            replace(one.change, seen_at=now, attempts=0, origin=origin, lane=Lane.LIVE, plan="") for one in parked
         ]
         if changes:
             self._queue.send(changes)

@@ -209,10 +209,10 @@ def _quoted(value: object) -> str:
 
 def paid_already(work: Work, why: Withdrawal, target: Connector, document: Record) -> RejectedError:
     """The document should be withdrawn, but money was received for it."""
-    currency = document.fields.get("currency") or ""
-    paid, total = document.fields.get("paid"), document.fields.get("total")
+    currency, paid = str(document.fields.get("currency") or ""), document.fields.get("paid")
+    amount = Money(Decimal(str(paid)), currency) if currency else paid
     return RejectedError(
-        f"{_because(work, why)}, but its {document_name(work)} cannot be voided: {paid} of {total} {currency} is paid.",
+        f"{_because(work, why)}, but its {document_name(work)} cannot be voided: {amount} is paid.",
         code="paid",
         next_step=f"Make a credit note or a refund in {target.manifest.title} by hand, then dismiss this one; or let "
         f"the step `{work.step.name}` make credit notes (`if_paid: credit_note`), then retry.",

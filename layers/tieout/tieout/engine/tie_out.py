@@ -102,7 +102,11 @@ class TieOut:
         references = Counter(
             str(record.fields["reference"]) for record in there.values() if record.fields.get("reference")
         )
-        linked = {link.key: link.target_id for link in self._links.all(tenant, sync.name, step.name)}
+        linked = {
+            link.key: link.target_id
+            for link in self._links.all(tenant, sync.name, step.name)
+            if link.withdrawn is None  # a credited invoice is still there, but no longer stands for its record
+        }
         for record in _all(source, step.from_kind, progress):
             if not step.selects(record):
                 continue

@@ -2,7 +2,7 @@
 
 from tieout.domain.errors import SettingsError
 from tieout.mapping.check import parse_documents
-from tieout.mapping.compile import CompiledStep, CompiledSync, compile_document
+from tieout.mapping.compile import CREDIT_NOTE, CompiledStep, CompiledSync, compile_document
 from tieout.mapping.document import ConnectionDocument, SyncDocument
 from tieout.mapping.evaluate import Explained, LinkTo, Mapped, missing_link
 from tieout.mapping.paths import ABSENT
@@ -11,6 +11,7 @@ from tieout.mapping.problems import DocumentError, DocumentProblem
 
 __all__ = [
     "ABSENT",
+    "CREDIT_NOTE",
     "CompiledStep",
     "CompiledSync",
     "ConnectionDocument",

@@ -148,6 +148,7 @@ class _Sense:
 
     def _step(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
         yield from self._direction(at, step)
+        yield from self._withdrawing(at, step)
         shape = source_shape(step.from_)
         for kind, path in step.also_on.items():
             here = (*at, "also_on", kind.value)
@@ -164,6 +165,17 @@ class _Sense:
             yield from self._updates((*at, "fields"), step, shape)
         else:
             yield from self._fields((*at, "fields"), step.fields, target_fields(step.to), shape, step)
+
+    def _withdrawing(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
+        if step.to is Kind.INVOICE:
+            return
+        for name in ("on_leave", "on_delete"):
+            if getattr(step, name) == "withdraw":
+                yield self._problem(
+                    (*at, name),
+                    f"Only invoices are withdrawn: Tieout deletes nothing, and a {words(step.to)} cannot be voided.",
+                    f"Write `{name}: park`, and a person decides, or `{name}: keep`.",
+                )
 
     def _direction(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
         if step.writes_back is None:
