@@ -9,6 +9,7 @@ ONCE ?=
 FAULTS ?=
 SEEDS ?= 1000
 FIRST ?= 0
+SEED ?= 0
 OF ?= mapping
 
 export SAM_CLI_TELEMETRY := 0
@@ -21,7 +22,7 @@ CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py)
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate mutate bench rivals template build lock clean
+.PHONY: setup run test check unit simulate mutate bench rivals faults template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -55,6 +56,9 @@ bench: setup ## figures, not tests
 
 rivals: setup ## other people's clients and Tieout while answers are lost: duplicates, losses, calls (5 minutes)
 	@$(VENV)/python -m bench.rivals
+
+faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
+	@$(VENV)/python -m tests.e2e.storm $(SEED)
 
 template: setup ## what can be said of the template without deploying it
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-validate stage-cfn-lint stage-checkov

@@ -22,6 +22,7 @@ from tieout.adapters.sqs import CHANGES_PER_MESSAGE, encode
 from tieout.domain.changes import Change, Origin
 from tieout.domain.records import Kind
 from tieout_sandbox import dataset
+from tieout_sandbox.aws_faults import AwsFaults
 from tieout_sandbox.stage import TENANT, Simulator, Stage
 
 WON = [deal for deal in dataset.read().opportunities if deal["status"] == "Won"]
@@ -47,6 +48,16 @@ class Deployed:
         """Physical names by logical ones."""
         found = self.stage.aws.client("cloudformation").describe_stack_resources(StackName=self.stage.stack.name)
         return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found["StackResources"]}
+
+    @cached_property
+    def functions(self) -> list[str]:
+        """Names of the stack's functions."""
+        found = self.stage.aws.client("cloudformation").describe_stack_resources(StackName=self.stage.stack.name)
+        return [
+            one["PhysicalResourceId"]
+            for one in found["StackResources"]
+            if one["ResourceType"] in {"AWS::Lambda::Function", "AWS::Serverless::Function"}
+        ]
 
     # What comes in
 
@@ -248,6 +259,26 @@ class Deployed:
         finally:
             iam.put_role_policy(**name, PolicyDocument=document)
             self._without_rights.append((began, time.time()))
+
+    @contextmanager
+    def through(self, proxy: AwsFaults) -> Iterator[None]:
+        """The functions reach AWS through the proxy within; the emulator's own parts and the operator do not."""
+        with self._environment({"AWS_ENDPOINT_URL": proxy.url}):
+            yield
+
+    @contextmanager
+    def _environment(self, more: Mapping[str, str]) -> Iterator[None]:
+        """Every function has these variables too within, and starts anew before and after."""
+        client, former = self.stage.aws.client("lambda"), {}
+        for name in self.functions:
+            found = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            former[name] = found
+            client.update_function_configuration(FunctionName=name, Environment={"Variables": {**found, **more}})
+        try:
+            yield
+        finally:
+            for name, variables in former.items():
+                client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
     @contextmanager
     def nobody_works(self) -> Iterator[None]:
