@@ -1,8 +1,8 @@
-"""Runs by schedule: asks one connection, or all, what changed; or compares ids to find what was deleted."""
+"""Runs by schedule: asks one connection, or all, what changed; or once a day how they are and what was deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tieout import bootstrap, edge
@@ -25,22 +25,35 @@ def handler(event: edge.Event, context: edge.Context) -> dict[str, int]:
     """
     deployment = bootstrap.deployment()
     out_of_time = edge.out_of_time(context, deployment.settings.worker_timeout_seconds)
-    asked = failed = queued = 0
-    for command in _commands(event, deployment):
+    queued = 0
+    asked, failed = set[_Command](), set[_Command]()
+    commands = list(_commands(event, deployment))
+    # Every connection is probed before the first one is swept, as comparing many ids may take all the time there is.
+    works: list[tuple[_Command, Callable[[_Command, bootstrap.Deployment, edge.Context], int]]] = [
+        *((command, _check) for command in commands if command.sweep),
+        *((command, _run) for command in commands),
+    ]
+    for command, work in works:
         if out_of_time():
             edge.logger.warning("The time is over; the other connections come with the next schedule.")
             break
         with edge.logger.append_context_keys(tenant=command.tenant, connection=command.connection):
             try:
-                queued += _run(command, deployment, context)
+                queued += work(command, deployment, context)
             except Exception as error:  # noqa: BLE001 - the outermost edge: the other connections still have their turn
                 edge.log_failure("The connection could not be asked for changes.", error)
-                failed += 1
-            asked += 1
-    edge.count(ConnectionsAsked=asked, ConnectionsFailed=failed, ChangesFound=queued)
+                failed.add(command)
+            asked.add(command)
+    edge.count(ConnectionsAsked=len(asked), ConnectionsFailed=len(failed), ChangesFound=queued)
     if failed:
         raise RuntimeError("a connection could not be asked")
-    return {"asked": asked, "queued": queued}
+    return {"asked": len(asked), "queued": queued}
+
+
+def _check(command: _Command, deployment: bootstrap.Deployment, _context: edge.Context) -> int:
+    report = deployment.health.check(command.tenant, command.connection)
+    edge.logger.info("A connection was probed.", paused=report.paused, told_days=report.told_days)
+    return 0
 
 
 def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Context) -> int:
@@ -51,6 +64,8 @@ def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Cont
         out_of_time = edge.out_of_time(context, deployment.settings.worker_timeout_seconds)
         report = use_case.poll(command.tenant, command.connection, out_of_time=out_of_time)
         queued, paused = report.queued, report.paused
+        if queued and not paused:  # kinds were asked for, even if none of them changed
+            deployment.health.contacted(command.tenant, command.connection)
     edge.logger.info("A connection was asked for changes.", sweep=command.sweep, queued=queued, paused=paused)
     return sum(queued.values())
 

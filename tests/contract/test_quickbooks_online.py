@@ -7,10 +7,13 @@ import hashlib
 import hmac
 import itertools
 import json
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,6 +30,7 @@ from tests.contract.suite import (
     only,
     update_of,
 )
+from tieout.adapters import lease
 from tieout.connectors import provider
 from tieout.domain.documents import (
     Address,
@@ -558,6 +562,35 @@ class TestFeed:
         assert len({match.record.id for matches in found.values() for match in matches}) == 30
 
 
+def lost_answer_to_renewing() -> dict[str, Any]:
+    return {"kind": "lost_answer", "times": 1, "match": {"method": "POST", "path": "/oauth2/*"}}
+
+
+def open_with_lease(world: QuickBooksWorld, held: Any, *, wrap: Any) -> Any:
+    return world.provider.open(replace(world.context(wrap=wrap), lease=held))
+
+
+class MemoryLeases(MemoryBudgetStore):
+    """With leases: who holds which, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: dict[str, tuple[str, datetime]] = {}
+        self._lock = threading.Lock()
+
+    def take_lease(self, tenant: str, name: str, *, holder: str, until: datetime, now: datetime) -> bool:
+        with self._lock:
+            if name in self._held and self._held[name][1] > now:
+                return False
+            self._held[name] = (holder, until)
+            return True
+
+    def drop_lease(self, tenant: str, name: str, *, holder: str) -> None:
+        with self._lock:
+            if self._held.get(name, ("",))[0] == holder:
+                del self._held[name]
+
+
 class TestSignIn:
     def test_a_token_is_renewed_before_it_ends_and_stored_before_it_is_used(self, world):
         world.sandbox("POST", "settings", {"refresh_token_rotates_after_seconds": 0})
@@ -633,6 +666,103 @@ class TestSignIn:
         assert isinstance(first.error, UnavailableError)
         assert isinstance(second, Done)
 
+    def test_a_rotation_whose_answer_is_lost_is_survived_while_the_former_value_works(self, world):
+        world.sandbox(
+            "POST", "settings", {"refresh_token_rotates_after_seconds": 0, "former_refresh_token_seconds": 86_400}
+        )
+        old = world.secrets.history[-1]
+        world.clock.advance(3600)
+        connector = world.connector(faults=[lost_answer_to_renewing()])
+        effect = world.sample_effects()[1]
+
+        first = only(connector.write([effect]))
+        assert isinstance(first, NotDone)
+        assert isinstance(first.error, UnavailableError)
+        assert world.secrets.history == [old], "what nobody told us is not stored"
+
+        world.clock.advance(15)
+        assert isinstance(only(connector.write([effect])), Done)
+        assert world.secrets.history[-1]["refresh_token"] != old["refresh_token"]
+        world.clock.advance(2 * 86_400)
+        assert connector.probe().id == REALM, "the present value was stored, so the former may die"
+
+    def test_a_rotation_whose_answer_is_lost_asks_to_reconnect_if_the_former_value_died(self, world):
+        world.sandbox("POST", "settings", {"refresh_token_rotates_after_seconds": 0})
+        world.clock.advance(3600)
+        connector = world.connector(faults=[lost_answer_to_renewing()])
+        with pytest.raises(UnavailableError):
+            connector.probe()
+        with pytest.raises(ReconnectError) as caught:
+            connector.probe()
+        assert caught.value.code == "invalid_grant"
+
+        consented = world.sandbox("POST", "grant", {"realm": REALM})
+        tokens = {name: consented[name] for name in ("access_token", "refresh_token")}
+        world.secrets.write("acme", "under-test", world.secrets.history[-1] | tokens)
+        assert connector.probe().id == REALM, "a new consent is all it takes"
+
+    def test_two_workers_that_renew_at_once_renew_once(self, world):
+        world.sandbox("POST", "settings", {"refresh_token_rotates_after_seconds": 0})
+        world.clock.advance(3600)
+        store = MemoryLeases()
+        begun, slow_waits, fast_renewed = threading.Event(), threading.Event(), threading.Event()
+        renewals = []
+
+        class Holds:
+            """The first to renew gets its answer only after the second one waits for the lease."""
+
+            def __init__(self, http):
+                self.http = http
+
+            def send(self, request):
+                if "/oauth2/" in request.url:
+                    renewals.append(request)
+                    begun.set()
+                    assert slow_waits.wait(5), "nobody waited: both renewed at once"
+                return self.http.send(request)
+
+        class WaitingClock:
+            """Sleeps until the other has renewed."""
+
+            now, jitter = world.clock.now, world.clock.jitter
+
+            def sleep(self, _seconds):
+                slow_waits.set()
+                assert fast_renewed.wait(5)
+
+        fast = open_with_lease(world, partial(lease.held, store, world.clock, "acme"), wrap=Holds)
+        slow = open_with_lease(world, partial(lease.held, store, WaitingClock(), "acme"), wrap=Holds)
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(fast.probe)
+            first.add_done_callback(lambda _: fast_renewed.set())
+            assert begun.wait(5)
+            assert slow.probe().id == REALM
+
+        assert first.result().id == REALM
+        assert len(renewals) == 1
+        assert len(world.secrets.history) == 2
+
+    def test_a_worker_that_was_held_up_beyond_its_lease_takes_what_another_stored(self, world):
+        world.sandbox("POST", "settings", {"refresh_token_rotates_after_seconds": 0})
+        world.clock.advance(3600)
+
+        class Frozen:
+            """Before its first renewing is sent, another worker renews."""
+
+            def __init__(self, http):
+                self.http, self.frozen = http, False
+
+            def send(self, request):
+                if "/oauth2/" in request.url and not self.frozen:
+                    self.frozen = True
+                    world.lease._held.clear()  # it ended by its time
+                    world.connector().probe()
+                    world.lease._held.add("token")
+                return self.http.send(request)
+
+        assert world.connector(wrap=Frozen).probe().id == REALM
+        assert len(world.secrets.history) == 2
+
     def test_consent_gives_the_secrets_and_the_company(self, world):
         consent = world.provider.consent
         settings = {**world.settings(), "consent_url": f"{world.url}/connect/oauth2"}
@@ -659,6 +789,9 @@ class TestSignIn:
         grant = finish()
 
         assert grant.account == REALM
+        ends = datetime.fromisoformat(grant.secrets["sign_in_ends_at"])
+        assert ends - world.clock.now() == timedelta(days=5 * 365)
+        assert set(world.provider.manifest.sign_in_ends) <= set(grant.secrets)
         world.secrets.write("acme", "under-test", grant.secrets)
         assert world.connector().probe().id == REALM
         assert grant.secrets["client_secret"] not in repr(grant)

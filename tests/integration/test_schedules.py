@@ -14,8 +14,10 @@ from functions.send_alerts import app as send_alerts
 from tests.engine.world import BOOKS, CRM, TENANT
 from tests.integration.conftest import sample
 from tieout.domain.changes import Origin
-from tieout.domain.errors import UnavailableError
+from tieout.domain.connections import ConnectionState
+from tieout.domain.errors import ReconnectError, UnavailableError
 from tieout.domain.records import Kind
+from tieout.engine.health import standing
 
 
 def ids(changes):
@@ -157,3 +159,52 @@ def test_a_topic_that_is_gone_keeps_the_alert(stack):
     stack.clients.sns.delete_topic(TopicArn=stack.deployment.settings.alert_topic_arn)
     assert send_alerts.handler({}, stack.context) == {"sent": 0, "gathering": 0}
     assert len(stack.deployment.alerts.pending(TENANT)) == 1
+
+
+def test_connections_are_probed_before_they_are_swept_and_one_that_fails_does_not_stop_the_others(stack, monkeypatch):
+    def down():
+        raise UnavailableError("down")
+
+    def revoked():
+        raise ReconnectError("The books no longer accept our sign-in.")
+
+    monkeypatch.setattr(stack.world.crm, "probe", down)
+    monkeypatch.setattr(stack.world.books, "probe", revoked)
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler({"sweep": True}, stack.context)
+    books = stack.deployment.config.connection(TENANT, BOOKS)
+    assert (books.state, books.paused_because) == (
+        ConnectionState.PAUSED,
+        "The books no longer accept our sign-in.",
+    )
+    assert stack.deployment.config.connection(TENANT, CRM).state is ConnectionState.ACTIVE
+
+
+def test_a_connection_that_is_in_no_sync_is_probed_too(stack):
+    spare = replace(stack.deployment.config.connection(TENANT, CRM), id="spare", state=ConnectionState.PAUSED)
+    stack.deployment.config.put_connection(spare)
+    assert poll_changes.handler({"sweep": True}, stack.context)["asked"] == 3
+    assert stack.deployment.config.connection(TENANT, "spare").state is ConnectionState.ACTIVE
+
+
+def test_a_poll_is_a_contact_unless_there_was_nothing_to_ask_for(stack):
+    config = stack.deployment.config
+    crm = config.connection(TENANT, CRM)
+    config.put_connection(replace(crm, id="spare"))
+    assert standing(config, crm).contacted_at is None
+    poll_changes.handler({}, stack.context)
+    assert standing(config, crm).contacted_at == stack.world.clock.now()
+    assert standing(config, replace(crm, id="spare")).contacted_at is None
+
+
+def test_the_end_of_a_sign_in_reaches_a_person(stack, inbox):
+    stack.world.books.manifest = replace(stack.world.books.manifest, sign_in_ends=("ends_at",))
+    stack.deployment.secrets.write(
+        TENANT, BOOKS, {"ends_at": (stack.world.clock.now() + timedelta(days=7)).isoformat()}
+    )
+    for _ in range(2):
+        poll_changes.handler({"sweep": True}, stack.context)
+        send_alerts.handler({}, stack.context)
+    (mail,) = inbox()
+    assert f"tieout connect {BOOKS} --tenant {TENANT}" in mail
+    assert "ends in 7 days" in mail

@@ -206,7 +206,6 @@ class Deployment:
         """What probes connections; one a process, as it remembers when it noted a contact."""
         from tieout.engine.health import Health  # noqa: PLC0415 - see the module
 
-        self.settings.need("table", "secrets_prefix")
         return Health(
             config=self.config,
             secrets=self.secrets,

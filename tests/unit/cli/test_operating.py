@@ -143,6 +143,22 @@ def test_status_tells_of_a_paused_connection(terminal):
     assert "tieout connect quickbooks --tenant acme" in terminal.out
 
 
+def test_status_tells_of_the_last_contact_and_the_end_of_the_sign_in(terminal):
+    never = terminal.json("status")["connections"][0]
+    assert (never["last_contact_at"], never["sign_in_ends_at"]) == (None, None)
+    state = terminal.world.state
+    state.put_cursor(TENANT, BOOKS, "health-contact", "2026-11-22T08:30:00+00:00")
+    state.put_cursor(TENANT, BOOKS, "health-sign-in", '{"ends_at": "2031-11-21T08:30:00+00:00", "told_days": null}')
+
+    terminal.type("status")
+    assert "active, last contact 2026-11-22T08:30:00Z, sign-in good until 2031-11-21T08:30:00Z" in " ".join(
+        terminal.out.split()
+    )
+    (books,) = (one for one in terminal.json("status")["connections"] if one["id"] == BOOKS)
+    assert books["last_contact_at"] == "2026-11-22T08:30:00Z"
+    assert books["sign_in_ends_at"] == "2031-11-21T08:30:00Z"
+
+
 def test_parked_list_has_names_amounts_and_totals(parked):
     parked.type("parked", "list")
     assert parked.exit_code == Code.OK

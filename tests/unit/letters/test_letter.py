@@ -181,6 +181,20 @@ def paused() -> list[Alert]:
     ]
 
 
+def sign_in_ends() -> list[Alert]:
+    return [
+        Alert(
+            tenant="acme",
+            cause="sign-in-ends-quickbooks-14",
+            subject="The sign-in of quickbooks ends in 14 days",
+            reason="QuickBooks Online accepts the sign-in of the connection quickbooks until 2026-12-06 09:00 UTC.",
+            next_step="Sign in to QuickBooks again, as an administrator of the company.",
+            command="tieout connect quickbooks --tenant acme",
+            raised_at=NOW,
+        )
+    ]
+
+
 def waiting() -> list[Alert]:
     return [
         alert(
@@ -232,6 +246,7 @@ LETTERS = {
     "ambiguous": ambiguous(),
     "changed_on_both_sides": changed_on_both_sides(),
     "paused": paused(),
+    "sign_in_ends": sign_in_ends(),
     "not_understood": not_understood_sync(),
     "waiting": waiting(),
     "worker_failed": worker_failed(),

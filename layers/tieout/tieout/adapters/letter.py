@@ -25,7 +25,7 @@ LABEL_MAX = 48
 _INDENT = "  "
 _NOT_SYNCED = " not synced"
 # The engine's causes that are not "could not be synced": the document stands, but its total is another one.
-_DIFFERENCE, _PAUSED = "difference-", "paused-"
+_DIFFERENCE, _PAUSED, _ENDS = "difference-", "paused-", "sign-in-ends-"
 # A price of an item is at stake nowhere; only documents have amounts that an accountant would miss.
 _WITHOUT_AMOUNT = frozenset({"customer", "item", "company", "contact", "product"})
 _RULE = "steps."  # how the place of a mapping rule begins
@@ -53,6 +53,8 @@ class AlertLetter:
         about = [alert.unsynced for alert in alerts if alert.unsynced is not None]
         if not about and alerts[0].cause.startswith(_PAUSED):
             subject, values = _of_connection(alerts[0])
+        elif not about and alerts[0].cause.startswith(_ENDS):
+            subject, values = _of_sign_in(alerts[0])
         elif not about:
             subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):
@@ -74,6 +76,17 @@ def _of_connection(alert: Alert) -> tuple[str, dict[str, object]]:
     return subject, {
         "form": "connection",
         "opening": _wrapped(f"{alert.subject}: it stopped at {_time(alert.raised_at)}."),
+        "reason": _wrapped(alert.reason, _INDENT),
+        "next_step": _wrapped(alert.next_step, _INDENT),
+    }
+
+
+def _of_sign_in(alert: Alert) -> tuple[str, dict[str, object]]:
+    """A sign-in that ends soon; nothing has stopped yet."""
+    subject = alert.subject[:1].lower() + alert.subject[1:]
+    return subject, {
+        "form": "sign_in",
+        "opening": _wrapped(f"{alert.subject}."),
         "reason": _wrapped(alert.reason, _INDENT),
         "next_step": _wrapped(alert.next_step, _INDENT),
     }

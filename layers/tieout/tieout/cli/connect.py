@@ -17,9 +17,10 @@ import typer
 
 from tieout.cli.desk import Desk
 from tieout.cli.loopback import listening, state_fits
-from tieout.cli.talk import Answer, AnswerError, Code, Talk
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import SettingsError
+from tieout.engine.health import Standing
 from tieout.engine.patient import PatientConnector
 from tieout.ports.connector import Account, Consent, Grant, Manifest
 
@@ -82,15 +83,17 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
     connection = replace(connection, state=ConnectionState.ACTIVE, paused_because="", paused_at=None)
     deployment.config.put_connection(connection)
     desk.schedules.put(connection, connection.poll or desk.poll_default, enabled=True)
-    return _answer(desk, connection, manifest, account)
+    return _answer(desk, connection, manifest, account, deployment.health.signed_in(connection))
 
 
-def _answer(desk: Desk, connection: Connection, manifest: Manifest, account: Account) -> Answer:
+def _answer(desk: Desk, connection: Connection, manifest: Manifest, account: Account, standing: Standing) -> Answer:
     webhook = desk.webhook_address(connection) if manifest.webhooks else ""
 
     def view() -> Iterator[RenderableType]:
         currency = f", home currency {account.currency}" if account.currency else ""
         yield f"{connection.id} is connected to {manifest.title}: {account.name} (account {account.id}{currency})."
+        if standing.ends_at is not None:
+            yield f"The sign-in is good until {moment(standing.ends_at)}; you get an e-mail before it ends."
         if webhook:
             yield f"To hear of changes at once, enter this webhook address at {manifest.title}:"
             yield f"  {webhook}"
@@ -103,6 +106,7 @@ def _answer(desk: Desk, connection: Connection, manifest: Manifest, account: Acc
             "account_name": account.name,
             "currency": account.currency,
             "state": connection.state,
+            "sign_in_ends_at": standing.ends_at,
             "webhook": webhook,
         },
         view,

@@ -11,6 +11,7 @@ from tieout.cli.parked import operate
 from tieout.cli.talk import Answer, Code, moment, table
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.words import age, counted
+from tieout.engine.health import Standing, standing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,6 +27,7 @@ def status(desk: Desk) -> Answer:
     parked = sum(step.parked for step in found.steps)
     oldest = max((step.oldest_unsynced_seconds for step in found.steps), default=0)
     needs_person = bool(paused or parked)
+    standings = {one.id: standing(desk.deployment.config, one) for one in found.connections}
 
     def view() -> Iterator[RenderableType]:
         if not found.steps:
@@ -39,7 +41,7 @@ def status(desk: Desk) -> Answer:
                 rows.add_row(step.sync, step.step, *(f"{count:,}" for count in counts), unsynced)
             yield rows
         for connection in found.connections:
-            yield _line(desk, connection)
+            yield _line(desk, connection, standings[connection.id])
         yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())
         if parked:
             yield f"{counted(parked, 'change')} parked: see `tieout parked list --tenant {desk.tenant}`."
@@ -56,6 +58,8 @@ def status(desk: Desk) -> Answer:
                 "state": one.state,
                 "paused_because": one.paused_because,
                 "paused_at": one.paused_at,
+                "last_contact_at": standings[one.id].contacted_at,
+                "sign_in_ends_at": standings[one.id].ends_at,
                 "webhook": desk.webhook_address(one),
             }
             for one in found.connections
@@ -66,9 +70,11 @@ def status(desk: Desk) -> Answer:
     return Answer(data, view, Code.NO if needs_person else Code.OK)
 
 
-def _line(desk: Desk, connection: Connection) -> str:
+def _line(desk: Desk, connection: Connection, standing: Standing) -> str:
     if connection.state is ConnectionState.ACTIVE:
-        return f"Connection {connection.id} ({connection.provider}): active"
+        contact = f", last contact {moment(standing.contacted_at)}" if standing.contacted_at is not None else ""
+        ends = f", sign-in good until {moment(standing.ends_at)}" if standing.ends_at is not None else ""
+        return f"Connection {connection.id} ({connection.provider}): active{contact}{ends}"
     since = f" since {moment(connection.paused_at)}" if connection.paused_at is not None else ""
     return (
         f"Connection {connection.id} ({connection.provider}): paused{since}: {connection.paused_because} "

@@ -64,6 +64,8 @@ class Manifest:
     Attributes:
         provider, title: Name in documents, and name for people.
         reads, writes: Kinds that can be read, and written.
+        updates: By kind, the paths that an update of a record may name, `custom_fields.*` for all of those; of a kind
+            that is not in it, any.
         webhooks: True if it can tell us of changes.
         deletions_visible: Kinds whose deletions `changes` reports; the others are found by comparing ids.
         keeps_reference: Kinds whose records keep our reference, so that `find` can prove that we wrote them.
@@ -74,6 +76,9 @@ class Manifest:
         limits: Of one account, shared by all workers.
         settings, secrets: Model of the connection's settings; names of its secrets with a question for each.
         documentation: Where the provider documents its interface.
+        sign_in_ends: Names of the secrets that hold when the sign-in ends (ISO 8601); the earliest counts. Empty if it
+            never ends by itself.
+        sign_in_again: What a person does then, as an instruction.
     """
 
     provider: str
@@ -96,6 +101,16 @@ class Manifest:
     scopes: tuple[str, ...] = ()
     reachability: Reachability = Reachability.CLOUD
     documentation: tuple[str, ...] = ()
+    sign_in_ends: tuple[str, ...] = ()
+    sign_in_again: str = "Sign in again."
+    updates: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+
+    def takes(self, kind: Kind, path: str) -> bool:
+        """True if an update of a record of this kind may name the path."""
+        known = self.updates.get(kind)
+        if known is None:
+            return kind in self.writes
+        return path in known or (path.startswith("custom_fields") and "custom_fields.*" in known)
 
 
 @dataclass(frozen=True, slots=True)

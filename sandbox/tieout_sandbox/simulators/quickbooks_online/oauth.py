@@ -32,12 +32,13 @@ class GrantError(Exception):
 
 @dataclass(slots=True)
 class _Grant:
-    """One consent: the refresh token in force, and since when it has this value."""
+    """One consent: the refresh token in force, since when it has this value, and the value before."""
 
     realm: str
     refresh_token: str
     rotated_at: str
     expires_at: str
+    former_refresh_token: str = ""
 
 
 class Tokens:
@@ -89,18 +90,24 @@ class Tokens:
         """Tokens for a refresh token; its value may change.
 
         Raises:
-            GrantError: invalid_grant if the value is not the present one.
+            GrantError: invalid_grant if the value is not the present one, nor the former one while that still works.
         """
         now = self._clock.now()
         with self._lock:
-            grant = next((each for each in self._grants if each.refresh_token == refresh_token), None)
+            grant = next((each for each in self._grants if self._works(each, refresh_token, now)), None)
             if grant is None or now >= datetime.fromisoformat(grant.expires_at):
                 raise GrantError("invalid_grant", "Incorrect or invalid refresh token")
             age = now - datetime.fromisoformat(grant.rotated_at)
             if age >= timedelta(seconds=self._settings.refresh_token_rotates_after_seconds):
+                grant.former_refresh_token = grant.refresh_token
                 grant.refresh_token, grant.rotated_at = _new_refresh_token(), now.isoformat()
             grant.expires_at = self._refresh_expiry(now)
             return self._answer(grant)
+
+    def _works(self, grant: _Grant, refresh_token: str, now: datetime) -> bool:
+        age = now - datetime.fromisoformat(grant.rotated_at)
+        former = age < timedelta(seconds=self._settings.former_refresh_token_seconds)
+        return refresh_token == grant.refresh_token or (former and refresh_token == grant.former_refresh_token != "")
 
     def revoke(self, token: str) -> bool:
         """End the grant that the token belongs to; False if there is none."""

@@ -24,6 +24,8 @@ class Settings(BaseModel):
         auto_approve: The consent page answers at once, for the realm of `?realm=` or the first.
         refresh_token_rotates_after_seconds: A refresh hands out a new refresh token when the present one is this old;
             0 means each time.
+        former_refresh_token_seconds: How long the former value still works. Newer texts of Intuit say not at all, older
+            ones 24 hours.
         request_id_life_seconds: How long a repeated `requestid` gets the stored answer. Intuit does not say.
         sales_tax_percent: Of lines with the tax code TAX.
         automated_sales_tax: Sent tax is ignored unless it names a tax code and a total.
@@ -50,6 +52,7 @@ class Settings(BaseModel):
     auto_approve: bool = True
     access_token_seconds: int = Field(default=3600, ge=1)
     refresh_token_rotates_after_seconds: int = Field(default=86_400, ge=0)
+    former_refresh_token_seconds: int = Field(default=0, ge=0)
     refresh_token_seconds: int = Field(default=8_640_000, ge=1)
     request_id_life_seconds: int = Field(default=14_400, ge=0)
 

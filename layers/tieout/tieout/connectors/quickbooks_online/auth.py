@@ -28,6 +28,9 @@ from tieout.ports.http import Answer, Http, Request
 
 # Renew when less is left. An access token lives 3,600 seconds.
 RENEW_BEFORE = timedelta(minutes=5)
+# However often it is renewed, a sign-in ends five years after the consent.
+# Source: blogs.intuit.com/2025/11/12/important-changes-to-refresh-token-policy, read 2026-11-22.
+CONSENT_LASTS = timedelta(days=5 * 365)
 _RECONNECT = "Connect QuickBooks again: tieout connect."
 
 
@@ -60,10 +63,21 @@ class Tokens:
             secrets = self._read(fresh=True)
             self._take(secrets)
             if not self._lasts() or self._token == refused:
-                secrets = self._renew(secrets)
-                self._context.secrets.write(self._context.connection.tenant, self._context.connection.id, secrets)
-                self._take(secrets)
+                self._take(self._renewed(secrets))
         return self._token
+
+    def _renewed(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """The secrets as they are stored now, with new tokens in them."""
+        try:
+            renewed = self._renew(secrets)
+        except ReconnectError:
+            # We may have been held up for longer than the lease lasts, and another worker renewed meanwhile.
+            newer = self._read(fresh=True)
+            if newer.get("refresh_token") == secrets.get("refresh_token"):
+                raise
+            return newer
+        self._context.secrets.write(self._context.connection.tenant, self._context.connection.id, renewed)
+        return renewed
 
     def _lasts(self) -> bool:
         return bool(self._token) and self._expires_at - self._context.clock.now() > RENEW_BEFORE
@@ -124,8 +138,9 @@ class Consent:
                 next_step="Choose the company of the settings on Intuit's page, or correct the settings.",
             )
         form = {"grant_type": "authorization_code", "code": query["code"], "redirect_uri": redirect}
+        ends = {"sign_in_ends_at": (clock.now() + CONSENT_LASTS).isoformat()}
         try:
-            return Grant(_exchange(http, clock, typed, secrets, form), realm)
+            return Grant({**_exchange(http, clock, typed, secrets, form), **ends}, realm)
         except ReconnectError as error:
             raise RejectedError(
                 "QuickBooks was not connected: the code is no longer good.", next_step=_RECONNECT, detail=error.detail
@@ -167,7 +182,8 @@ def _exchange(
     try:
         answer = http.send(request)
     except UncertainError as error:
-        # If the token did rotate, Intuit still takes the former one for a while; if not, renewing fails clearly.
+        # If the token did rotate, Intuit may take the former one for a day more (its older texts say so); the next try
+        # shows it. If it does not, renewing fails clearly and a person signs in again; until then changes wait.
         raise UnavailableError("Intuit did not answer when the sign-in was renewed.", detail=error.detail) from None
     token = _token(answer)
     bundle = {

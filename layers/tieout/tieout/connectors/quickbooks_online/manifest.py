@@ -104,7 +104,10 @@ MANIFEST = Manifest(
         "refresh_token": "Refresh token (filled in by consent)",
         "access_token_expires_at": "When the access token ends (filled in by consent)",
         "refresh_token_expires_at": "When the refresh token ends (filled in by consent)",
+        "sign_in_ends_at": "When only a new consent helps (filled in by consent)",
     },
+    sign_in_ends=("refresh_token_expires_at", "sign_in_ends_at"),
+    sign_in_again="Sign in to QuickBooks again, as an administrator of the company.",
     api_version=f"v3, minorversion {MINOR_VERSION}",
     scopes=(SCOPE,),
     documentation=(
