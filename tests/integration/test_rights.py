@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.apply_changes import app as apply_changes
+from functions.archive_audit import app as archive_audit
 from functions.park_change import app as park_change
 from functions.poll_changes import app as poll_changes
 from functions.receive_webhook import app as receive_webhook
@@ -17,11 +18,22 @@ from tests.integration.conftest import sample
 from tieout.domain.connections import Connection
 from tieout.domain.errors import ReconnectError
 
-SERVICES = {"dynamodb": "dynamodb", "sqs": "sqs", "sns": "sns", "secrets_manager": "secretsmanager"}
+SERVICES = {"dynamodb": "dynamodb", "sqs": "sqs", "sns": "sns", "secrets_manager": "secretsmanager", "s3": "s3"}
 # Calls whose right has another name.
-RIGHTS = {"SendMessageBatch": "SendMessage"}
-# What Lambda itself asks with the role: to take messages, to log, to trace, to encrypt.
-LAMBDAS_OWN = ("logs:", "xray:", "kms:", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage")
+RIGHTS = {"SendMessageBatch": "SendMessage", "ListObjectsV2": "ListBucket"}
+# What Lambda itself asks with the role: to take messages, to read a stream, to log, to trace, to encrypt.
+LAMBDAS_OWN = (
+    "logs:",
+    "xray:",
+    "kms:",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+)
 
 
 def allowed(role: str) -> set[str]:
@@ -113,6 +125,15 @@ def test_parking(stack, asked):
     stack.world.deal("d1")
     park_change.handler(sample("park_change"), stack.context)
     assert asked() == allowed("ParkChangeRole")
+
+
+def test_archiving(stack, asked):
+    event = sample("archive_audit")
+    archive_audit.handler(event, stack.context)
+    del stack.deployment._archiver  # another process, to which the same is told
+    archive_audit.handler(event, stack.context)
+    # What is given up is sent there by Lambda, with the function's role.
+    assert asked() == allowed("ArchiveAuditRole") - {"sqs:SendMessage"}
 
 
 def test_sending_alerts(stack, asked):

@@ -231,7 +231,7 @@ class ArchiveAudit:
         for first in (one.first for one in near if one.first > tip.seq):
             tip, events = self._past(tenant, tip, first)
             archived |= events
-        for first in recent:
+        for first in {*recent, *(one.first for one in near if (tenant, one.first) in self._remembered)}:
             archived |= self._events(tenant, first)
         return tip, archived
 
