@@ -9,6 +9,7 @@ TieoutError
 │   ├── ConflictError        not done: read again, plan again
 │   ├── NotFoundError        not done: read again, plan again
 │   ├── RejectedError        not done: park it for a person
+│   │   └── NameTakenError   not done: park it, or write it with a suffix, as the sync says
 │   └── ReconnectError       not done: pause the connection, tell the operator
 ├── MappingError             not done: park it for a person
 ├── SignatureError           a webhook that does not prove who sent it
@@ -109,6 +110,10 @@ class RejectedError(ProviderError):
     ) -> None:
         super().__init__(message, next_step=next_step, detail=detail, request_id=request_id, code=code)
         self.field = field
+
+
+class NameTakenError(RejectedError):
+    """Not done: a record of another kind has the name, and both kinds share one list of names."""
 
 
 class ReconnectError(ProviderError):

@@ -14,9 +14,10 @@ from tieout.connectors.quickbooks_online import wire
 from tieout.connectors.quickbooks_online.auth import Tokens
 from tieout.connectors.quickbooks_online.client import Client, any_of, unreadable
 from tieout.connectors.quickbooks_online.company import Company
-from tieout.connectors.quickbooks_online.errors import parse_fault, to_error
+from tieout.connectors.quickbooks_online.errors import NAME_TAKEN, name_is_anothers, parse_fault, to_error
 from tieout.connectors.quickbooks_online.feed import Feed
 from tieout.connectors.quickbooks_online.manifest import MANIFEST, QUERY_ROWS_MAX, parse_settings
+from tieout.connectors.quickbooks_online.similar import holders_of, similar_customers
 from tieout.connectors.quickbooks_online.translate import (
     ENTITIES,
     NAME_LISTS,
@@ -110,7 +111,27 @@ class QuickBooksOnlineConnector:
             by_kind[effect.kind].append(effect)
         for kind, of_kind in by_kind.items():
             found |= self._find_named(kind, of_kind) if kind in NATURAL_KEYS else self._find_documents(kind, of_kind)
-        return found
+        return found | self._find_similar(effects, found)
+
+    def _find_similar(
+        self, effects: Sequence[Effect], found: Mapping[str, Sequence[Match]]
+    ) -> dict[str, Sequence[Match]]:
+        """What was found, with customers that may be the same; nothing more is asked where our own stands already."""
+        asked = {
+            effect.id: effect.document
+            for effect in effects
+            if effect.similar
+            and isinstance(effect.document, Customer)
+            and not any(match.by is MatchedBy.REFERENCE for match in found.get(effect.id, ()))
+        }
+        matches: dict[str, Sequence[Match]] = {}
+        for key, records in (similar_customers(self._client, self._company, asked) if asked else {}).items():
+            exact = list(found.get(key, ()))
+            known = {match.record.id for match in exact}
+            similar = [Match(record, MatchedBy.SIMILAR) for record in records if record.id not in known]
+            if similar:
+                matches[key] = exact + similar
+        return matches
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect; all of them go in one batch call."""
@@ -135,7 +156,31 @@ class QuickBooksOnlineConnector:
             return [Unknown(effect.id, error) for effect in sent.values()]
         except ProviderError as error:
             return [NotDone(effect.id, error) for effect in sent.values()]
-        return [self._outcome(effect, answers.get(key, {}), request_id) for key, effect in sent.items()]
+        return self._told_whose(
+            [self._outcome(effect, answers.get(key, {}), request_id) for key, effect in sent.items()], sent.values()
+        )
+
+    def _told_whose(self, outcomes: Sequence[Outcome], effects: Iterable[Effect]) -> list[Outcome]:
+        """The outcomes; of customers that were refused for their name, with the vendor or employee who has it."""
+        customers = {effect.id: effect.document.name for effect in effects if isinstance(effect.document, Customer)}
+        refused = {
+            outcome.effect_id: customers[outcome.effect_id]
+            for outcome in outcomes
+            if isinstance(outcome, NotDone) and outcome.error.code == NAME_TAKEN and outcome.effect_id in customers
+        }
+        try:
+            holders = holders_of(self._client, list(refused.values()))
+        except ProviderError:
+            return list(outcomes)  # the sentence is the general one then
+        told: list[Outcome] = []
+        for outcome in outcomes:
+            holder = holders.get(same_name(refused.get(outcome.effect_id, "")))
+            if isinstance(outcome, NotDone) and holder is not None:
+                error = name_is_anothers(refused[outcome.effect_id], holder, outcome.error)
+                told.append(NotDone(outcome.effect_id, error))
+            else:
+                told.append(outcome)
+        return told
 
     def _outcome(self, effect: Effect, answer: wire.Json, request_id: str) -> Outcome:
         row = answer.get(ENTITIES[effect.kind])

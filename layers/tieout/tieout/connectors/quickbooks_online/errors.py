@@ -15,6 +15,7 @@ from typing import Any
 
 from tieout.domain.errors import (
     ConflictError,
+    NameTakenError,
     NotFoundError,
     ProviderError,
     ReconnectError,
@@ -27,6 +28,7 @@ from tieout.domain.errors import (
 # There is no dependable Retry-After. Source: limits-and-throttles, read 2026-11-22.
 THROTTLED_SECONDS = 60
 _DETAIL_LENGTH_MAX = 300
+NAME_TAKEN = "6240"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ TABLE: Mapping[str, Row] = {
         "Change the date, or open the period in QuickBooks.",
         field="date",
     ),
-    "6240": Row(
+    NAME_TAKEN: Row(
         RejectedError,
         "QuickBooks already uses this name. Customers, vendors and employees share one list of names, and items have "
         "another; inactive ones count too.",
@@ -149,6 +151,20 @@ _ELEMENTS: Mapping[str, str] = {
     "line": "lines",
     "totalamt": "amount",
 }
+
+
+def name_is_anothers(name: str, holder: str, refused: ProviderError) -> NameTakenError:
+    """The refusal of a customer whose name a `vendor` or `employee` has, in the place of the general one."""
+    return NameTakenError(
+        f'QuickBooks has {"an" if holder == "employee" else "a"} {holder} named "{name}", and customers, vendors and '
+        "employees share one list of names, inactive ones included.",
+        field="name",
+        next_step=f"Rename the {holder} in QuickBooks, or set `match: {{shared_name: suffix}}` in this step of the "
+        'sync, so that the customer gets " (Customer)" after its name; then retry.',
+        detail=refused.detail,
+        request_id=refused.request_id,
+        code=NAME_TAKEN,
+    )
 
 
 @dataclass(frozen=True, slots=True)
