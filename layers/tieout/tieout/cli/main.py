@@ -23,9 +23,11 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="Check and apply connection and sync documents.")
 parked_app = typer.Typer(no_args_is_help=True, help="What could not be synced and waits for a person.")
 mapping_app = typer.Typer(no_args_is_help=True, help="What a sync document says.")
+audit_app = typer.Typer(no_args_is_help=True, help="What happened, and whether the trail of it is whole.")
 app.add_typer(config_app, name="config")
 app.add_typer(parked_app, name="parked")
 app.add_typer(mapping_app, name="mapping")
+app.add_typer(audit_app, name="audit")
 
 Tenant = Annotated[str, typer.Option(envvar="TIEOUT_TENANT", help="Whose data.")]
 Stack = Annotated[str, typer.Option(envvar="TIEOUT_STACK", help="Name of the deployed stack.")]
@@ -293,6 +295,50 @@ def mapping_preset(
         from tieout.cli import mapping
 
         conversation.answer(mapping.preset_of(name))
+
+
+@audit_app.command("verify")
+def audit_verify(*, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """Check that the trail is whole and that replaying it gives today's links; exit status 1 if not."""
+    with talk(as_json) as conversation:
+        from tieout.cli import audit, desk
+
+        conversation.answer(audit.verify(desk.open_desk(stack, tenant), conversation))
+
+
+@audit_app.command("export")
+def audit_export(
+    *,
+    record: Annotated[str, typer.Option(help="Only this record: sync/step/id, or its id alone.")] = "",
+    since: Annotated[str, typer.Option(help="From this day or time on, UTC: 2026-11-22.")] = "",
+    until: Annotated[str, typer.Option(help="Until the end of this day, or before this time.")] = "",
+    form: Annotated[str, typer.Option("--format", help="jsonl, as in the archive, or csv.")] = "jsonl",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file, not the standard output.")] = None,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Write the trail's entries, one a line."""
+    with talk(as_json) as conversation:
+        from tieout.cli import audit, desk
+
+        asked, written = audit.wanted(record, since, until), audit.form_of(form)
+        conversation.answer(audit.export(desk.open_desk(stack, tenant), conversation, asked, written, output))
+
+
+@audit_app.command("show")
+def audit_show(
+    record: Annotated[str, typer.Argument(help="sync/step/id, or the record's id alone.")],
+    *,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Tell what happened to a record, from the beginning."""
+    with talk(as_json) as conversation:
+        from tieout.cli import audit, desk
+
+        conversation.answer(audit.shown(desk.open_desk(stack, tenant), conversation, record))
 
 
 def add_plugins(wanted: str) -> None:
