@@ -88,6 +88,12 @@ def test_a_call_waits_for_the_scarcest_of_its_limits():
     assert writing == pytest.approx(60 / 39, abs=0.01)
 
 
+def test_a_name_without_a_limit_costs_nothing():
+    state, wait_seconds = reserve({}, QUICKBOOKS, ["request", "day"], NOW)
+
+    assert (set(state), wait_seconds) == ({"request"}, 0)
+
+
 def test_limits_that_are_gone_leave_the_state():
     state, _ = reserve({"former": 1}, QUICKBOOKS, ["batch"], NOW)
 

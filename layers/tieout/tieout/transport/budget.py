@@ -66,14 +66,15 @@ def reserve(
     Args:
         state: What all workers share: numbers by the limit's name, or by the name and a part of it.
         limits: Of the connection. What the state holds of other limits is dropped.
-        spends: Names of the limits that the call counts against; one unit each.
+        spends: Names of the limits that the call counts against; one unit each. A name that the connection sets no
+            limit for costs nothing.
         now: Aware UTC.
         lane: Backfill leaves a part of a quota alone.
     """
     now_us = (now - _EPOCH) // _MICROSECOND
     by_name = {limit.name: limit for limit in limits}
     kept = _current(state, by_name, now_us)
-    wanted = [by_name[name] for name in set(spends)]
+    wanted = [by_name[name] for name in set(spends) & set(by_name)]
     paced = [limit for limit in wanted if limit.window is Window.PACED]
     quotas = [limit for limit in wanted if limit.window is Window.QUOTA]
     at_us = max([now_us, kept.get(_CLOSED, 0), *(kept.get(limit.name, 0) - _early_us(limit) for limit in paced)])

@@ -164,7 +164,7 @@ def test_no_call_without_database_and_no_secret_in_repr(world):
     world.connector.probe()
     for request in world.http.requests[1:]:
         assert request.headers["Act-Database-Name"] == world.settings.database
-        assert request.spends == ("calls", "calls_in_flight")
+        assert request.spends == ("calls", "calls_in_flight", "calls_per_day")
         assert "Bearer" not in repr(request)
         assert world.settings.password not in repr(request)
 
@@ -181,6 +181,7 @@ def test_the_limit_may_be_set():
     calls, in_flight = limits_of(requests_per_minute=7, requests_in_flight=2)
     assert (calls.name, calls.calls, calls.per_seconds) == ("calls", 7, 60)
     assert (in_flight.name, in_flight.calls, in_flight.window) == ("calls_in_flight", 2, Window.IN_FLIGHT)
+    assert limits_of(requests_per_day=5000)[2:] == (Limit("calls_per_day", 5000, 86_400, Window.QUOTA),)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 from tests.contract.fakes import ManualClock, MemoryLease, MemorySecrets
 from tieout.connectors import PROVIDERS, provider
 from tieout.connectors.quickbooks_online import CONNECTOR
-from tieout.connectors.quickbooks_online.manifest import MANIFEST, parse_settings
+from tieout.connectors.quickbooks_online.manifest import BATCH_SPENDS, MANIFEST, limits_of, parse_settings
 from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError
-from tieout.ports.connector import Context
+from tieout.ports.connector import Context, Limit, Window
 
 
 def test_production_and_sandbox_have_their_own_addresses():
@@ -57,6 +57,14 @@ def test_providers_are_found_by_name():
     with pytest.raises(SettingsError) as caught:
         provider("quickbook")
     assert "quickbooks_online" in caught.value.next_step
+
+
+def test_a_quota_of_a_day_counts_only_if_it_is_set():
+    settings = parse_settings({"requests_per_day": 12_000})
+
+    assert limits_of(settings)[-1] == Limit("requests_per_day", 12_000, 86_400, Window.QUOTA)
+    assert limits_of(parse_settings({})) == MANIFEST.limits
+    assert {limit.name for limit in limits_of(settings)} == set(BATCH_SPENDS), "each is spent by a call"
 
 
 def test_the_manifests_limits_are_those_of_the_provider_with_one_second_call_kept_back():

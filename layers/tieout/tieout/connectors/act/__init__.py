@@ -29,9 +29,9 @@ class ActProvider:
         return None
 
     def limits_of(self, connection: Connection) -> tuple[Limit, ...]:
-        """Calls a minute and at a time, as the settings say."""
+        """Calls a minute, at a time and a day, as the settings say."""
         settings = settings_of(connection.settings)
-        return limits_of(settings.requests_per_minute, settings.requests_in_flight)
+        return limits_of(settings.requests_per_minute, settings.requests_in_flight, settings.requests_per_day)
 
     def open(self, context: Context) -> Connector:
         """A connector; makes no call."""

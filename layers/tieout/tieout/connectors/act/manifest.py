@@ -21,7 +21,8 @@ IN_FLIGHT = "calls_in_flight"
 CALLS_IN_FLIGHT = 4
 """Ours, for the same reason."""
 
-SPENDS = (CALLS, IN_FLIGHT)
+PER_DAY = "calls_per_day"
+SPENDS = (CALLS, IN_FLIGHT, PER_DAY)
 
 BATCH_PARTS_MAX = 100
 """Ours: the limit of `$batch` is not published."""
@@ -40,6 +41,8 @@ class ActSettings(BaseModel):
         base_url: Of the Web API, such as `https://apius.act.com/act.web.api`; https, or this machine.
         database: Name of the Act! database.
         requests_per_minute, requests_in_flight: If the server allows less or more than Tieout takes by itself.
+        requests_per_day: If this many are all that the server grants; a fifth is kept for live changes. Without it
+            there is no such limit.
         overlap_minutes: Changes are read again until they are so old: as long as an edit may take to become visible,
             and longer than the server's clock may be behind. Days, if remote databases are synchronised into this
             one. Repeats cost a read, no write.
@@ -51,6 +54,7 @@ class ActSettings(BaseModel):
     database: str = Field(min_length=1, pattern=r"^[\x20-\x7e]+$")
     requests_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=1, le=10_000)
     requests_in_flight: int = Field(default=CALLS_IN_FLIGHT, ge=1, le=100)
+    requests_per_day: int | None = Field(default=None, ge=1, le=10_000_000)
     overlap_minutes: int = Field(default=5, ge=1, le=30 * 24 * 60)
 
     @field_validator("base_url")
@@ -89,9 +93,10 @@ def settings_of(values: Mapping[str, Any]) -> ActSettings:
         ) from error
 
 
-def limits_of(per_minute: int, in_flight: int) -> tuple[Limit, ...]:
+def limits_of(per_minute: int, in_flight: int, per_day: int | None = None) -> tuple[Limit, ...]:
     """The limits of a connection. No call of ours waits longer than 60 seconds for its answer."""
-    return Limit(CALLS, per_minute, 60), Limit(IN_FLIGHT, in_flight, 60, Window.IN_FLIGHT)
+    limits = (Limit(CALLS, per_minute, 60), Limit(IN_FLIGHT, in_flight, 60, Window.IN_FLIGHT))
+    return limits if per_day is None else (*limits, Limit(PER_DAY, per_day, 24 * 3600, Window.QUOTA))
 
 
 _KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL, Kind.PRODUCT})

@@ -42,6 +42,8 @@ class Settings(BaseModel):
         base_url, token_url, consent_url: Instead of Intuit's own; https, or this machine.
         requests_per_minute, requests_per_second, requests_in_flight, batches_per_minute: Instead of the manifest's
             limits.
+        requests_per_day: If this many are all that the company may cost, by the plan of your Intuit app for example;
+            a fifth is kept for live changes. Without it there is no such limit.
         income_account: Name of the account that new items earn to; the first active income account if empty.
     """
 
@@ -56,6 +58,7 @@ class Settings(BaseModel):
     requests_per_second: _Calls | None = None
     requests_in_flight: _Calls | None = None
     batches_per_minute: _Calls | None = None
+    requests_per_day: _Calls | None = None
     income_account: str = ""
 
     @property
@@ -74,7 +77,7 @@ LIMITS = (
     Limit("requests_in_flight", 10, 125, Window.IN_FLIGHT),
     Limit("batches_per_minute", 40, 60),
 )
-REQUEST_SPENDS = ("requests_per_minute", "requests_per_second", "requests_in_flight")
+REQUEST_SPENDS = ("requests_per_minute", "requests_per_second", "requests_in_flight", "requests_per_day")
 BATCH_SPENDS = (*REQUEST_SPENDS, "batches_per_minute")
 
 _DOCUMENTS = frozenset({Kind.INVOICE, Kind.PAYMENT, Kind.CREDIT_NOTE})
@@ -136,4 +139,7 @@ def parse_settings(settings: Mapping[str, Any]) -> Settings:
 
 def limits_of(settings: Settings) -> tuple[Limit, ...]:
     """The manifest's limits, with those of the settings instead."""
-    return tuple(replace(limit, calls=getattr(settings, limit.name) or limit.calls) for limit in LIMITS)
+    limits = tuple(replace(limit, calls=getattr(settings, limit.name) or limit.calls) for limit in LIMITS)
+    if settings.requests_per_day is None:
+        return limits
+    return *limits, Limit("requests_per_day", settings.requests_per_day, 24 * 3600, Window.QUOTA)
