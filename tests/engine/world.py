@@ -24,11 +24,13 @@ from tieout.domain.errors import (
     UncertainError,
 )
 from tieout.domain.links import Intent, Link, LinkKey
+from tieout.domain.plans import PlannedWrite, StoredPlan
 from tieout.domain.records import Kind, Record
 from tieout.engine.apply import ApplyChanges
 from tieout.engine.ends import ApplyReport
 from tieout.engine.policy import RetryPolicy
 from tieout.mapping import preset
+from tieout.mapping.reverse import with_values
 from tieout.ports.connector import Account, ChangePage, Limit, Manifest, Role
 from tieout.ports.state import Run, StoredSync
 
@@ -252,6 +254,56 @@ class MemoryState:
         self.alerts = {name: alert for name, alert in self.alerts.items() if id(alert) not in gone}
 
 
+class MemoryPlans:
+    """`PlanStore` in dictionaries, with the same conditions; its writes are those of the state, and fail alike."""
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+        self.stored: dict[tuple[str, str], StoredPlan] = {}
+        self.kept: dict[tuple[str, str], list[PlannedWrite]] = {}
+        self.notes: dict[tuple[str, str], dict[LinkKey, str]] = {}
+
+    def put_plan(self, plan: StoredPlan, writes: Sequence[PlannedWrite]) -> StoredPlan:
+        if (plan.tenant, plan.id) in self.stored:
+            raise ClaimedError("There is one already.")
+        self.kept[plan.tenant, plan.id] = [replace(write) for write in writes]
+        self.stored[plan.tenant, plan.id] = replace(plan, chunks=1, revision=1)
+        return self.stored[plan.tenant, plan.id]
+
+    def plan(self, tenant: str, plan_id: str) -> StoredPlan | None:
+        return self.stored.get((tenant, plan_id))
+
+    def plans(self, tenant: str) -> Iterator[StoredPlan]:
+        mine = [plan for (owner, _), plan in self.stored.items() if owner == tenant]
+        return iter(sorted(mine, key=lambda plan: plan.created_at, reverse=True))
+
+    def planned(self, plan: StoredPlan) -> Iterator[PlannedWrite]:
+        return iter(
+            sorted(self.kept[plan.tenant, plan.id], key=lambda write: (write.step, write.source_id)),
+        )
+
+    def allowed(self, plan: StoredPlan, keys: Sequence[LinkKey]) -> dict[LinkKey, PlannedWrite]:
+        found = {plan.key(write): write for write in self.kept[plan.tenant, plan.id]}
+        return {key: found[key] for key in keys if key in found}
+
+    def change_plan(self, plan: StoredPlan) -> StoredPlan:
+        def act() -> StoredPlan:
+            if self.stored[plan.tenant, plan.id].revision != plan.revision:
+                raise ClaimedError("Somebody else has changed it.")
+            self.stored[plan.tenant, plan.id] = replace(plan, revision=plan.revision + 1)
+            return self.stored[plan.tenant, plan.id]
+
+        changed: StoredPlan = self._state._write("change_plan", act)
+        return changed
+
+    def leave_out(self, plan: StoredPlan, key: LinkKey, reason: str) -> None:
+        notes = self.notes.setdefault((plan.tenant, plan.id), {})
+        self._state._write("leave_out", lambda: notes.update({key: reason}))
+
+    def left_out(self, plan: StoredPlan) -> dict[LinkKey, str]:
+        return dict(self.notes.get((plan.tenant, plan.id), {}))
+
+
 class MemoryQueue:
     """Keeps what was sent; later sends become due as the clock goes on."""
 
@@ -414,10 +466,8 @@ class FakeProvider:
     def _fields(self, effect: Effect) -> dict[str, Any]:
         document: Document = effect.document
         if isinstance(document, RecordUpdate):
-            former = self.records[effect.kind, effect.target_id or ""].fields
-            custom = dict(former.get("custom_fields") or {})
-            custom |= {path.removeprefix("custom_fields."): value for path, value in document.fields.items()}
-            return {"custom_fields": custom}
+            record = self.records[effect.kind, effect.target_id or ""]
+            return dict(with_values(record, document.fields).fields)
         fields = document.as_fields()
         if effect.kind in self.manifest.keeps_reference:
             fields["reference"] = effect.reference
@@ -443,6 +493,7 @@ class World:
     def __init__(self, sync: str | None = None) -> None:
         self.clock = FakeClock()
         self.state = MemoryState()
+        self.plans = MemoryPlans(self.state)
         self.queue = MemoryQueue(self.clock)
         self.crm = FakeProvider(_manifest("fake_crm", Role.CRM), self.clock)
         self.books = FakeProvider(
@@ -474,6 +525,7 @@ class World:
             connect=lambda connection: providers[connection.provider],
             clock=self.clock,
             policy=self.policy,
+            plans=self.plans,
         )
 
     def company(self, record_id: str, name: str) -> None:

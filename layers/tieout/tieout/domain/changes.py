@@ -21,7 +21,7 @@ class Lane(StrEnum):
 class Origin(StrEnum):
     """Where a change was seen.
 
-    RELINK: after a restore; what we may have written is looked up before a create. APPROVED: a person let it pass the
+    TARGET: on the other side of a two-way step; the change names the record that it comes back to. RELINK: after a restore; what we may have written is looked up before a create. APPROVED: a person let it pass the
     sync's caps.
     """
 
@@ -29,6 +29,7 @@ class Origin(StrEnum):
     POLL = "poll"
     SWEEP = "sweep"
     BACKFILL = "backfill"
+    TARGET = "target"
     RELINK = "relink"
     OPERATOR = "operator"
     APPROVED = "approved"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
 from typing import Protocol
 
 from tieout.domain.changes import Change, Lane, Origin, UnsyncedState
+from tieout.domain.documents import Document
 from tieout.domain.errors import (
     ClaimedError,
     MappingError,
@@ -17,7 +18,9 @@ from tieout.domain.errors import (
     TieoutError,
 )
 from tieout.domain.links import Link, LinkKey, Withdrawal
+from tieout.domain.plans import PlanState, StoredPlan
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Side
 from tieout.engine.caps import Caps, CapStore
 from tieout.engine.collect import (
     Connect,
@@ -26,12 +29,14 @@ from tieout.engine.collect import (
     coalesce,
     compiled,
     concerned,
+    kinds_heard,
     links_of,
     read_all,
     steps_of,
     works_of,
 )
 from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQueue
+from tieout.engine.gate import leave_out
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
@@ -43,7 +48,9 @@ from tieout.engine.sentences import (
     not_understood,
     source_gone,
 )
-from tieout.engine.session import Session
+from tieout.engine.session import Plans, Session
+from tieout.engine.take_back import TakeBack
+from tieout.engine.two_way import TwoWay, come_back
 from tieout.engine.withdraw import Withdrawals
 from tieout.engine.write import Pending, Writer
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, missing_link
@@ -76,11 +83,13 @@ class ApplyChanges:
         clock: Clock,
         connect_backfill: Connect | None = None,
         policy: RetryPolicy | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._caps = Caps(budget, clock)
         self._connect, self._clock, self._policy = connect, clock, policy or RetryPolicy()
         self._connect_backfill = connect_backfill or connect
+        self._plans = plans
 
     def apply(self, changes: Sequence[Change], *, out_of_time: Callable[[], bool] = lambda: False) -> ApplyReport:
         """What became of each change. When this returns, every change has a durable end and may be acknowledged.
@@ -107,38 +116,63 @@ class ApplyChanges:
                     syncs.append(compiled(stored))
                 except SettingsError as error:  # accepted once, and not understood after an upgrade
                     ends.put_off(group, not_understood(stored.name, error))
-            syncs = [sync for sync in syncs if any(steps_of(sync, connection_id))]
+            syncs = [sync for sync in syncs if kinds_heard(sync, connection_id)]
             if not syncs:
                 ends.unwanted(group, "no sync uses this connection")
                 continue
             for lane, connect in ((Lane.LIVE, self._connect), (Lane.BACKFILL, self._connect_backfill)):
-                some = [change for change in group if change.lane is lane]
-                if not some:
-                    continue
-                session = Session(
-                    tenant=tenant,
-                    config=self._config,
-                    links=self._links,
-                    clock=self._clock,
-                    policy=self._policy,
-                    ends=ends,
-                    caps=self._caps,
-                    connect=connect,
-                    out_of_time=out_of_time,
-                )
-                _apply_group(session, connection_id, syncs, some)
+                for asked_by, some in self._by_plan(tenant, [one for one in group if one.lane is lane], ends):
+                    session = Session(
+                        tenant=tenant,
+                        config=self._config,
+                        links=self._links,
+                        clock=self._clock,
+                        policy=self._policy,
+                        ends=ends,
+                        caps=self._caps,
+                        connect=connect,
+                        out_of_time=out_of_time,
+                        plan=asked_by,
+                        plans=self._plans,
+                    )
+                    chosen = [one for one in syncs if asked_by is None or one.name == asked_by.sync]
+                    _apply_group(session, connection_id, chosen, some)
         ends.flush()
         return ends.report
+
+    def _by_plan(
+        self, tenant: str, changes: Sequence[Change], ends: Ends
+    ) -> Iterator[tuple[StoredPlan | None, Sequence[Change]]]:
+        """The changes that no plan asks for, and those of each plan: it says what they may write."""
+        for plan_id in dict.fromkeys(change.plan for change in changes):
+            some = [change for change in changes if change.plan == plan_id]
+            kept = self._plans.plan(tenant, plan_id) if plan_id and self._plans is not None else None
+            if plan_id and kept is None:
+                ends.unwanted(some, "its plan is no longer kept")
+            elif kept is not None and kept.state is PlanState.UNDONE:
+                ends.unwanted(some, "its plan was taken back")
+            else:
+                yield kept, some
 
 
 def _apply_group(
     session: Session, connection_id: str, syncs: Sequence[CompiledSync], changes: Sequence[Change]
 ) -> None:
     """Changes of one connection: read once for all syncs, then applied sync by sync."""
+    heard = {kind for sync in syncs for kind in kinds_heard(sync, connection_id)}
+    session.ends.unwanted([change for change in changes if change.kind not in heard], "no step reads this kind")
+    for sync, back in come_back(session, connection_id, syncs, changes):
+        _apply_read(session, sync.source, [sync], back)
+    _apply_read(session, connection_id, syncs, changes)
+
+
+def _apply_read(session: Session, connection_id: str, syncs: Sequence[CompiledSync], changes: Sequence[Change]) -> None:
+    """The changes of kinds that steps of the syncs read."""
     steps = {sync.name: list(steps_of(sync, connection_id)) for sync in syncs}
     wanted = {kind for some in steps.values() for step in some for kind in (step.from_kind, *step.also_on)}
-    session.ends.unwanted([change for change in changes if change.kind not in wanted], "no step reads this kind")
     changes = [change for change in changes if change.kind in wanted]
+    if not changes:
+        return
     try:
         source = session.connector(connection_id)
     except TieoutError as error:
@@ -223,6 +257,8 @@ class SyncRun:
         self._writer = Writer(session)
         self._recovery = Recovery(session, self._writer)
         self._withdrawals = Withdrawals(session, self._writer, self._recovery)
+        self._two_way = TwoWay(session, sync)
+        self._met: list[tuple[Work, Document]] = []
         self._names = Names(source)
         self._works: dict[str, list[Work]] = {step.name: [] for step in sync.steps}
         self._kinds = {step.name: step.from_kind for step in sync.steps}
@@ -230,6 +266,9 @@ class SyncRun:
 
     def apply(self, changes: Sequence[Change], records: Mapping[Kind, dict[str, Record]]) -> None:
         """Every change ended, in every step that it concerns: customers and items first, then their invoices."""
+        if self._session.plan is not None and self._session.plan.undoes:
+            TakeBack(self._session, self._sync, self._steps, self._links).apply(changes, records)
+            return
         for step in self._steps:
             self._works[step.name] = self._collect(step, changes, records)
         for step in reversed(self._steps):
@@ -420,6 +459,9 @@ class SyncRun:
         except MappingError as unfit:
             self._session.ends.parked(work, unfit)
             return None
+        if work.step.two_way is not None and work.link.target_id is not None and not work.link.follows:
+            self._met.append((work, document))
+            return None
         decision = plan(work, document)
         if isinstance(decision, NoChange):
             self._session.ends.unchanged(work)
@@ -438,6 +480,8 @@ class SyncRun:
                 continue
             if ends.ended(key):
                 ends.follows(work, key)
+            elif key in self._session.left_out:
+                leave_out(self._session, work, f"What it needs of step {link.step} is not as planned.")
             elif key in self._gone:
                 ends.parked(work, missing_link(link, ()))
             else:
@@ -450,3 +494,7 @@ class SyncRun:
     def _write(self, step: CompiledStep) -> None:
         planned = [self._plan(work) for work in self._works[step.name] if not work.ended]
         self._writer.write_all([item for item in planned if item is not None])
+        met, self._met = self._met, []
+        merged = self._two_way.plan(met)
+        for side in Side:
+            self._writer.write_all([item for item in merged if item.write.side is side])

@@ -13,6 +13,7 @@ from tieout.domain.connections import Connection
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Side
 from tieout.engine.plan import Work
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, compile_sync, missing_link
 from tieout.ports.connector import Connector
@@ -27,6 +28,7 @@ _ASKS_FOR = (
     Origin.WEBHOOK,
     Origin.SWEEP,
     Origin.BACKFILL,
+    Origin.TARGET,
     Origin.RELINK,
     Origin.OPERATOR,
     Origin.APPROVED,
@@ -63,6 +65,11 @@ def coalesce(changes: Iterable[Change]) -> list[Change]:
     return list(kept.values())
 
 
+def further_right(one: Origin, other: Origin) -> Origin:
+    """Of two origins, the one that asks for more."""
+    return max(one, other, key=_ASKS_FOR.index)
+
+
 def steps_of(sync: CompiledSync, connection: str) -> Iterator[CompiledStep]:
     """The steps of the sync that read from this connection, in order."""
     for step in sync.steps:
@@ -70,9 +77,38 @@ def steps_of(sync: CompiledSync, connection: str) -> Iterator[CompiledStep]:
             yield step
 
 
+def steps_back(sync: CompiledSync, connection: str) -> Iterator[CompiledStep]:
+    """The two-way steps of the sync whose target is this connection: what changes there comes back to the source."""
+    for step in sync.steps:
+        if step.two_way is not None and sync.target == connection:
+            yield step
+
+
+def kinds_heard(sync: CompiledSync, connection: str) -> list[Kind]:
+    """Kinds of records of this connection whose changes concern the sync, without repeats."""
+    read = [kind for step in steps_of(sync, connection) for kind in (step.from_kind, *step.also_on)]
+    return list(dict.fromkeys([*read, *(step.to_kind for step in steps_back(sync, connection))]))
+
+
+def brought_back(sync: CompiledSync, step: CompiledStep, link: Link, change: Change) -> Change:
+    """A change of the other side of a two-way step as one of the source record."""
+    origin = further_right(change.origin, Origin.TARGET)
+    return replace(change, connection=sync.source, kind=step.from_kind, id=link.key.source_id, origin=origin)
+
+
 def connection_read(sync: CompiledSync, step: CompiledStep) -> str:
     """Id of the connection that the step reads from."""
     return sync.source if step.reads == "source" else sync.target
+
+
+def connection_of(work: Work, side: Side) -> str:
+    """Id of the connection that a write of this side goes to; SOURCE only in a two-way step."""
+    return connection_written(work.sync, work.step) if side is Side.TARGET else connection_read(work.sync, work.step)
+
+
+def kind_of(work: Work, side: Side) -> Kind:
+    """Kind of the record that a write of this side goes to."""
+    return work.step.to_kind if side is Side.TARGET else work.step.from_kind
 
 
 def connection_written(sync: CompiledSync, step: CompiledStep) -> str:

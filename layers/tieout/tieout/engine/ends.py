@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from tieout.domain.changes import Alert, Change, Unsynced, UnsyncedState
+from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import (
@@ -24,7 +24,7 @@ from tieout.domain.errors import (
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Review
-from tieout.engine.collect import coalesce
+from tieout.engine.collect import coalesce, further_right
 from tieout.engine.plan import Work
 from tieout.engine.policy import RetryPolicy
 from tieout.ports.clock import Clock
@@ -136,6 +136,15 @@ class Ends:
     def again(self, work: Work) -> None:
         """Another write of it follows: it comes back at once, and what a plan asked for is done."""
         self._retry(replace(work.change, origin=further_right(work.change.origin, Origin.TARGET), plan=""), None, 0)
+
+    def left_out(self, work: Work) -> None:
+        """The plan that asked for it does not say to write this; whatever else is known of the record stays."""
+        work.ended = True
+        self.report.skipped += 1
+        self.report.skipped_because["not as planned"] += 1
+        former = work.link.unsynced
+        if former is not None and (former.state, former.change.plan) == (UnsyncedState.WAITING, work.change.plan):
+            self._links.set_unsynced(work.key, None)
 
     def unwanted(self, changes: Iterable[Change], reason: str) -> None:
         """No step wants these changes."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from tieout.domain.changes import Change
 from tieout.domain.errors import RejectedError
-from tieout.engine.collect import compiled, links_of, steps_of, works_of
+from tieout.engine.collect import brought_back, compiled, links_of, steps_back, steps_of, works_of
 from tieout.engine.ends import ApplyReport, Ends
 from tieout.engine.policy import RetryPolicy
+from tieout.mapping import CompiledStep, CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import AlertStore, ConfigStore, LinkStore
@@ -38,9 +39,20 @@ class ParkChanges:
                 for step in steps_of(sync, change.connection):
                     if change.kind not in (step.from_kind, *step.also_on):
                         continue
-                    for work in works_of(sync, step, [change], {}, links_of(sync, step, [change], self._links)):
-                        ends.parked(work, _worker_failed(change), cause="worker-failed")
+                    self._park(ends, sync, step, change)
+                for step in steps_back(sync, change.connection):
+                    if change.kind is step.to_kind:
+                        self._park_partner(ends, sync, step, change)
         return ends.report
+
+    def _park(self, ends: Ends, sync: CompiledSync, step: CompiledStep, change: Change) -> None:
+        for work in works_of(sync, step, [change], {}, links_of(sync, step, [change], self._links)):
+            ends.parked(work, _worker_failed(change), cause="worker-failed")
+
+    def _park_partner(self, ends: Ends, sync: CompiledSync, step: CompiledStep, change: Change) -> None:
+        """A change of the other side of a two-way step stands under the record that it would come back to."""
+        for link in self._links.by_target(change.tenant, sync.name, step.name, [change.id]).values():
+            self._park(ends, sync, step, brought_back(sync, step, link, change))
 
 
 def _worker_failed(change: Change) -> RejectedError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
@@ -177,17 +177,62 @@ def plan(work: Work, document: Document) -> NoChange | Write:
         id=effect_id(work.key, operation, record.version, payload),
         operation=operation,
         kind=work.step.to_kind,
-        document=document if target_id is None else _without_empty(document, link.base or {}),
+        document=document if target_id is None else without_empty(document, link.base or {}),
         reference=work.key.reference,
         target_id=target_id,
         target_version=link.target_version if target_id is not None else "",
         label=work.step.label(record),
         notices=work.mapped.notices if work.mapped is not None else (),
     )
+    if link.shown and target_id is not None and work.step.two_way is None:
+        return _beside_what_was_found(effect, document, link, payload)
     return Write(effect, fields, payload)
 
 
-def _without_empty(document: Document, base: Mapping[str, Any]) -> Document:
+def _beside_what_was_found(effect: Effect, document: Document, link: Link, payload: str) -> Write:
+    """An update of a record that stood there before us: what the source did not change since is left as it is there.
+
+    Of a group, such as an address, the parts that were not changed are written as they stand there.
+    """
+    fields, base = plain(document.as_fields()), link.base or {}
+    left = {path: found for path, found in (link.shown or {}).items() if same(_field(fields, path), _field(base, path))}
+    written = as_shown(fields, left)
+    found = {path.partition(".")[0] for path in left}
+    given = effect.document.model_fields_set
+    kept = {name for name in given if name not in found or not same(fields[name], base.get(name))}
+    partly = document_of(effect.kind, written)
+    narrowed = type(partly).model_construct(_fields_set=kept, **dict(partly))
+    document_now = {name: value for name, value in written.items() if name in kept}
+    return Write(replace(effect, document=narrowed), document_now, payload, agreed=fields, shown=left or None)
+
+
+def otherwise(record: Record, document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """By dotted path, what the record shows otherwise than the document (plain JSON values) says; None if nothing."""
+    shown = plain(record.fields)
+    found = {path: _field(shown, path) for path, value in _leaves("", document) if not same(value, _field(shown, path))}
+    return found or None
+
+
+def as_shown(document: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with what stands at these dotted paths on the other side."""
+    changed = dict(document)
+    for path, value in shown.items():
+        name, dot, rest = path.partition(".")
+        inside = changed.get(name)
+        changed[name] = as_shown(inside if isinstance(inside, Mapping) else {}, {rest: value}) if dot else value
+    return changed
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - plain JSON
+    """The values of a document that are no groups, by dotted path."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(f"{path}.{name}".strip("."), item)
+    else:
+        yield path, value
+
+
+def without_empty(document: Document, base: Mapping[str, Any]) -> Document:
     """The document without what was empty when it was last written and still is: if the other side has it, it stays."""
     fields = document.as_fields()
     kept = {name for name, value in fields.items() if value is not None or base.get(name, "") is not None}

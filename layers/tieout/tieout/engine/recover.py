@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
+from typing import Any
 
 from tieout.domain.effects import Effect, Match, MatchedBy, Operation
 from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
-from tieout.domain.links import LinkKey
-from tieout.engine.collect import connection_written, read_all
+from tieout.domain.links import Intent, LinkKey
+from tieout.domain.reviews import Side
+from tieout.engine.collect import connection_of, kind_of, read_all
 from tieout.engine.plan import Work, difference, document_of
 from tieout.engine.sentences import several_candidates
 from tieout.engine.session import Session
@@ -27,7 +29,7 @@ class Recovery:
     def recover(self, works: Sequence[Work]) -> None:
         """Each work with an open intent is settled, free to be written again, or ended: waiting or parked."""
         now = self._session.clock.now()
-        lost: dict[str, list[Work]] = defaultdict(list)
+        lost: dict[tuple[str, Side], list[Work]] = defaultdict(list)
         for work in works:
             intent = work.link.intent
             if intent is None:
@@ -36,12 +38,12 @@ class Recovery:
                 # Most likely it is done in a moment; if its worker died, we come again until it may be taken over.
                 self._session.ends.waits(work, ClaimedError("Another worker is writing it."))
             else:
-                lost[work.step.name].append(work)
-        for some in lost.values():
-            self._look_up(some)
+                lost[work.step.name, intent.side].append(work)
+        for (_, side), some in lost.items():
+            self._look_up(some, side)
 
-    def _look_up(self, works: Sequence[Work]) -> None:
-        written = connection_written(works[0].sync, works[0].step)
+    def _look_up(self, works: Sequence[Work], side: Side) -> None:
+        written = connection_of(works[0], side)
         try:
             target = self._session.connector(written)
             for chunk in batched(works, target.manifest.write_batch_max, strict=False):
@@ -63,10 +65,11 @@ class Recovery:
         try:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:
-                record = candidates[0].record
-                if self._writer.settle(work, record, target, changed=difference(record, intent.document) is not None):
+                record, found = candidates[0].record, candidates[0].by is not MatchedBy.REFERENCE
+                changed = difference(record, intent.document) is not None
+                if self._writer.settle(work, record, target, changed=changed, found=found):
                     self._session.ends.recovered(intent.operation)
-                    document = document_of(work.step.to_kind, intent.document)
+                    document = document_of(kind_of(work, intent.side), _whole(intent))
                     self._writer.compare_totals(work, document, record, target)
                     work.ended = False  # the source may have changed since: it is planned again
             elif candidates:
@@ -90,7 +93,7 @@ def _written(target: Connector, works: Sequence[Work]) -> dict[LinkKey, list[Mat
     matches = {key: list(found.get(effect.id, ())) for key, effect in effects.items()}
     updates = {key: effect for key, effect in effects.items() if effect.operation is Operation.UPDATE}
     if updates:
-        kind = works[0].step.to_kind
+        kind = next(iter(updates.values())).kind
         today = read_all(target, kind, list(dict.fromkeys(effect.target_id or "" for effect in updates.values())))
         for work in works:
             record = today.get(updates[work.key].target_id or "") if work.key in updates else None
@@ -108,8 +111,14 @@ def _intended(work: Work) -> Effect:
     return Effect(
         id=intent.effect_id,
         operation=intent.operation,
-        kind=work.step.to_kind,
-        document=document_of(work.step.to_kind, intent.document),
+        kind=kind_of(work, intent.side),
+        document=document_of(kind_of(work, intent.side), _whole(intent)),
         reference=work.key.reference,
         target_id=intent.target_id,
     )
+
+
+def _whole(intent: Intent) -> Mapping[str, Any]:
+    """The fields that were to be written, with those that the document needs and that were left as they stand."""
+    left = intent.agreed if intent.agreed is not None and intent.side is Side.TARGET else {}
+    return {**left, **intent.document}

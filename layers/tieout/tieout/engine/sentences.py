@@ -12,6 +12,7 @@ from tieout.domain.links import Link, Withdrawal
 from tieout.domain.money import Money
 from tieout.domain.records import Kind, Record, Value
 from tieout.engine.plan import Difference, Work
+from tieout.matching import Scored
 from tieout.ports.connector import Connector
 
 _LISTED = frozenset({Kind.CUSTOMER, Kind.ITEM})
@@ -121,12 +122,12 @@ def both_changed(
 def flaps(work: Work, source: Connector, target: Connector, fields: Sequence[str]) -> RejectedError:
     """The two sides overwrite each other in turn."""
     return RejectedError(
-        f"The {document_name(work)} goes to and fro: {source.manifest.title} and {target.manifest.title} overwrote each "
-        f"other {work.step.flaps_max} times within an hour, last its {_listed(fields)}.",
+        f"The {document_name(work)} goes to and fro: {source.manifest.title} and {target.manifest.title} overwrote "
+        f"each other {work.step.flaps_max} times within an hour, last its {_listed(fields)}.",
         code="flaps",
         field=fields[0],
-        next_step="Find out who or what changes it on both sides, such as another integration. It goes on by itself "
-        "after an hour; or retry it.",
+        next_step="Find out who or what changes it on both sides, such as another integration, then retry it. After an "
+        "hour its next change is synced again by itself.",
     )
 
 
@@ -145,6 +146,25 @@ def several_candidates(work: Work, matches: Iterable[Match]) -> RejectedError:
     return RejectedError(
         f"Several records may be this {work.step.to_kind.value}: {ids}.",
         next_step="Merge them, or give each its own name, then retry.",
+    )
+
+
+def may_be_one_of(work: Work, target: Connector, candidates: Sequence[Scored]) -> RejectedError:
+    """Records that stand there may be the one that would be created, and nobody but a person can say."""
+    read, written = _kinds(work)
+    title, name = target.manifest.title, work.step.label(work.record) if work.record is not None else work.key.source_id
+    first = candidates[0]
+    shown = first.record.fields.get("name") or first.record.id
+    others = len(candidates) - 1
+    more = "" if not others else ", or another one" if others == 1 else f", or one of {others} more"
+    why = ", ".join(reason.says for reason in first.reasons[:3])
+    taken = any(each.same_name for each in candidates)
+    return RejectedError(
+        f"The {read} {name} may be the {written} {shown} in {title} already ({why}){more}.",
+        code="match",
+        next_step=f"Run `tieout review show {work.where} --tenant {work.key.tenant}`, and accept one, say that it is "
+        f"never one of them, or let a new {written} be created"
+        + (f"; give it another name first, since {title} has this one." if taken else "."),
     )
 
 
@@ -200,6 +220,18 @@ def total_differs(work: Work, target: Connector, shown: Value, made: Decimal) ->
         f"{target.manifest.title} shows a total of {shown}, but the {work.step.from_kind.value} makes {made}.",
         field="total",
         next_step="Compare tax, discount and rounding on both sides, and correct one of them.",
+    )
+
+
+def too_many_rewrites(work: Work, most: int) -> RejectedError:
+    """The sync was changed, and so many documents are to be written again that a person should have a look first."""
+    name, tenant = work.sync.name, work.key.tenant
+    return RejectedError(
+        f"The sync {name} was changed, so that its {document_name(work)} is to be written again; it allows {most} of "
+        "that a day.",
+        code="cap-rewrites",
+        next_step=f"See what would be written with `tieout plan {name} --tenant {tenant}`, and apply that plan; or let "
+        f"all of them pass with `tieout parked retry --tenant {tenant} --cause cap-rewrites-{name} --approve`.",
     )
 
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import batched
 from typing import Any
 
-from tieout.domain.changes import Origin
 from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ClaimedError,
     ConflictError,
+    NameTakenError,
     NotFoundError,
     ProviderError,
     RejectedError,
@@ -22,15 +23,17 @@ from tieout.domain.errors import (
     TieoutError,
     UncertainError,
 )
-from tieout.domain.links import Intent, IntentState, LinkKey, Withdrawal
+from tieout.domain.links import Intent, IntentState, Withdrawal
 from tieout.domain.records import Kind, Record
-from tieout.engine.collect import connection_read, connection_written, read_all
+from tieout.domain.reviews import Side
+from tieout.engine import gate
+from tieout.engine.adopt import Adoption, may_get_suffix, with_suffix
+from tieout.engine.collect import connection_of, connection_read, read_all
 from tieout.engine.ends import DIFFERENCE
-from tieout.engine.plan import Work, Write, difference
+from tieout.engine.merge import agreed_on
+from tieout.engine.plan import Work, Write, as_shown, difference, otherwise
 from tieout.engine.sentences import (
-    belongs_to_another,
     changed_on_both_sides,
-    several_candidates,
     target_gone,
     total_differs,
 )
@@ -40,10 +43,15 @@ from tieout.ports.connector import Connector
 
 @dataclass(slots=True)
 class Pending:
-    """A write that is planned but not done."""
+    """A write that is planned but not done.
+
+    Attributes:
+        links_only: A stored plan says that it is only linked to a record that stands there already.
+    """
 
     work: Work
     write: Write
+    links_only: bool = False
 
 
 class Writer:
@@ -51,28 +59,36 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._adoption = Adoption(session, claim=self._claim, settle=partial(self.settle, found=True))
 
     def write_all(self, pending: Sequence[Pending]) -> None:
-        """Every piece of work ended: the writes of one step, in batches as large as the provider takes."""
+        """Every piece of work ended: the writes of one step and side, in batches as large as the provider takes."""
+        pending = gate.admit(self._session, pending)
         if not pending:
             return
-        written = connection_written(pending[0].work.sync, pending[0].work.step)
+        written = connection_of(pending[0].work, pending[0].write.side)
         try:
             target = self._session.connector(written)
-            self._adopt(target, pending)
+            self._adoption.adopt(target, pending)
         except TieoutError as error:
             self._session.failed(written, error)
             for item in pending:
                 if not item.work.ended:
                     self._session.ends.waits(item.work, error)
             return
-        left = [item for item in pending if not item.work.ended]
+        left = [item for item in pending if not item.work.ended and not self._only_links(item)]
         for group in batched(left, self._group_size(pending[0].work, target), strict=False):
             if self._session.out_of_time():
                 for item in group:
                     self._session.ends.out_of_time(item.work)
             else:
                 self._write_group(target, self._still_so([item for item in group if self._claim(item)]))
+
+    def _only_links(self, item: Pending) -> bool:
+        """True if the plan says that the record only has to be linked: what it was to be linked to is gone."""
+        if item.links_only:
+            gate.leave_out(self._session, item.work, "The record is gone that it would only have been linked to.")
+        return item.links_only
 
     def _group_size(self, work: Work, target: Connector) -> int:
         """How many writes are claimed together: whole batches, as many as one read of their records takes."""
@@ -90,11 +106,14 @@ class Writer:
             else:
                 self._write(target, chunk)
 
-    def settle(self, work: Work, record: Record, target: Connector, *, changed: bool = False) -> bool:
+    def settle(
+        self, work: Work, record: Record, target: Connector, *, changed: bool = False, found: bool = False
+    ) -> bool:
         """True if the link now names `record` as the partner, with what the open intent meant to write as its base.
 
         With `changed`, somebody else wrote the record since: its version is not taken for ours, so that the next
-        update reads it first.
+        update reads it first. With `found`, it stood there before us: what it shows otherwise stays until the source
+        changes it.
         """
         intent = work.link.intent
         if intent is None:
@@ -106,6 +125,7 @@ class Writer:
             source_version=intent.source_version,
             payload_hash=intent.payload_hash,
             base=intent.document if intent.agreed is None else intent.agreed,
+            shown=otherwise(record, intent.document) if found else intent.shown,
             settled_at=self._session.clock.now(),
             sync_version=work.sync.version,
             withdrawn=intent.withdrawal or work.link.withdrawn,
@@ -114,7 +134,14 @@ class Writer:
             intent=None,
             unsynced=None,
         )
-        pointer = record.kind not in target.manifest.keeps_reference
+        pointer = found or record.kind not in target.manifest.keeps_reference
+        if work.step.two_way is not None:
+            agreed = agreed_on(work, intent, record, self._session.clock.now(), changed=changed)
+            settled = replace(settled, shown=agreed.shown, turns=agreed.turns)
+            pointer = True  # a change of the target side asks for its link
+            if intent.side is Side.SOURCE:
+                pointer = False
+                settled = replace(settled, target_id=work.link.target_id, target_version=work.link.target_version)
         try:
             work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer)
         except ClaimedError as error:
@@ -129,34 +156,6 @@ class Writer:
         kept = replace(intent, state=IntentState.UNKNOWN, worker=self._session.worker, held_until=until, looks=looks)
         with suppress(ClaimedError):  # whoever took it over will look it up
             work.link = self._session.links.keep_intent(work.link, kept)
-
-    def _adopt(self, target: Connector, pending: Sequence[Pending]) -> None:
-        """Link creates to records that stand there already: under their natural key, or with our reference."""
-        new = [
-            item
-            for item in pending
-            if item.write.effect.operation is Operation.CREATE and _may_stand_there(item, target)
-        ]
-        for chunk in batched(new, target.manifest.write_batch_max, strict=False):
-            found = target.find([item.write.effect for item in chunk])
-            for item in chunk:
-                matches = found.get(item.write.effect.id, ())
-                if len(matches) > 1:
-                    error = several_candidates(item.work, matches)
-                    self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
-                elif matches and self._is_taken(item.work.key, matches[0].record):
-                    error = belongs_to_another(item.work, target)
-                    self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
-                elif matches and self._claim(item) and self.settle(item.work, matches[0].record, target):
-                    self._session.ends.adopted(item.work)
-
-    def _is_taken(self, key: LinkKey, record: Record) -> bool:
-        """True if the record is the partner of another source record: two of one name are not the same."""
-        links, place = self._session.links, (key.tenant, key.sync, key.step)
-        owners = links.by_target(*place, [record.id])
-        if reference := record.fields.get("reference"):
-            owners |= links.by_reference(*place, [str(reference)])
-        return any(link.key != key and link.target_id == record.id for link in owners.values())
 
     def _claim(self, item: Pending) -> bool:
         """True if the document is ours to write now."""
@@ -176,6 +175,9 @@ class Writer:
             target_id=effect.target_id,
             plan=work.change.plan,
             withdrawal=item.write.withdrawal,
+            side=item.write.side,
+            agreed=item.write.agreed,
+            shown=item.write.shown,
         )
         try:
             work.link = self._session.links.claim(work.link, intent)
@@ -227,22 +229,35 @@ class Writer:
             for item in items:
                 self._wait(item.work, unset)
             return
+        named: list[Pending] = []
         for item in items:
             match outcomes[item.write.effect.id]:
                 case Done(record=record):
                     self._done(item, record, target)
                 case Unknown(error=error):
                     self._unknown(item.work, error)
-                case NotDone(error=ConflictError()) if not again and item.write.withdrawal is None:
+                case NotDone(error=ConflictError()) if not again and _can_be_freshened(item):
                     stale.append(item)
+                case NotDone(error=NameTakenError()) if may_get_suffix(item.work, item.write):
+                    named.append(item)
                 case NotDone(error=error):
                     self._not_done(item, error, target)
+        self._write(target, [item for item in named if self._gets_suffix(item)])
         if stale:
             self._write(target, self._freshened(target, stale), again=True)
+
+    def _gets_suffix(self, item: Pending) -> bool:
+        """True if the write is claimed again with a name that no record of another kind has."""
+        if not self._released(item.work):
+            return False
+        item.write = with_suffix(item.write)
+        return self._claim(item)
 
     def _done(self, item: Pending, record: Record, target: Connector) -> None:
         if self.settle(item.work, record, target):
             self._session.ends.written(item.work, item.write.effect.operation)
+            if item.write.more:
+                self._session.ends.again(item.work)
             self.compare_totals(item.work, item.write.effect.document, record, target)
 
     def compare_totals(self, work: Work, document: Document, record: Record, target: Connector) -> None:
@@ -279,7 +294,9 @@ class Writer:
         except TieoutError as failed:
             self._wait(item.work, failed)
             return
-        if gone:
+        if gone and item.write.side is Side.SOURCE:
+            self._wait(item.work, error)  # the next try finds the record gone, and says so
+        elif gone:
             self._gone(item.work, target)
         else:
             self._park(item.work, error)
@@ -294,8 +311,9 @@ class Writer:
             self._session.ends.parked(work, error, cause=cause)
 
     def _wait(self, work: Work, error: TieoutError) -> None:
+        side = work.link.intent.side if work.link.intent is not None else Side.TARGET
         if self._released(work):
-            self._session.failed(connection_written(work.sync, work.step), error)
+            self._session.failed(connection_of(work, side), error)
             self._session.ends.waits(work, error)
 
     def _released(self, work: Work) -> bool:
@@ -334,14 +352,13 @@ class Writer:
 def _at_stake(item: Pending) -> dict[str, Any]:
     """What was written last, but for what was empty and is not to be written now."""
     given = item.write.effect.document.as_fields()
-    base = item.work.link.base or {}
+    base = as_shown(item.work.link.base or {}, item.work.link.shown or {})
     return {name: value for name, value in base.items() if value is not None or name in given}
 
 
-def _may_stand_there(item: Pending, target: Connector) -> bool:
-    kind, manifest = item.write.effect.kind, target.manifest
-    relinks = item.work.change.origin is Origin.RELINK and kind in manifest.keeps_reference
-    return relinks or kind in manifest.natural_key
+def _can_be_freshened(item: Pending) -> bool:
+    """False for what is planned again from today's record: a withdrawal, and a merge of both sides."""
+    return item.write.withdrawal is None and (item.write.agreed is None or item.work.step.two_way is None)
 
 
 def _is_final(item: Pending) -> bool:

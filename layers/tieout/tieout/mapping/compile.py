@@ -33,6 +33,7 @@ from tieout.mapping.evaluate import (
     written_value,
 )
 from tieout.mapping.paths import ABSENT, Found, Path, is_list, parse_path
+from tieout.mapping.reverse import Way, Winner, owners_of, ways_of
 from tieout.mapping.targets import ANYTHING, Target, target_fields
 from tieout.mapping.transforms import is_number
 
@@ -40,9 +41,6 @@ _TEXT = Target("text")
 _NUMBER = Target("number")
 LABEL_LENGTH_MAX = 120
 CREDIT_NOTE = ".credit_note"  # no document can name a step like that
-
-type Winner = Literal["source", "target", "newest", "ask"]
-"""Whose value counts if both sides changed a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,8 @@ class CompiledStep:
         if_paid: What withdrawing does with a document that is paid, in part too.
         two_way: None, or whose value counts if both sides changed a field that has no owner.
         flaps_max: How often in an hour the sides may overwrite each other in turn.
-        owners: By top-level field, whose value counts if both sides changed it; only fields that say so.
+        ways: By field, inner ones by dotted path, how its value goes back to the source.
+        owners: Likewise, whose value counts if both sides changed it; only fields that say so.
         match: How a partner is found that stands on the other side already.
     """
 
@@ -74,6 +73,7 @@ class CompiledStep:
     if_paid: Literal["park", "credit_note"]
     two_way: Winner | None
     flaps_max: int
+    ways: Mapping[str, Way]
     owners: Mapping[str, Winner]
     match: Matching
     _when: Test | None = field(repr=False)
@@ -239,7 +239,8 @@ class _Compiler:
             if_paid=step.if_paid,
             two_way=step.two_way,
             flaps_max=step.flaps_max,
-            owners={name: rule.owner for name, rule in step.fields.items() if rule.owner is not None},
+            ways=ways_of(step.fields),
+            owners=owners_of(step.fields),
             match=step.match or Matching(),
             _when=None if step.when is None else compile_condition(step.when, f"{self._where}.when"),
             _fields=fields,

@@ -121,12 +121,14 @@ class ChangePage:
         records: Changed records, whole; in a feed that shows deletions, `gone` holds the ids of those deleted.
         cursor: Where to go on. Stored only after everything in this page is recorded.
         more: True if another page is there now.
+        deletions_unsure: True if the feed had a gap: what was deleted before `cursor` has to be found by comparing ids.
     """
 
     records: Sequence[Record]
     cursor: str
     more: bool
     gone: Sequence[str] = ()
+    deletions_unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
