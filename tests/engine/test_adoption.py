@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.world import TENANT, World
 from tieout.domain.changes import Origin, UnsyncedState
-from tieout.domain.errors import UncertainError
+from tieout.domain.errors import NameTakenError, UncertainError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Choice, Decision, ReviewKind
@@ -368,3 +368,79 @@ def test_a_search_that_fails_lets_it_wait(world: World):
     world.books.find = fail
 
     assert sync(world).waiting == 1
+
+
+# A name that another kind of record has
+
+
+def _with_shared_name() -> World:
+    text = World().sync_text
+    rule = "    match: {shared_name: suffix}\n    also_on: {contact: company_id}"
+    return World(text.replace("    also_on: {contact: company_id}", rule, 1))
+
+
+def _vendor_has(name: str) -> Any:
+    def refuse(effect: Any) -> Any:
+        taken = effect.kind is Kind.CUSTOMER and effect.document.name == name
+        return NameTakenError("A vendor has it.", field="name", code="6240") if taken else None
+
+    return refuse
+
+
+def test_a_name_that_a_vendor_has_is_parked_unless_the_sync_says_otherwise(world: World):
+    world.books.fault = _vendor_has("Acme Corporation")
+
+    assert sync(world).parked == 1
+    assert world.unsynced()[0].reason == "A vendor has it."
+
+
+def test_with_the_suffix_it_is_created_and_keeps_its_name_until_the_source_changes_its_own():
+    world = _with_shared_name()
+    world.books.fault = _vendor_has("Acme Corporation")
+
+    report = sync(world)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert (report.created, customer.fields["name"]) == (1, "Acme Corporation (Customer)")
+    assert sync(world).unchanged == 1
+    contact(world, phone="+16505550123")
+    assert sync(world).updated == 1
+    company(world, name="Acme International")
+    sync(world)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert (customer.fields["name"], customer.fields["phone"]) == ("Acme International", "+16505550123")
+    assert world.unsynced() == []
+
+
+def test_a_suffix_is_tried_once():
+    world = _with_shared_name()
+    world.books.fault = lambda _: NameTakenError("A vendor has it.", field="name", code="6240")
+
+    assert sync(world).parked == 1
+    assert world.state.links[KEY].intent is None
+
+
+def test_a_long_name_is_cut_for_its_suffix():
+    world = _with_shared_name()
+    name = "A" * 100
+    company(world, name=name)
+    world.books.fault = _vendor_has(name)
+
+    sync(world)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert len(customer.fields["name"]) == 100
+    assert customer.fields["name"].endswith("A (Customer)")
+
+
+def test_the_answer_to_a_write_with_a_suffix_may_be_lost():
+    world = _with_shared_name()
+    refuse = _vendor_has("Acme Corporation")
+    world.books.fault = lambda effect: refuse(effect) or "lost"
+    sync(world)
+    world.books.fault = refuse
+
+    world.settle_down()
+
+    assert [one.fields["name"] for one in world.books.all(Kind.CUSTOMER)] == ["Acme Corporation (Customer)"]
+    assert (sync(world).unchanged, world.unsynced()) == (1, [])

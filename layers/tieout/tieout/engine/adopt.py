@@ -19,7 +19,7 @@ from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Record
 from tieout.domain.reviews import Candidate, Choice, Review, ReviewKind
 from tieout.engine.decisions import answer_to, without_answer
-from tieout.engine.plan import Work
+from tieout.engine.plan import Work, Write
 from tieout.engine.sentences import belongs_to_another, may_be_one_of, several_candidates
 from tieout.engine.session import Session
 from tieout.matching import Adopt, Ask, Scored, Thresholds, decide
@@ -27,6 +27,10 @@ from tieout.ports.connector import Connector
 
 if TYPE_CHECKING:
     from tieout.engine.write import Pending
+
+SUFFIX = " (Customer)"
+NAME_MAX = 100
+"""Characters that every provider with unique names takes."""
 
 _ANSWERS_MAX = 1 + 10
 """A question about ten candidates can be answered with `never` ten times before it is another one."""
@@ -130,6 +134,30 @@ class Adoption:
         if references:
             owners += links.by_reference(*place, list(references)).values()
         return {link.target_id: link.key for link in owners if link.target_id in ids}
+
+
+def may_get_suffix(work: Work, write: Write) -> bool:
+    """True if the sync says so, and the name has none yet."""
+    return (
+        work.step.match.shared_name == "suffix"
+        and isinstance(write.effect.document, Customer)
+        and "name" not in (write.shown or {})
+    )
+
+
+def with_suffix(write: Write) -> Write:
+    """The write with ` (Customer)` after the name, which the source does not know of and does not write again."""
+    document = write.effect.document
+    if not isinstance(document, Customer):
+        raise TypeError("only customers share their names")
+    name = document.name[: NAME_MAX - len(SUFFIX)].rstrip() + SUFFIX
+    return replace(
+        write,
+        effect=replace(write.effect, document=document.model_copy(update={"name": name})),
+        document={**write.document, "name": name},
+        agreed=write.document if write.agreed is None else write.agreed,
+        shown={**(write.shown or {}), "name": name},
+    )
 
 
 def _may_stand_there(item: Pending, target: Connector) -> bool:
