@@ -75,7 +75,7 @@ class Recovery:
             elif candidates:
                 error = several_candidates(work, candidates)
                 self._session.ends.parked(work, error, cause=f"several-{work.step.name}")
-            elif intent.operation is Operation.CREATE and intent.looks + 1 < self._session.policy.looks:
+            elif _may_come_late(intent, target) and intent.looks + 1 < self._session.policy.looks:
                 self._writer.keep(work, intent, looks=intent.looks + 1)
                 lost = UncertainError("The answer to its write was lost; it is looked up again before it is written.")
                 self._session.ends.waits(work, lost, at_least=self._session.policy.look_seconds)
@@ -83,6 +83,11 @@ class Recovery:
                 work.link = self._session.links.release(work.link, worker=self._session.worker)
         except ClaimedError as error:
             self._session.ends.waits(work, error)
+
+
+def _may_come_late(intent: Intent, target: Connector) -> bool:
+    """True if the write, done later, would do harm: make a second document, or replace what a newer write made."""
+    return intent.operation is Operation.CREATE or not target.manifest.versions
 
 
 def _written(target: Connector, works: Sequence[Work]) -> dict[LinkKey, list[Match]]:
