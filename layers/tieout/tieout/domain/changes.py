@@ -21,8 +21,8 @@ class Lane(StrEnum):
 class Origin(StrEnum):
     """Where a change was seen.
 
-    TARGET: on the other side of a two-way step; the change names the record that it comes back to. RELINK: after a restore; what we may have written is looked up before a create. APPROVED: a person let it pass the
-    sync's caps.
+    TARGET: on the other side of a two-way step; the change names the record that it comes back to. RELINK: after a
+    restore; what we may have written is looked up before a create. APPROVED: a person let it pass the sync's caps.
     """
 
     WEBHOOK = "webhook"
