@@ -70,7 +70,7 @@ def test_item_whose_write_was_left_open_for_a_deal_that_is_lost_meanwhile_is_fou
     item = LinkKey(TENANT, "deals-to-invoices", "items", "p1")
     assert world.state.links[item].intent is not None
 
-    assert polling_of(world).sweep(TENANT, CRM)[Kind.PRODUCT] == 1
+    assert polling_of(world).sweep(TENANT, CRM).queued[Kind.PRODUCT] == 1
     world.new_worker().apply(world.queue.now)
     world.settle_down()
 
@@ -192,3 +192,21 @@ def test_invoice_with_our_reference_that_no_deal_is_linked_to_is_parked_after_a_
     (parked,) = world.unsynced()
     assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "not-linked-payments")
     assert "--relink" in parked.next_step
+
+
+def test_lost_update_of_records_without_versions_is_looked_for_twice_as_it_may_still_replace_a_newer_one(world: World):
+    world.deal("d1")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.crm.fault = lambda _: "vanished"
+    world.pay(invoice.id, "100")
+    world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+    world.crm.fault = lambda _: None
+    world.pay(invoice.id, "200")
+    written = world.crm.calls["effect"]
+
+    for looks, writes in ((1, 0), (2, 1)):
+        world.clock.sleep(world.policy.look_seconds + 1)
+        world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+
+        assert world.crm.calls["effect"] == written + writes, f"after {looks} looks"
