@@ -407,6 +407,7 @@ class FakeProvider:
         return self.clock.now().isoformat()
 
     def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
+        self.calls["ids"] += 1
         return [record.id for record in self.all(kind)], None
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:

@@ -178,6 +178,7 @@ class Deployment:
             connect=self.connect,
             connect_backfill=partial(self.connect, lane=Lane.BACKFILL),
             clock=self.clock,
+            plans=self.plans,
             policy=RetryPolicy(
                 base_seconds=settings.retry_base_seconds,
                 hold_seconds=settings.worker_timeout_seconds + settings.hold_beyond_worker_seconds,

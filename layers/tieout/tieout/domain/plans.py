@@ -20,6 +20,9 @@ from tieout.domain.reviews import Side
 KEPT = timedelta(days=30)
 WRITES_MAX = 100_000
 DIGEST_LENGTH = 32
+CREDITING = ".credit_note"
+"""What a step's name ends with that makes the credit notes for the documents of another one."""
+_NEW = "new-"
 _ID = re.compile(r"(plan|undo)-\d{8}-\d{6}-[a-z0-9]{4}")
 
 
@@ -66,6 +69,11 @@ class PlannedWrite:
     label: str = ""
     notices: tuple[str, ...] = ()
 
+    @property
+    def takes_back(self) -> bool:
+        """True if it voids a document, or is a credit note for one."""
+        return self.withdrawal is not None or self.step.endswith(CREDITING)
+
     def said(self) -> tuple[str, ...]:
         """What must be equal for two writes to be the same one."""
         return (
@@ -95,6 +103,7 @@ class StoredPlan:
         applied_at: When all of them had ended.
         ends: How many writes ended how, as last seen.
         undoes: Id of the plan whose writes it takes back; empty for others.
+        credit_paid: Whether it credits invoices that are paid; if not, they stay as they are.
         undone_by: Id of the plan that took its writes back.
         chunks: In how many items its writes are kept.
         revision: Rises with each write of the plan; 0 if it is not stored yet.
@@ -120,6 +129,7 @@ class StoredPlan:
     ends: Mapping[str, int] = field(default_factory=dict)
     undoes: str = ""
     undone_by: str = ""
+    credit_paid: bool = False
     chunks: int = 0
     revision: int = 0
 
@@ -135,7 +145,11 @@ class StoredPlan:
 
     def key(self, write: PlannedWrite) -> LinkKey:
         """The link of a write."""
-        return LinkKey(self.tenant, self.sync, write.step, write.source_id)
+        return self.key_of(write.step, write.source_id)
+
+    def key_of(self, step: str, source_id: str) -> LinkKey:
+        """The link of a record in one of the sync's steps."""
+        return LinkKey(self.tenant, self.sync, step, source_id)
 
 
 LINKED, WITHDRAWN = "link", "withdraw"
@@ -145,7 +159,7 @@ def counts_of(writes: Iterable[PlannedWrite]) -> dict[str, dict[str, int]]:
     """By step, how many writes `create`, `update`, `withdraw` or only `link`."""
     steps: dict[str, Counter[str]] = {}
     for write in writes:
-        what = LINKED if write.links_only else WITHDRAWN if write.withdrawal is not None else write.operation.value
+        what = LINKED if write.links_only else WITHDRAWN if write.takes_back else write.operation.value
         steps.setdefault(write.step, Counter())[what] += 1
     return {step: dict(counts) for step, counts in steps.items()}
 
@@ -164,7 +178,7 @@ def created(writes: Iterable[PlannedWrite]) -> list[PlannedWrite]:
     return [
         write
         for write in writes
-        if write.operation is Operation.CREATE and write.withdrawal is None and not write.links_only
+        if write.operation is Operation.CREATE and not write.takes_back and not write.links_only
     ]
 
 
@@ -180,6 +194,11 @@ def is_plan_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def new_id(key: LinkKey) -> str:
-    """What stands in a planned document for the id of a record that the same plan creates."""
-    return f"new-{key.reference}"
+def new_id(reference: str) -> str:
+    """What stands in a planned document for the id of a record that the same plan creates, by that one's reference."""
+    return f"{_NEW}{reference}"
+
+
+def is_new_id(target_id: str) -> bool:
+    """True if it is none of the provider's."""
+    return target_id.startswith(_NEW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import batched
@@ -10,82 +10,102 @@ from typing import Any
 
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
-from tieout.domain.documents import Invoice
-from tieout.domain.effects import Done, Effect, Match, Operation, Outcome
+from tieout.domain.effects import Done, Effect, Match, NotDone, Operation, Outcome
+from tieout.domain.errors import ConflictError, NotFoundError
 from tieout.domain.links import Intent, Link, LinkKey
+from tieout.domain.plans import PlannedWrite, StoredPlan, amounts_of, created, is_new_id, new_id
 from tieout.domain.records import Kind, Record
 from tieout.engine.apply import ApplyChanges
 from tieout.engine.backfill import PAGES_MAX, Progress, source_of, sync_of
-from tieout.engine.collect import Connect, steps_of
+from tieout.engine.collect import Connect, compiled, read_all, steps_of
 from tieout.engine.ends import ApplyReport
+from tieout.engine.gate import planned_hash
 from tieout.engine.patient import PatientConnector
+from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Account, ChangePage, Connector, Manifest
-from tieout.ports.state import ConfigStore, LinkStore, StoredSync
+from tieout.ports.state import ConfigStore, LinkStore, PlanStore, StoredSync
 
 CHUNK = 500
 
 
 @dataclass(slots=True)
-class PlannedWrite:
-    """One write that a run would do.
+class PlanReport:
+    """What a run would do: its writes, what it would only link, what it would park, and the counts of everything.
 
     Attributes:
-        label: What a person calls the source record.
-        notices: What the mapping did that a person should know, such as a name that was cut.
-        document: The fields it would write; for an update `former` holds those written last.
-        amount, currency: Of an invoice; None and empty for others.
+        left_out: Of an undo, what it would not take back, and why.
     """
 
-    step: str
-    source_id: str
-    operation: Operation
-    document: Mapping[str, Any]
-    former: Mapping[str, Any] | None
-    amount: Decimal | None
-    currency: str
-    label: str = ""
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class PlanReport:
-    """What a run would do: its writes, what it would park, and the counts of everything."""
-
     writes: list[PlannedWrite] = field(default_factory=list)
+    links: list[PlannedWrite] = field(default_factory=list)
     parked: list[Unsynced] = field(default_factory=list)
+    left_out: dict[LinkKey, str] = field(default_factory=dict)
     counts: ApplyReport = field(default_factory=ApplyReport)
 
     def totals(self) -> dict[str, Decimal]:
         """The sum of the invoices that would be created, by currency."""
-        sums: dict[str, Decimal] = {}
-        for write in self.writes:
-            if write.amount is not None and write.operation is Operation.CREATE:
-                sums[write.currency] = sums.get(write.currency, Decimal(0)) + write.amount
-        return sums
+        return amounts_of(created(self.writes))
 
 
 class Preview:
     """Plans a whole sync, or some of its records, and writes nothing anywhere."""
 
-    def __init__(self, *, config: ConfigStore, links: LinkStore, connect: Connect, clock: Clock) -> None:
-        self._config, self._links, self._connect, self._clock = config, links, connect, clock
+    def __init__(
+        self, *, config: ConfigStore, links: LinkStore, connect: Connect, clock: Clock, plans: PlanStore | None = None
+    ) -> None:
+        self._config, self._links, self._connect, self._clock, self._plans = config, links, connect, clock, plans
 
-    def preview(self, tenant: str, name: str, *, progress: Progress, ids: Sequence[str] = ()) -> PlanReport:
-        """What applying the sync now would do; with `ids` only for these records of its source.
+    def preview(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        progress: Progress,
+        ids: Sequence[str] = (),
+        records: Mapping[Kind, Sequence[str]] | None = None,
+        instead: StoredSync | None = None,
+    ) -> PlanReport:
+        """What applying the sync now would do.
+
+        Args:
+            tenant: Whose sync.
+            name: Which sync.
+            progress: Called with each kind and how many of its records are planned.
+            ids: Only for the records of its source that have these ids.
+            records: Only for these, by kind.
+            instead: A document that is not applied yet, in place of the running one.
 
         Raises:
             SettingsError: If there is no such sync or a connection is missing.
             ProviderError: If a side cannot be read now.
         """
-        sync = sync_of(self._config, tenant, name)
+        sync = compiled(instead) if instead is not None else sync_of(self._config, tenant, name)
         source = source_of(self._config, self._connect, self._clock, tenant, sync)
+        kinds = list(dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)))
+        chosen = records if records is not None else {kind: _ids(source, kind, ids) for kind in kinds}
+        return self._run(sync, chosen, progress, tenant=tenant, instead=instead)
+
+    def take_back(self, draft: StoredPlan, *, progress: Progress, records: Mapping[Kind, Sequence[str]]) -> PlanReport:
+        """What taking back the run of `draft.undoes` would do for these records; see `engine.take_back`."""
+        sync = sync_of(self._config, draft.tenant, draft.sync)
+        return self._run(sync, records, progress, tenant=draft.tenant, draft=draft)
+
+    def _run(
+        self,
+        sync: CompiledSync,
+        records: Mapping[Kind, Iterable[str]],
+        progress: Progress,
+        *,
+        tenant: str,
+        instead: StoredSync | None = None,
+        draft: StoredPlan | None = None,
+    ) -> PlanReport:
         report = PlanReport()
         claimed: dict[str, PlannedWrite] = {}
-        links = _DryLinks(self._links, report, claimed)
         engine = ApplyChanges(
-            config=_DryConfig(self._config),
-            links=links,
+            config=_DryConfig(self._config, sync.name, instead),
+            links=_DryLinks(self._links, report, claimed),
             alerts=_DryAlerts(),
             queue=_DryQueue(),
             budget=_DryCaps(),
@@ -93,12 +113,16 @@ class Preview:
                 PatientConnector(self._connect(connection), self._clock), report, claimed
             ),
             clock=self._clock,
+            plans=None if self._plans is None or draft is None else _DryPlans(self._plans, draft, report),
         )
-        for kind in dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)):
+        plan_id = draft.id if draft is not None else ""
+        for kind, ids in records.items():
             done = 0
-            for some in batched(_ids(source, kind, ids), CHUNK, strict=False):
+            for some in batched(ids, CHUNK, strict=False):
                 now = self._clock.now()
-                counts = engine.apply([Change(tenant, sync.source, kind, one, now, Origin.OPERATOR) for one in some])
+                counts = engine.apply(
+                    [Change(tenant, sync.source, kind, one, now, Origin.APPROVED, plan=plan_id) for one in some]
+                )
                 _add(report.counts, counts)
                 done += len(some)
                 progress(kind, done)
@@ -137,19 +161,30 @@ class _DryLinks:
         return stored | {key: self._kept[key] for key in keys if key in self._kept}
 
     def claim(self, link: Link, intent: Intent) -> Link:
-        invoice = Invoice.model_validate_json(_json(intent.document)) if "lines" in intent.document else None
+        base = link.base or {}
+        lines = intent.document if "lines" in intent.document else base if intent.withdrawal is not None else {}
         self._claimed[intent.effect_id] = PlannedWrite(
             step=link.key.step,
             source_id=link.key.source_id,
             operation=intent.operation,
             document=intent.document,
             former=link.base,
-            amount=sum((line.amount for line in invoice.lines), Decimal(0)) if invoice is not None else None,
-            currency=invoice.currency if invoice is not None else "",
+            amount=_amount(lines),
+            currency=str(lines.get("currency", "")) if _amount(lines) is not None else "",
+            payload_hash=planned_hash(link.key.step, intent.document),
+            target_id=intent.target_id or "",
+            side=intent.side,
+            withdrawal=intent.withdrawal,
         )
         return self._keep(replace(link, intent=intent))
 
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:  # noqa: ARG002 - the port's arguments
+        intent = self._kept[link.key].intent
+        planned = self._claimed.pop(intent.effect_id, None) if intent is not None else None
+        if planned is not None and planned.operation is Operation.CREATE:  # nothing was written: it stands there
+            planned.links_only, planned.target_id = True, link.target_id or ""
+            planned.label = str(planned.document.get("name", ""))
+            self._report.links.append(planned)
         return self._keep(replace(link, intent=None))
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
@@ -182,10 +217,29 @@ class _DryLinks:
         return link
 
 
-def _json(document: Mapping[str, Any]) -> str:
-    import json  # noqa: PLC0415 - only a plan needs it
+def _amount(document: Mapping[str, Any]) -> Decimal | None:
+    """The sum of the lines; None if it has none."""
+    lines = document.get("lines")
+    return sum((Decimal(line["amount"]) for line in lines), Decimal(0)) if lines is not None else None
 
-    return json.dumps(document)
+
+class _DryPlans:
+    """Knows the plan that is being made; takes down what it leaves out."""
+
+    def __init__(self, real: PlanStore, draft: StoredPlan, report: PlanReport) -> None:
+        self._real, self._draft, self._report = real, draft, report
+
+    def plan(self, tenant: str, plan_id: str) -> StoredPlan | None:
+        """The draft, or one that is stored."""
+        return self._draft if plan_id == self._draft.id else self._real.plan(tenant, plan_id)
+
+    def allowed(self, plan: StoredPlan, keys: Sequence[LinkKey]) -> dict[LinkKey, PlannedWrite]:
+        """Of a stored plan; the draft allows everything, and says nothing yet."""
+        return {} if plan is self._draft else self._real.allowed(plan, keys)
+
+    def leave_out(self, plan: StoredPlan, key: LinkKey, reason: str) -> None:  # noqa: ARG002 - the port's arguments
+        """Taken down."""
+        self._report.left_out[key] = reason
 
 
 class _DryAlerts:
@@ -215,14 +269,16 @@ class _DryQueue:
 
 
 class _DryConfig:
-    """Reads the real configuration; a plan does not pause a connection."""
+    """Reads the real configuration of one sync; a plan does not pause a connection."""
 
-    def __init__(self, real: ConfigStore) -> None:
-        self._real = real
+    def __init__(self, real: ConfigStore, sync: str, instead: StoredSync | None) -> None:
+        self._real, self._sync, self._instead = real, sync, instead
 
     def syncs(self, tenant: str) -> Sequence[StoredSync]:
-        """As stored."""
-        return self._real.syncs(tenant)
+        """The one that is planned."""
+        if self._instead is not None:
+            return [self._instead]
+        return [sync for sync in self._real.syncs(tenant) if sync.name == self._sync]
 
     def connection(self, tenant: str, connection: str) -> Connection | None:
         """As stored."""
@@ -237,7 +293,6 @@ class _DryConnector:
 
     def __init__(self, real: Connector, report: PlanReport, claimed: dict[str, PlannedWrite]) -> None:
         self._real, self._report, self._claimed = real, report, claimed
-        self._written = 0
 
     @property
     def manifest(self) -> Manifest:
@@ -265,12 +320,20 @@ class _DryConnector:
         return self._real.find(effects)
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
-        for effect in effects:
-            planned = self._claimed.pop(effect.id)
-            planned.label, planned.notices = effect.label, effect.notices
-            self._report.writes.append(planned)
-        return [Done(effect.id, self._record(effect)) for effect in effects]
+        updates = [one for one in effects if one.target_id is not None and not is_new_id(one.target_id)]
+        today: dict[str, Record] = {}
+        if updates:
+            today = read_all(self._real, updates[0].kind, [one.target_id or "" for one in updates])
+        return [self._outcome(effect, effect in updates, today.get(effect.target_id or "")) for effect in effects]
 
-    def _record(self, effect: Effect) -> Record:
-        self._written += 1
-        return Record(effect.kind, effect.target_id or f"new-{self._written}", fields={})
+    def _outcome(self, effect: Effect, stands: bool, record: Record | None) -> Outcome:
+        """Done, unless the other side would refuse it: the record is gone, or is another than we know."""
+        if stands and record is None:
+            return NotDone(effect.id, NotFoundError("The record is gone."))
+        if record is not None and self.manifest.versions and record.version != effect.target_version:
+            return NotDone(effect.id, ConflictError("Somebody else wrote the record meanwhile."))
+        planned = self._claimed.pop(effect.id)
+        planned.label, planned.notices = effect.label, effect.notices
+        planned.target_version = record.version if record is not None else ""
+        self._report.writes.append(planned)
+        return Done(effect.id, Record(effect.kind, effect.target_id or new_id(effect.reference), fields={}))

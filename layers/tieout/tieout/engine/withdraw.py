@@ -20,6 +20,7 @@ from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import ClaimedError, TieoutError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
+from tieout.engine import gate
 from tieout.engine.caps import Cap
 from tieout.engine.collect import connection_written, read_all
 from tieout.engine.plan import Difference, Work, Write, difference, document_of, effect_id, payload_hash, plain
@@ -152,7 +153,8 @@ class Withdrawals:
         self._credit([work for work in to_credit if work.key in admitted], why, begun)
 
     def _admitted(self, works: Sequence[Work], why: Withdrawal) -> set[LinkKey]:
-        """Keys of those that the day's cap lets pass; the others are parked until a person approves them."""
+        """Keys of those that plan and cap let pass; what is above the cap is parked until a person approves it."""
+        works = gate.allowed_withdrawals(self._session, works)
         capped = [work for work in works if why is not Withdrawal.UNDONE and work.change.origin is not Origin.APPROVED]
         admitted = {work.key for work in works} - {work.key for work in capped}
         if not capped:

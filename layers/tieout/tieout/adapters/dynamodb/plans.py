@@ -204,6 +204,7 @@ def _values(plan: StoredPlan) -> dict[str, Scalar]:
         "parked": plan.parked,
         "state": plan.state.value,
         "ends": pack(plan.ends),
+        "credit_paid": int(plan.credit_paid),
         "chunks": plan.chunks,
         "revision": plan.revision,
         "expires_at": int(plan.expires_at.timestamp()),
@@ -236,6 +237,7 @@ def _plan(tenant: str, item: dict[str, Any]) -> StoredPlan:
         ends=unpack(item["ends"]),
         undoes=texts["undoes"],
         undone_by=texts["undone_by"],
+        credit_paid=bool(item["credit_paid"]),
         chunks=item["chunks"],
         revision=item["revision"],
     )
