@@ -19,7 +19,7 @@ from tieout.domain.links import IntentState, Link, LinkKey, Withdrawal
 from tieout.engine import archive, audit
 from tieout.engine.archive import ArchiveAudit, entry_of, happened, link_of, name_of, state_of
 from tieout.engine.audit import Audit, Replay, Verdict, replayed
-from tieout.ports.audit import Noticed, OtherItem
+from tieout.ports.audit import Noticed, PlanItem
 from tieout.ports.state import Run, StoredSync
 
 SILENT: Any = lambda _name, _count: None  # noqa: E731 - a watch that tells nobody
@@ -98,6 +98,7 @@ def test_what_happened_to_a_link(before, after, what):
 
 ACTIVE = Connection("acme", "act", "act")
 PAUSED = replace(ACTIVE, state=ConnectionState.PAUSED, paused_because="No.")
+PLANNED_RUN = PlanItem("acme", "plan-1", {"state": "planned"})
 RUN = Run("acme", "s", "backfill-1", START, {"page": 1})
 
 
@@ -113,9 +114,13 @@ RUN = Run("acme", "s", "backfill-1", START, {"page": 1})
         (None, RUN, What.BEGAN),
         (RUN, replace(RUN, checkpoint={"page": 2}), What.WENT_ON),
         (RUN, replace(RUN, finished_at=START), What.FINISHED),
-        (None, OtherItem("acme", "plan", "p1", {"a": 1}), What.STORED),
-        (OtherItem("acme", "plan", "p1", {"a": 1}), OtherItem("acme", "plan", "p1", {"a": 2}), What.CHANGED),
-        (OtherItem("acme", "plan", "p1", {"a": 1}), None, What.REMOVED),
+        (None, PLANNED_RUN, What.STORED),
+        (PLANNED_RUN, replace(PLANNED_RUN, values={"state": "approved"}), What.APPROVED),
+        (PLANNED_RUN, replace(PLANNED_RUN, values={"state": "applying"}), What.BEGAN),
+        (PLANNED_RUN, replace(PLANNED_RUN, values={"state": "applied"}), What.FINISHED),
+        (PLANNED_RUN, replace(PLANNED_RUN, values={"state": "undone"}), What.UNDONE),
+        (PLANNED_RUN, replace(PLANNED_RUN, values={"state": "planned", "ends": "{}"}), What.CHANGED),
+        (PLANNED_RUN, None, What.REMOVED),
     ],
 )
 def test_what_happened_to_the_rest(before, after, what):

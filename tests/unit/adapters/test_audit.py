@@ -17,7 +17,7 @@ from tieout.adapters.dynamodb.table import Key
 from tieout.domain.audit import Tip
 from tieout.domain.connections import Connection
 from tieout.domain.links import Link
-from tieout.ports.audit import OtherItem
+from tieout.ports.audit import PlanItem
 from tieout.ports.state import Run, StoredSync
 
 EVENT = json.loads((Path(__file__).parents[3] / "events" / "archive_audit.json").read_text())
@@ -84,7 +84,7 @@ def test_connections_syncs_and_runs(table, stored):
 
 def test_plans_are_kept_as_they_stand():
     item = {"pk": {"S": "acme#plan"}, "sk": {"S": "plan-1"}, "state": {"S": "approved"}}
-    assert noticed_of(record(None, item)).after == OtherItem("acme", "plan", "plan-1", {"state": "approved"})
+    assert noticed_of(record(None, item)).after == PlanItem("acme", "plan-1", {"state": "approved"})
 
 
 @pytest.mark.parametrize("kind", ["budget", "lease", "cursor#act", "alert", "alert_window", "audit", "target#s"])

@@ -379,6 +379,7 @@ def _said(entry: Entry) -> str:
         What.DECIDED: f"by {(stands.get('decision') or {}).get('by', '')}",
         What.WITHDRAWN: str(stands.get("withdrawn", "")),
         What.PAUSED: str(stands.get("paused_because", "")),
+        What.APPROVED: f"by {(stands.get('values') or {}).get('approved_by', '')}",
         What.APPLIED: f"version {stands.get('version')}",
     }.get(entry.what, "")
     between = ": " if entry.what in {What.PARKED, What.WAITS, What.DISMISSED, What.PAUSED} else " "

@@ -20,13 +20,13 @@ type State = Mapping[str, Any]
 
 
 class Thing(StrEnum):
-    """What an entry is about. Items of another kind keep their stored values under OTHER."""
+    """What an entry is about."""
 
     LINK = "link"
     CONNECTION = "connection"
     SYNC = "sync"
     RUN = "run"
-    OTHER = "other"
+    PLAN = "plan"
 
 
 class What(StrEnum):
@@ -58,6 +58,8 @@ class What(StrEnum):
     WENT_ON = "went on"
     FINISHED = "finished"
     STORED = "stored"
+    APPROVED = "approved"
+    UNDONE = "undone"
     CHANGED = "changed"
     REMOVED = "removed"
 

@@ -15,7 +15,7 @@ from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import UnavailableError
 from tieout.domain.links import Intent, IntentState, Link, LinkKey
-from tieout.ports.audit import Archive, Item, Noticed, OtherItem, TipStore
+from tieout.ports.audit import Archive, Item, Noticed, PlanItem, TipStore
 from tieout.ports.state import Run, StoredSync
 
 RACES_MAX = 50
@@ -25,7 +25,7 @@ REMEMBERED_OBJECTS = 500
 CLOCKS_APART = timedelta(minutes=1)
 
 _FORMS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Link, Connection, StoredSync, Run, OtherItem)
+    kind: TypeAdapter(kind) for kind in (Link, Connection, StoredSync, Run, PlanItem)
 }
 
 
@@ -85,8 +85,8 @@ def _named(item: Item) -> tuple[Thing, str]:
             return Thing.SYNC, name
         case Run(sync=sync, id=name):
             return Thing.RUN, f"{sync}/{name}"
-        case OtherItem(kind=kind, name=name):
-            return Thing.OTHER, f"{kind}/{name}"
+        case PlanItem(id=name):
+            return Thing.PLAN, name
 
 
 def name_of(key: LinkKey) -> str:
@@ -118,8 +118,8 @@ def happened(before: Item | None, after: Item | None) -> What:  # noqa: PLR0911 
             return What.APPLIED
         case Run() | None, Run():
             return _of_run(before, after)
-        case None, _:
-            return What.STORED
+        case PlanItem() | None, PlanItem():
+            return _of_plan(before, after)
     return What.CHANGED
 
 
@@ -173,6 +173,16 @@ def _of_run(before: Run | None, after: Run) -> What:
     if before is None:
         return What.BEGAN
     return What.FINISHED if after.finished_at is not None and before.finished_at is None else What.WENT_ON
+
+
+_PLAN_IS = {"approved": What.APPROVED, "applying": What.BEGAN, "applied": What.FINISHED, "undone": What.UNDONE}
+
+
+def _of_plan(before: PlanItem | None, after: PlanItem) -> What:
+    if before is None:
+        return What.STORED
+    state = after.values.get("state")
+    return _PLAN_IS.get(str(state), What.CHANGED) if state != before.values.get("state") else What.CHANGED
 
 
 # Archiving

@@ -14,21 +14,15 @@ from tieout.ports.state import Run, StoredSync
 
 
 @dataclass(frozen=True, slots=True)
-class OtherItem:
-    """A stored item that the trail keeps as it stands.
-
-    Attributes:
-        kind: The kind of item, such as `plan`.
-        name: Which one.
-    """
+class PlanItem:
+    """A stored plan without its writes, which its digest stands for; `values` as they are stored."""
 
     tenant: str
-    kind: str
-    name: str
+    id: str
     values: Mapping[str, Any]
 
 
-type Item = Link | Connection | StoredSync | Run | OtherItem
+type Item = Link | Connection | StoredSync | Run | PlanItem
 
 
 @dataclass(frozen=True, slots=True)

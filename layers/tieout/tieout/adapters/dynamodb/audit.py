@@ -11,10 +11,7 @@ from tieout.adapters.dynamodb.links import link_of
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
 from tieout.adapters.dynamodb.values import from_attributes
 from tieout.domain.audit import Tip
-from tieout.ports.audit import Item, Noticed, OtherItem
-
-# Kinds of items that the trail keeps as they stand, by the second part of their partition key.
-OTHERS = frozenset({"plan"})
+from tieout.ports.audit import Item, Noticed, PlanItem
 
 
 class DynamoTips:
@@ -70,7 +67,6 @@ def _item(item: dict[str, Any]) -> Item | None:
             return sync_of(tenant, item)
         case "run", [sync]:
             return run_of(tenant, sync, item)
-        case _ if kind in OTHERS:
-            values = {name: value for name, value in item.items() if name not in {"pk", "sk"}}
-            return OtherItem(tenant, kind, "/".join([*rest, item["sk"]]), values)
+        case "plan", []:
+            return PlanItem(tenant, item["sk"], {name: item[name] for name in item if name not in {"pk", "sk"}})
     return None
