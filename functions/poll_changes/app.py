@@ -58,10 +58,12 @@ def _check(command: _Command, deployment: bootstrap.Deployment, _context: edge.C
 
 def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Context) -> int:
     use_case = deployment.poll_changes()
+    out_of_time = edge.out_of_time(context, deployment.settings.worker_timeout_seconds)
     if command.sweep:
-        queued, paused = use_case.sweep(command.tenant, command.connection), False
+        swept = use_case.sweep(command.tenant, command.connection, out_of_time=out_of_time)
+        queued, paused = swept.queued, swept.paused
+        edge.logger.info("Ids were compared.", braked=swept.braked, left=swept.left)
     else:
-        out_of_time = edge.out_of_time(context, deployment.settings.worker_timeout_seconds)
         report = use_case.poll(command.tenant, command.connection, out_of_time=out_of_time)
         queued, paused = report.queued, report.paused
         if queued and not paused:  # kinds were asked for, even if none of them changed
@@ -71,11 +73,15 @@ def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Cont
 
 
 def _commands(event: edge.Event, deployment: bootstrap.Deployment) -> Iterator[_Command]:
-    """`{"tenant": ..., "connection": ...}` means one connection; without them, all. `{"sweep": true}` compares ids."""
+    """`{"tenant": ..., "connection": ...}` means one connection; without them, all. `{"sweep": true}` compares ids.
+
+    Connections are swept in turn, first the one whose turn was longest ago: so each has one, however many there are.
+    """
     sweep = event.get("sweep") is True
     if "tenant" in event and "connection" in event:
         yield _Command(event["tenant"], event["connection"], sweep)
         return
-    for tenant in deployment.config.tenants():
-        for connection in deployment.config.connections(tenant):
-            yield _Command(tenant, connection.id, sweep)
+    config = deployment.config
+    every = [one for tenant in config.tenants() for one in config.connections(tenant)]
+    for connection in deployment.poll_changes().in_turn(every) if sweep else every:
+        yield _Command(connection.tenant, connection.id, sweep)

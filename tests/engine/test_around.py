@@ -230,25 +230,27 @@ def test_paused_connection_goes_on_once_sign_in_works_again(world: World):
     assert world.state.connection(TENANT, CRM).state is ConnectionState.ACTIVE  # type: ignore[union-attr]
 
 
-def test_vanished_deal_is_queued_after_the_second_sweep(world: World):
+def test_vanished_deal_is_queued_once_after_the_second_sweep(world: World):
     world.deal("d1")
-    world.apply("d1")
+    world.deal("d2")
+    world.apply("d1", "d2")
     del world.crm.records[Kind.DEAL, "d1"]
 
-    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 0
-    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 1
+    assert poller(world).sweep(TENANT, CRM).queued[Kind.DEAL] == 0
+    assert poller(world).sweep(TENANT, CRM).queued[Kind.DEAL] == 1
     assert [(one.id, one.origin) for one in world.queue.now] == [("d1", Origin.SWEEP)]
+    assert poller(world).sweep(TENANT, CRM).queued[Kind.DEAL] == 0
 
 
 def test_sweep_that_does_not_reach_the_end_queues_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
     world.deal("d1")
     world.apply("d1")
     del world.crm.records[Kind.DEAL, "d1"]
-    monkeypatch.setattr("tieout.engine.poll.PAGES_MAX", 3)
+    monkeypatch.setattr("tieout.engine.sweep.PAGES_MAX", 3)
     world.crm.ids = lambda _kind, _after: ([], "more")  # type: ignore[method-assign]
 
-    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 0
-    assert poller(world).sweep(TENANT, CRM)[Kind.DEAL] == 0
+    assert poller(world).sweep(TENANT, CRM).queued[Kind.DEAL] == 0
+    assert poller(world).sweep(TENANT, CRM).queued[Kind.DEAL] == 0
 
 
 def test_dead_letter_becomes_a_parked_change_with_an_alert(world: World):

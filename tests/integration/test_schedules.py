@@ -49,6 +49,8 @@ def test_a_connection_that_fails_does_not_stop_the_others_and_is_not_hidden_by_t
     def down(*_):
         raise UnavailableError("down")
 
+    stack.world.deal("d1")  # ids are compared with something
+    stack.deployment.apply_changes().apply(stack.world.change(Kind.DEAL, "d1"))
     monkeypatch.setattr(stack.world.crm, "changes", down)
     monkeypatch.setattr(stack.world.crm, "ids", down)
     poll_changes.handler({"tenant": TENANT, "connection": "books"}, stack.context)
@@ -94,7 +96,8 @@ def test_no_connection_is_begun_when_the_time_is_over(stack):
 
 def test_a_sweep_finds_what_was_deleted(stack):
     stack.world.deal("d1")
-    apply_changes.handler(sample("retry_changes"), stack.context)
+    stack.world.deal("d2")
+    stack.deployment.apply_changes().apply(stack.world.change(Kind.DEAL, "d1", "d2"))
     del stack.world.crm.records[Kind.DEAL, "d1"]
     assert poll_changes.handler({"sweep": True}, stack.context)["queued"] == 0, "one absence proves nothing"
     assert poll_changes.handler({"sweep": True}, stack.context)["queued"] == 1

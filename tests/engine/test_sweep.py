@@ -1,0 +1,273 @@
+"""Sweeping: what vanished is found, in turn, within the time there is; too much at once trips a brake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.engine.test_around import poller
+from tests.engine.test_withdraw import connect, withdrawing
+from tests.engine.world import BOOKS, CRM, TENANT, World
+from tieout.domain.changes import Origin
+from tieout.domain.connections import ConnectionState
+from tieout.domain.errors import ReconnectError, SettingsError, UnavailableError
+from tieout.domain.links import LinkKey, Withdrawal
+from tieout.domain.records import Kind
+from tieout.engine.sweep import Sweep, SweepReport
+from tieout.mapping import preset
+from tieout.ports.connector import ChangePage
+
+SYNC = "deals-to-invoices"
+
+
+@pytest.fixture
+def world() -> World:
+    return World(withdrawing(caps="withdrawals: 3, withdrawals_percent: 20"))
+
+
+def sweeper(world: World) -> Sweep:
+    return Sweep(
+        config=world.state,
+        links=world.state,
+        alerts=world.state,
+        queue=world.queue,
+        connect=connect(world),
+        clock=world.clock,
+    )
+
+
+def swept(world: World, connection: str = CRM, *, times: int = 2) -> SweepReport:
+    for _ in range(times):
+        world.clock.sleep(6 * 3600)
+        report = sweeper(world).sweep(TENANT, connection)
+    return report
+
+
+def deals(world: World, count: int) -> list[str]:
+    ids = [f"d{number:02}" for number in range(count)]
+    for one in ids:
+        world.deal(one)
+    world.apply(*ids)
+    return ids
+
+
+def delete(world: World, ids: Iterable[str]) -> None:
+    for one in ids:
+        del world.crm.records[Kind.DEAL, one]
+
+
+def work_off(world: World) -> None:
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    world.settle_down()
+
+
+def voided(world: World) -> int:
+    return [one.fields["state"] for one in world.invoices()].count("voided")
+
+
+def brakes(world: World) -> list[Any]:
+    return [alert for alert in world.state.pending(TENANT) if alert.cause.startswith("brake-")]
+
+
+def test_few_deleted_deals_are_withdrawn_within_a_day(world: World):
+    ids = deals(world, 15)
+    delete(world, ids[:3])
+    began = world.clock.now()
+
+    swept(world)
+    work_off(world)
+
+    assert (world.clock.now() - began).total_seconds() < 86_400
+    assert (voided(world), world.unsynced(), brakes(world)) == (3, [], [])
+
+
+@pytest.mark.parametrize(("count", "gone"), [(100, 4), (10, 3)], ids=["more than the number", "more than the percent"])
+def test_more_deletions_at_once_than_allowed_trip_the_brake_and_are_told_once(world: World, count: int, gone: int):
+    ids = deals(world, count)
+    delete(world, ids[:gone])
+
+    report = swept(world, times=4)
+
+    (alert,) = brakes(world)
+    assert (report.braked, world.queue.now, voided(world)) == ([Kind.DEAL], [], 0)
+    assert f"{gone} deals of {count} no longer" in alert.reason
+    assert "Sd00, Sd01, Sd02" in alert.reason
+    assert alert.command == f"tieout sweep approve {CRM} --tenant {TENANT}"
+
+
+def test_approved_deletions_are_withdrawn_beyond_the_cap(world: World):
+    ids = deals(world, 20)
+    delete(world, ids[:6])
+    swept(world)
+    assert [(one.kind, len(one.ids)) for one in sweeper(world).held(TENANT)] == [(Kind.DEAL, 6)]
+
+    assert sweeper(world).approve(TENANT, CRM) == 6
+    assert {(one.id, one.origin) for one in world.queue.now} == {(one, Origin.APPROVED) for one in ids[:6]}
+    work_off(world)
+
+    assert (voided(world), world.unsynced(), sweeper(world).held(TENANT)) == (6, [], [])
+    assert swept(world).braked == []
+    with pytest.raises(SettingsError, match="No brake holds"):
+        sweeper(world).approve(TENANT, CRM)
+
+
+def test_records_that_come_back_lift_the_brake(world: World):
+    ids = deals(world, 20)
+    kept = dict(world.crm.records)
+    delete(world, ids[:10])
+    swept(world)
+    assert sweeper(world).held(TENANT)
+
+    world.crm.records |= kept
+    delete(world, ids[:1])
+    swept(world)
+
+    assert [one.id for one in world.queue.now] == ids[:1]
+    assert sweeper(world).held(TENANT) == []
+
+
+def test_brake_that_holds_more_and_more_is_told_again(world: World):
+    ids = deals(world, 20)
+    delete(world, ids[:5])
+    swept(world)
+    world.state.remove(brakes(world))
+
+    delete(world, ids[5:10])
+    swept(world)
+
+    assert "10 deals of 20 no longer" in brakes(world)[0].reason
+
+
+def test_connection_that_shows_nothing_at_all_brakes_even_for_one_record(world: World):
+    delete(world, deals(world, 1))
+
+    assert swept(world).braked == [Kind.DEAL]
+    assert world.queue.now == []
+
+
+def test_deletions_that_were_queued_are_not_queued_again_nor_counted_for_the_brake():
+    world = World(preset("act-quickbooks_online").replace("steps:\n", "caps: {withdrawals: 2}\nsteps:\n", 1))
+    ids = deals(world, 40)
+    for two in (ids[:2], ids[2:4], ids[4:6]):
+        delete(world, two)
+        swept(world)
+        assert [one.id for one in world.queue.now] == two
+        work_off(world)
+
+    assert {one.cause for one in world.unsynced()} == {"gone-invoices"}
+    assert brakes(world) == []
+
+
+# Documents
+
+
+def test_customer_that_a_person_deleted_in_the_books_is_noted_and_its_company_looked_at_again(world: World):
+    for number in range(10):
+        world.company(f"k{number}", f"Company {number}")
+    world.apply(*(f"k{number}" for number in range(10)), kind=Kind.COMPANY)
+    key = LinkKey(TENANT, SYNC, "customers", "k1")
+    del world.books.records[Kind.CUSTOMER, world.state.links[key].target_id or ""]
+
+    swept(world, BOOKS)
+    work_off(world)
+
+    assert world.state.links[key].withdrawn is Withdrawal.TARGET_GONE
+    assert [one.cause for one in world.unsynced()] == ["target-gone-customers"]
+
+
+def test_gap_in_a_feed_that_shows_deletions_is_closed_by_comparing_ids(world: World):
+    deals(world, 10)
+    manifest = world.books.manifest
+    object.__setattr__(manifest, "deletions_visible", frozenset({Kind.INVOICE}))
+    invoice = world.invoices()[0]
+    world.state.put_cursor(TENANT, BOOKS, Kind.INVOICE, "1")
+    del world.books.records[Kind.INVOICE, invoice.id]
+    assert swept(world, BOOKS).queued[Kind.INVOICE] == 0
+
+    world.books.changes = lambda *_: ChangePage((), "2", more=False, deletions_unsure=True)  # type: ignore[method-assign]
+    poller(world).poll(TENANT, BOOKS)
+    swept(world, BOOKS)
+    work_off(world)
+
+    assert [one.cause for one in world.unsynced()] == ["target-gone-invoices"]
+    asked = world.books.calls["ids"]
+    swept(world, BOOKS)
+    assert world.books.calls["ids"] - asked == 2 * 2  # customers and items; invoices are told of again
+
+
+# Turns, time, failures
+
+
+def test_kinds_that_there_was_no_time_for_come_first_the_next_time(world: World):
+    deals(world, 5)
+    world.clock.sleep(60)
+
+    first = sweeper(world).sweep(TENANT, CRM, out_of_time=lambda: world.crm.calls["ids"] >= 1)
+    world.clock.sleep(60)
+    second = sweeper(world).sweep(TENANT, CRM, out_of_time=lambda: world.crm.calls["ids"] >= 2)
+
+    assert len(first.queued) == 1
+    assert first.left
+    assert set(first.queued).isdisjoint(second.queued)
+
+
+def test_list_of_ids_that_does_not_end_in_time_proves_nothing(world: World):
+    ids = deals(world, 5)
+    delete(world, ids)
+    world.crm.ids = lambda *_: ([], "more")  # type: ignore[method-assign]
+
+    asked: list[bool] = []
+
+    def out_of_time() -> bool:
+        asked.append(True)
+        return len(asked) > 5
+
+    report = sweeper(world).sweep(TENANT, CRM, out_of_time=out_of_time)
+
+    assert Kind.DEAL in report.left
+    assert world.queue.now == []
+
+
+def test_kind_that_fails_does_not_keep_the_others_from_their_turn(world: World):
+    ids = deals(world, 10)
+    delete(world, ids[:1])
+    real = world.crm.ids
+
+    def fails(kind: Kind, after: str | None) -> Any:
+        if kind == Kind.COMPANY:
+            raise UnavailableError("Not now.")
+        return real(kind, after)
+
+    world.crm.ids = fails  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            swept(world, times=1)
+
+    assert [one.id for one in world.queue.now] == ids[:1]
+
+
+def test_sign_in_that_is_refused_pauses_the_connection_and_somebody_hears_of_it(world: World):
+    deals(world, 1)
+
+    def refused(*_: object) -> Any:
+        raise ReconnectError("The CRM no longer accepts our sign-in.", next_step="Connect it again.")
+
+    world.crm.ids = refused  # type: ignore[method-assign]
+
+    assert sweeper(world).sweep(TENANT, CRM).paused
+    connection = world.state.connection(TENANT, CRM)
+    assert connection is not None
+    assert connection.state is ConnectionState.PAUSED
+    assert [alert.cause for alert in world.state.pending(TENANT)] == [f"paused-{CRM}"]
+    assert not sweeper(world).sweep(TENANT, CRM).queued
+
+
+def test_memory_of_an_earlier_release_is_understood(world: World):
+    ids = deals(world, 10)
+    delete(world, ids[:1])
+    world.state.put_cursor(TENANT, CRM, "sweep-deal", f'["{ids[0]}"]')
+
+    assert swept(world, times=1).queued[Kind.DEAL] == 1
