@@ -431,14 +431,19 @@ def test_a_refusal_without_a_moment_closes_for_longer_each_time(headers):
     assert closed == [15, 30, 60, 120, 240, 300, 300]
 
 
-def test_calls_that_are_refused_together_count_as_one_refusal():
-    store, _, crew = budgets(8, *QUICKBOOKS)
+@pytest.mark.parametrize(("headers", "closed_seconds"), [({}, 15), ({"retry-after": "9"}, 7 + 9)])
+def test_calls_that_are_refused_together_count_as_one_refusal(headers, closed_seconds):
+    store, clock, crew = budgets(8, *QUICKBOOKS)
     for budget in crew:
         budget.spend(REQUEST)
+    began = clock.now()
     for budget in crew:
-        budget.ended(REQUEST, Answer(429, {}, b""))
+        budget.ended(REQUEST, Answer(429, headers, b""))
+        clock.advance(1)
+
     state, _ = store.states["t", "books"]
     assert state["refusals"] == 1
+    assert state["closed"] / 1_000_000 - began.timestamp() == pytest.approx(closed_seconds, abs=0.01)
 
 
 def test_an_outage_without_a_moment_closes_nothing():
