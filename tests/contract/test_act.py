@@ -16,12 +16,12 @@ from tests.contract.suite import ConnectorContract, SimulatedWorld, all_changes
 from tieout.connectors import provider
 from tieout.connectors.act.auth import webhook_token
 from tieout.domain.documents import RecordUpdate
-from tieout.domain.effects import Done, Effect, Operation
-from tieout.domain.errors import SignatureError
+from tieout.domain.effects import Done, Effect, NotDone, Operation
+from tieout.domain.errors import RejectedError, SignatureError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Webhook
 from tieout_sandbox.simulators.act import create_app
-from tieout_sandbox.simulators.act.routes import Api
+from tieout_sandbox.simulators.act.routes import Api, Reply
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.server import serve
 
@@ -83,6 +83,24 @@ class ActWorld(SimulatedWorld):
         document = RecordUpdate(fields={name.replace("__", "."): value for name, value in fields.items()})
         return Effect(f"{number:032x}", Operation.UPDATE, kind, document, f"ref{number:09d}", target_id=target)
 
+    def company_with_contact(self) -> str:
+        """Its id; the address stands in the company, the rest in its contact."""
+        company = self.make(Kind.COMPANY, address={"line1": "1 Main St", "city": "Springfield", "latitude": "44.0"})
+        self.make(Kind.CONTACT, fullName="Ada Miller", emailAddress="ada@acme.example", companyID=company)
+        return company
+
+    def company_effect(self) -> Effect:
+        return self.effect(
+            Kind.COMPANY,
+            self.company_with_contact(),
+            phone="+16505550199",
+            address__city="Shelbyville",
+            billing_address__postal_code="97477",
+            contact__email="ada@new.example",
+            contact__phone="+16505550100",
+            contact__name="Ada M. Miller",
+        )
+
     def sample_effects(self) -> Sequence[Effect]:
         number = next(self._count)
         return [
@@ -98,6 +116,7 @@ class ActWorld(SimulatedWorld):
             self.effect(
                 Kind.COMPANY, self.make(Kind.COMPANY), website="https://example.test", custom_fields__user1="x"
             ),
+            self.effect(Kind.COMPANY, self.company_with_contact(), contact__email="ada@new.example"),
             self.effect(Kind.CONTACT, self.make(Kind.CONTACT), email="ada@example.test", custom_fields__user1=number),
             self.effect(Kind.PRODUCT, self.make(Kind.PRODUCT), sku=f"G{number}", price=Decimal("5.125")),
         ]
@@ -167,6 +186,78 @@ def test_8800_deals_with_their_lines_are_92_calls_and_a_list_of_37():
         "POST /act.web.api/api/$batch": 92,
     }
     assert sum(calls.values()) / len(won) < 0.05
+
+
+def test_an_update_of_a_company_writes_its_main_contact_too_and_leaves_the_rest(world):
+    connector, effect = world.connector(), world.company_effect()
+    (outcome,) = connector.write([effect])
+    assert isinstance(outcome, Done)
+    (record,) = connector.read(Kind.COMPANY, [effect.target_id])
+    assert outcome.record == record
+    assert record.fields["contact"]["email"] == "ada@new.example"
+    assert record.fields["contact"]["name"] == "Ada M. Miller"
+    assert record.fields["address"]["line1"] == "1 Main St"
+    assert record.fields["address"]["city"] == "Shelbyville"
+    with world.api.lock:
+        (stored,) = [row for row in world.api.state.tables["companies"].values() if row["id"] == effect.target_id]
+    assert stored["address"]["latitude"] == "44.0"
+
+
+def test_a_company_says_when_and_by_whom_it_or_its_contact_was_edited_last(world):
+    connector, company = world.connector(), world.company_with_contact()
+    (before,) = connector.read(Kind.COMPANY, [company])
+    world.clock.advance(60)
+    contact = next(row for row in world.api.state.tables["contacts"].values() if row["companyID"] == company)
+    with world.api.lock:
+        world.api.state.replace("contacts", contact["id"], {**contact, "businessPhone": "1"})
+    (after,) = connector.read(Kind.COMPANY, [company])
+    assert after.version != before.version
+    assert after.edited_at == world.clock.now()
+    assert after.edited_by == SECRETS["username"]
+
+
+def test_a_company_without_a_contact_refuses_a_contacts_field(world):
+    (outcome,) = world.connector().write(
+        [world.effect(Kind.COMPANY, world.make(Kind.COMPANY), contact__email="a@b.de")]
+    )
+    assert isinstance(outcome, NotDone)
+    assert isinstance(outcome.error, RejectedError)
+    assert outcome.error.field == "contact.email"
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_a_company_of_which_half_was_written_is_right_after_the_next_try(world, phase):
+    """The contact's part fails, or its answer says so; the same effect again makes it whole."""
+    connector, effect = world.connector(), world.company_effect()
+    handle = world.api._part_reply
+
+    def failing(part: Any) -> Any:
+        if part.method == "PUT" and "/contacts/" in part.path:
+            reply = handle(part) if phase == "after" else None
+            assert reply is None or reply.status == 200
+            return Reply(503, b"")
+        return handle(part)
+
+    world.api._part_reply = failing
+    (outcome,) = connector.write([effect])
+    assert not isinstance(outcome, Done)
+    world.api._part_reply = handle
+    (outcome,) = connector.write([effect])
+    assert isinstance(outcome, Done)
+    assert outcome.record.fields["phone"] == "+16505550199"
+    assert outcome.record.fields["contact"]["email"] == "ada@new.example"
+
+
+def test_what_an_update_may_name_is_just_what_the_manifest_says(world):
+    manifest = world.connector().manifest
+    assert manifest.takes(Kind.COMPANY, "contact.email")
+    assert manifest.takes(Kind.COMPANY, "billing_address.postal_code")
+    assert manifest.takes(Kind.DEAL, "custom_fields.payment_status")
+    assert not manifest.takes(Kind.COMPANY, "contact.company_id")
+    assert not manifest.takes(Kind.DEAL, "amount")
+    for path in sorted(manifest.updates[Kind.COMPANY] - {"custom_fields.*"}):
+        (outcome,) = world.connector().write([world.effect(Kind.COMPANY, world.company_with_contact(), **{path: "x"})])
+        assert isinstance(outcome, Done), path
 
 
 def test_a_webhook_of_the_server_is_taken(world):

@@ -110,7 +110,7 @@ class Manifest:
         known = self.updates.get(kind)
         if known is None:
             return kind in self.writes
-        return path in known or (path.startswith("custom_fields") and "custom_fields.*" in known)
+        return path in known or (path.startswith("custom_fields.") and "custom_fields.*" in known)
 
 
 @dataclass(frozen=True, slots=True)

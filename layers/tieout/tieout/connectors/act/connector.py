@@ -242,56 +242,115 @@ class ActConnector:
         except ProviderError as error:
             yield from (NotDone(effect.id, error) for effect in effects)
             return
-        puts: list[tuple[Effect, Part]] = []
+        puts: list[_Puts] = []
         for effect in effects:
             row, extra = found.get(_fold(effect.target_id or ""), (None, []))
             try:
                 if row is None:
                     raise NotFoundError(f"Act! has no {kind.value} {effect.target_id}, or its user may not see it.")
-                new = translate.updated(kind, row, effect.document.as_fields())
+                planned = _puts(effect, row, extra)
             except ProviderError as error:
                 yield NotDone(effect.id, error)
                 continue
-            if translate.differing(kind, row, effect.document.as_fields()) is None:
-                yield Done(effect.id, self._record(kind, row, extra))
+            if planned.parts:
+                puts.append(planned)
             else:
-                puts.append((effect, Part("PUT", f"{PATHS[kind]}/{row['id']}", body=dumps(new))))
+                yield Done(effect.id, self._record(kind, row, extra))
         if puts:
             yield from self._put(kind, puts)
 
-    def _put(self, kind: Kind, puts: Sequence[tuple[Effect, Part]]) -> Iterator[Outcome]:
+    def _put(self, kind: Kind, puts: Sequence[_Puts]) -> Iterator[Outcome]:
+        """A company with its contact takes two parts.
+
+        If one is done and the other is not, doing both again is right: the first then finds its values there already.
+        """
         try:
-            answers = self._client.many([part for _, part in puts], write=True)
+            answers = iter(self._client.many([part for each in puts for part in each.parts], write=True))
         except ProviderError as error:
-            yield from (_not_well(effect, error) for effect, _ in puts)
+            yield from (_not_well(each.effect, error) for each in puts)
             return
-        written: list[Effect] = []
-        for (effect, _), answer in zip(puts, answers, strict=True):
-            if is_success(answer) and _is_record(answer):
-                written.append(effect)
-            elif is_success(answer):
-                yield Unknown(effect.id, UncertainError("What answered the change was not Act!."))
+        written: list[_Puts] = []
+        for each in puts:
+            errors = [wrong for _ in each.parts if (wrong := self._error_of(next(answers))) is not None]
+            if errors:
+                lost = next((one for one in errors if isinstance(one, UncertainError)), None)
+                yield _not_well(each.effect, lost or errors[0])
             else:
-                yield _not_well(effect, error_of(answer, write=True, now_seconds=self._client.now_seconds()))
+                written.append(each)
         yield from self._read_back(kind, written)
 
-    def _read_back(self, kind: Kind, effects: Sequence[Effect]) -> Iterator[Outcome]:
+    def _error_of(self, answer: Answer) -> ProviderError | None:
+        if not is_success(answer):
+            return error_of(answer, write=True, now_seconds=self._client.now_seconds())
+        return None if _is_record(answer) else UncertainError("What answered the change was not Act!.")
+
+    def _read_back(self, kind: Kind, puts: Sequence[_Puts]) -> Iterator[Outcome]:
+        effects = [each.effect for each in puts]
         try:
             found = {_fold(row["id"]): (row, extra) for row, extra in self._fetch(kind, _targets(effects))}
         except ProviderError as error:
             lost = UncertainError(f"What Act! wrote could not be read back: {error.message}", detail=error.detail)
             yield from (Unknown(effect.id, lost) for effect in effects)
             return
-        for effect in effects:
+        for each in puts:
+            effect = each.effect
             row, extra = found.get(_fold(effect.target_id or ""), (None, []))
             if row is None:
                 yield NotDone(effect.id, NotFoundError(f"The {kind.value} vanished from Act! while it was written."))
                 continue
-            path = translate.differing(kind, row, effect.document.as_fields())
+            path = _differing(effect, row, extra, each.contact_id)
             if path is None:
                 yield Done(effect.id, self._record(kind, row, extra))
             else:
                 yield NotDone(effect.id, _not_taken(kind, path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Puts:
+    """The changes that one effect takes: of the record, and of a company's main contact."""
+
+    effect: Effect
+    parts: tuple[Part, ...]
+    contact_id: str = ""
+
+
+def _puts(effect: Effect, row: WireRecord, extra: Sequence[WireRecord]) -> _Puts:
+    """What has to be put so that the record has the effect's fields; nothing if it has them.
+
+    Raises:
+        RejectedError: Naming the field that cannot be written.
+    """
+    kind, (own, contacts) = effect.kind, translate.split(effect.kind, effect.document.as_fields())
+    parts: list[Part] = []
+    new = translate.updated(kind, row, own)
+    if translate.differing(kind, row, own) is not None:
+        parts.append(Part("PUT", f"{PATHS[kind]}/{row['id']}", body=dumps(new)))
+    if not contacts:
+        return _Puts(effect, tuple(parts))
+    if not extra:
+        raise RejectedError(
+            "The company has no contact in Act! that this could be written to.",
+            field=f"contact.{next(iter(contacts))}",
+            next_step="Add a contact to the company in Act!, then retry.",
+        )
+    contact = extra[0]
+    new = translate.updated(Kind.CONTACT, contact, contacts)
+    if translate.differing(Kind.CONTACT, contact, contacts) is not None:
+        parts.append(Part("PUT", f"{PATHS[Kind.CONTACT]}/{contact['id']}", body=dumps(new)))
+    return _Puts(effect, tuple(parts), _fold(str(contact["id"])))
+
+
+def _differing(effect: Effect, row: WireRecord, extra: Sequence[WireRecord], contact_id: str) -> str | None:
+    """The first of the effect's paths whose value was not kept.
+
+    Without an e-mail address, the contact may not be the main one any more: then another one is not compared.
+    """
+    own, contacts = translate.split(effect.kind, effect.document.as_fields())
+    path = translate.differing(effect.kind, row, own)
+    if path is None and contacts and extra and _fold(str(extra[0]["id"])) == contact_id:
+        path = translate.differing(Kind.CONTACT, extra[0], contacts)
+        return None if path is None else f"contact.{path}"
+    return path
 
 
 def _listing(kind: Kind, options: Mapping[str, str]) -> Part:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tieout.connectors.act.translate import updatable
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Role, Window
@@ -123,6 +124,7 @@ MANIFEST = Manifest(
         "webhook_token": "Token of the webhooks, at least 20 random characters (empty if you use none)",
     },
     api_version="1.1",
+    updates={kind: updatable(kind) for kind in _KINDS},
     documentation=(
         "https://apimta.act.com/act.web.api/",
         "https://apimta.act.com/act.web.api/OData/Index",

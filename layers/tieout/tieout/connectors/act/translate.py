@@ -52,6 +52,7 @@ _PRODUCT = {"name": "name", "sku": "item_number", "price": "price", "cost": "cos
 WRITABLE: Mapping[Kind, Mapping[str, str]] = {
     Kind.COMPANY: {"name": "name", "phone": "phone", "website": "website", "industry": "industry"},
     Kind.CONTACT: {
+        "name": "fullName",
         "given_name": "firstName",
         "family_name": "lastName",
         "email": "emailAddress",
@@ -67,7 +68,18 @@ WRITABLE: Mapping[Kind, Mapping[str, str]] = {
     },
     Kind.PRODUCT: {"name": "name", "sku": "itemNumber", "price": "price", "cost": "cost"},
 }
-"""Our paths that an update may name, and Act!'s field for each; beside them `custom_fields.<name>`."""
+"""Our paths that an update may name, and Act!'s field for each; beside them `custom_fields.<name>` and addresses."""
+
+ADDRESSES: Mapping[Kind, Mapping[str, str]] = {
+    Kind.COMPANY: {
+        "address": "address",
+        "billing_address": "billingAddress",
+        "shipping_address": "shippingAddress",
+    },
+    Kind.CONTACT: {"address": "businessAddress"},
+}
+_ADDRESS_LINES = {**_ADDRESS, "postal_code": "postalCode"}
+_MAIN_CONTACT = "contact."
 
 SEARCHABLE: Mapping[Kind, Mapping[str, str]] = {
     Kind.COMPANY: {"name": "name"},
@@ -113,7 +125,17 @@ def record_of(
         ) from None
     if "custom_fields" in model.model_fields_set:
         fields["custom_fields"] = {name: _custom(value) for name, value in (model.custom_fields or {}).items()}
-    return Record(kind, model.id, model.edited or "", edited_at(model.edited), fields)
+    last = _edited_last(model, main_contact[0] if main_contact is not None else None)
+    return Record(kind, model.id, last.edited or "", edited_at(last.edited), fields, last.edited_by or "")
+
+
+def _edited_last(model: wire.Main, contact: WireRecord | None) -> wire.Main:
+    """The company or its main contact: an edit of either is one of the record."""
+    if contact is None:
+        return model
+    other = wire.Contact.model_validate(contact)
+    own, its = edited_at(model.edited), edited_at(other.edited)
+    return other if own is not None and its is not None and its > own else model
 
 
 def edited_at(text: str | None) -> datetime | None:
@@ -237,6 +259,10 @@ def updated(kind: Kind, row: WireRecord, fields: Mapping[str, Any]) -> dict[str,
             custom = new.get("customFields")
             new["customFields"] = {**(custom if isinstance(custom, dict) else {}), name: _to_wire(value, stock=False)}
             continue
+        if (place := _address_place(kind, path)) is not None:
+            address = new.get(place[0])
+            new[place[0]] = {**(address if isinstance(address, dict) else {}), place[1]: value}
+            continue
         theirs = WRITABLE[kind].get(path)
         if theirs is None:
             raise RejectedError(
@@ -246,6 +272,29 @@ def updated(kind: Kind, row: WireRecord, fields: Mapping[str, Any]) -> dict[str,
             )
         new[theirs] = _wire_status(path, value, row) if theirs == "status" else _to_wire(value, stock=True)
     return new
+
+
+def updatable(kind: Kind) -> frozenset[str]:
+    """Our paths that an update of a record of this kind may name; those of a company's main contact are part of it."""
+    paths = {*WRITABLE[kind], "custom_fields.*"}
+    paths |= {f"{group}.{line}" for group in ADDRESSES.get(kind, {}) for line in _ADDRESS_LINES}
+    if kind is Kind.COMPANY:
+        paths |= {f"{_MAIN_CONTACT}{path}" for path in updatable(Kind.CONTACT) if not path.startswith("custom_fields")}
+    return frozenset(paths)
+
+
+def split(kind: Kind, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of the record itself, and those of a company's main contact as a contact has them."""
+    theirs = {path for path in fields if kind is Kind.COMPANY and path.startswith(_MAIN_CONTACT)}
+    own = {path: value for path, value in fields.items() if path not in theirs}
+    return own, {path.removeprefix(_MAIN_CONTACT): value for path, value in fields.items() if path in theirs}
+
+
+def _address_place(kind: Kind, path: str) -> tuple[str, str] | None:
+    """Act!'s address and its line behind one of our paths."""
+    group, _, line = path.partition(".")
+    theirs, name = ADDRESSES.get(kind, {}).get(group), _ADDRESS_LINES.get(line)
+    return None if theirs is None or name is None else (theirs, name)
 
 
 def differing(kind: Kind, row: WireRecord, fields: Mapping[str, Any]) -> str | None:
@@ -259,6 +308,8 @@ def _found(kind: Kind, row: WireRecord, path: str) -> Any:  # noqa: ANN401 - a f
         return (row.get("customFields") or {}).get(name)
     if path == "status":
         return _status(row.get("status"))
+    if (place := _address_place(kind, path)) is not None:
+        return (row.get(place[0]) or {}).get(place[1])
     return row.get(WRITABLE[kind].get(path, path))
 
 

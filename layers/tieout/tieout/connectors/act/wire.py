@@ -37,6 +37,7 @@ class Main(Wire):
 
     id: str
     edited: str | None = None
+    edited_by: str | None = None
     custom_fields: dict[str, Any] | None = None
 
 
