@@ -36,6 +36,7 @@ from tieout.engine.collect import (
     works_of,
 )
 from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQueue
+from tieout.engine.follow import follow
 from tieout.engine.gate import leave_out
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
@@ -116,12 +117,13 @@ class ApplyChanges:
                     syncs.append(compiled(stored))
                 except SettingsError as error:  # accepted once, and not understood after an upgrade
                     ends.put_off(group, not_understood(stored.name, error))
-            syncs = [sync for sync in syncs if kinds_heard(sync, connection_id)]
+            syncs = [sync for sync in syncs if sync.target == connection_id or kinds_heard(sync, connection_id)]
             if not syncs:
                 ends.unwanted(group, "no sync uses this connection")
                 continue
             for lane, connect in ((Lane.LIVE, self._connect), (Lane.BACKFILL, self._connect_backfill)):
                 for asked_by, some in self._by_plan(tenant, [one for one in group if one.lane is lane], ends):
+                    ends.begin()
                     session = Session(
                         tenant=tenant,
                         config=self._config,
@@ -159,6 +161,7 @@ def _apply_group(
     session: Session, connection_id: str, syncs: Sequence[CompiledSync], changes: Sequence[Change]
 ) -> None:
     """Changes of one connection: read once for all syncs, then applied sync by sync."""
+    changes = follow(session, connection_id, syncs, changes)
     heard = {kind for sync in syncs for kind in kinds_heard(sync, connection_id)}
     session.ends.unwanted([change for change in changes if change.kind not in heard], "no step reads this kind")
     for sync, back in come_back(session, connection_id, syncs, changes):

@@ -251,6 +251,10 @@ class Ends:
         """Another record has to be looked at because of this run; queued by `flush`."""
         self._retry(change, None, 0)
 
+    def begin(self) -> None:
+        """Other changes follow, which may be about the same records: what became of the former says nothing of them."""
+        self._ended.clear()
+
     def ended(self, key: LinkKey) -> bool:
         """True if this run parked it or let it wait."""
         return key in self._ended

@@ -105,7 +105,7 @@ class Cap:
     """How much one run may write without approval; None is no limit. The amount counts in each currency."""
 
     writes: int | None = None
-    amount: Decimal | None = None
+    amount: Decimal | int | None = None
 
     def exceeded(self, plan: StoredPlan) -> list[str]:
         """A sentence for each limit that the plan is above."""

@@ -165,7 +165,9 @@ class Caps(_Model):
         description="A day: documents that are only written because the sync itself was changed.",
     )
     run_writes: int | None = Field(default=None, ge=0, description="Writes of one `tieout apply`.")
-    run_amount: Decimal | None = Field(default=None, ge=0, description="Sum of the amounts of one `tieout apply`.")
+    run_amount: int | Decimal | None = Field(
+        default=None, ge=0, description="Sum of the amounts of one `tieout apply`, in each currency."
+    )
 
 
 class Step(_Model):

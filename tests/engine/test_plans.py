@@ -1,0 +1,817 @@
+"""Stored plans: applying does just what was planned, or says what changed; a run is taken back by compensation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
+from tieout.domain.changes import UnsyncedState
+from tieout.domain.errors import RejectedError, SettingsError, UnavailableError
+from tieout.domain.links import LinkKey, Withdrawal
+from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
+from tieout.domain.records import Kind
+from tieout.engine.operate import Operate
+from tieout.engine.stored_plans import Cap, Comparison, End, StoredPlans
+from tieout.ports.state import StoredSync
+
+SYNC = "deals-to-invoices"
+
+
+def quiet(_name: str, _count: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+class Desk:
+    """An operator before a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        providers = {CRM: world.crm, BOOKS: world.books}
+        self.plans = StoredPlans(
+            config=world.state,
+            links=world.state,
+            plans=world.plans,
+            queue=world.queue,
+            connect=lambda connection: providers[connection.id],
+            clock=world.clock,
+        )
+
+    def make(self, *ids: str) -> StoredPlan:
+        report = self.plans.preview(TENANT, SYNC, progress=quiet, ids=ids)
+        return self.plans.keep(TENANT, SYNC, report, by="kim")
+
+    def writes(self, plan: StoredPlan) -> list[PlannedWrite]:
+        return self.plans.writes(plan)
+
+    def compare(self, plan: StoredPlan) -> Comparison:
+        return self.plans.compare(plan, self.writes(plan), progress=quiet)
+
+    def apply(self, plan: StoredPlan) -> dict[str, End]:
+        """Queue it, let the workers work, and say how each write ended."""
+        self.plans.begin(self.plans.plan(TENANT, plan.id), self.writes(plan), by="lee")
+        self.work()
+        return self.ends(plan)
+
+    def work(self) -> None:
+        changes, self.world.queue.now = self.world.queue.now, []
+        self.world.new_worker().apply(changes)
+        self.world.settle_down()
+
+    def ends(self, plan: StoredPlan) -> dict[str, End]:
+        now = self.plans.plan(TENANT, plan.id)
+        ends = self.plans.ends(now, self.writes(now), over=True)
+        self.plans.finish(now, ends)
+        return {f"{key.step}/{key.source_id}": one.end for key, one in ends.items()}
+
+    def undo(self, plan: StoredPlan, *, credit_paid: bool = False) -> StoredPlan | None:
+        now = self.plans.plan(TENANT, plan.id)
+        self.undone, self.report = self.plans.take_back(now, by="kim", progress=quiet, credit_paid=credit_paid)
+        return self.undone
+
+
+@pytest.fixture
+def desk(world: World) -> Desk:
+    return Desk(world)
+
+
+def key(step: str, source_id: str) -> LinkKey:
+    return LinkKey(TENANT, SYNC, step, source_id)
+
+
+def totals(world: World) -> list[Decimal]:
+    """What the invoices in the books come to, the least first."""
+    return sorted(Decimal(str(invoice.fields["total"])) for invoice in world.invoices())
+
+
+# Planning
+
+
+def test_a_plan_is_stored_with_digest_counts_and_totals_and_writes_nothing_else(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    assert plan.counts == {"customers": {"create": 1}, "items": {"create": 1}, "invoices": {"create": 2}}
+    assert (plan.writes, plan.totals, plan.amounts) == (4, {"USD": Decimal(1054)}, {"USD": Decimal(1054)})
+    assert (plan.state, plan.created_by, plan.sync_version) == (PlanState.PLANNED, "kim", 1)
+    assert (world.books.records, world.state.links, world.state.writes) == ({}, {}, 0)
+
+
+def test_the_same_plan_again_has_the_same_digest_and_another_does_not(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    first, again = desk.make(), desk.make()
+    assert first.digest == again.digest
+    assert first.id != again.id
+    world.deal("d1", "1001")
+    assert desk.make().digest != first.digest
+
+
+def test_a_plan_that_was_tampered_with_is_not_applied(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.plans.kept[TENANT, plan.id][0].payload_hash = "0" * 32
+    with pytest.raises(RejectedError, match="damaged"):
+        desk.writes(plan)
+
+
+def test_a_plan_is_kept_for_thirty_days(world: World, desk: Desk):
+    plan = desk.make()
+    world.clock.time += timedelta(days=30)
+    with pytest.raises(SettingsError, match="30 days"):
+        desk.plans.plan(TENANT, plan.id)
+    assert desk.plans.plans(TENANT) == []
+
+
+# Applying
+
+
+def test_applying_does_just_what_was_planned(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    assert desk.compare(plan).holds
+    ends = desk.apply(plan)
+    assert ends == dict.fromkeys(["customers/c1", "items/p1", "invoices/d1", "invoices/d2"], End.WRITTEN)
+    assert totals(world) == [54, 1000]
+    assert desk.plans.plan(TENANT, plan.id).state is PlanState.APPLIED
+    assert desk.plans.plan(TENANT, plan.id).ends == {"written": 4}
+
+
+def test_what_came_after_the_plan_is_not_written_by_it(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.deal("d2", "54")
+    desk.apply(plan)
+    assert [invoice.fields["number"] for invoice in world.invoices()] == ["Sd1"]
+    assert world.unsynced() == []
+
+
+def test_a_record_that_only_would_be_linked_is_linked(world: World, desk: Desk):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.deal("d1")
+    plan = desk.make()
+    assert plan.counts["customers"] == {"link": 1}
+    assert desk.compare(plan).holds
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == ["77"]
+
+
+def test_what_would_only_be_linked_is_never_created(world: World, desk: Desk):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.deal("d1")
+    plan = desk.make()
+    del world.books.records[Kind.CUSTOMER, "77"]
+    ends = desk.apply(plan)
+    assert (ends["customers/c1"], ends["invoices/d1"]) == (End.CHANGED_SINCE, End.CHANGED_SINCE)
+    assert (world.books.all(Kind.CUSTOMER), world.invoices()) == ([], [])
+
+
+def edit_the_source(world: World) -> None:
+    world.deal("d1", "1200")
+
+
+def edit_the_target(world: World) -> None:
+    invoice = world.state.links[key("invoices", "d1")].target_id
+    world.books.put(Kind.INVOICE, invoice, memo="Paid in cash")
+
+
+def delete_the_target(world: World) -> None:
+    del world.books.records[Kind.INVOICE, world.state.links[key("invoices", "d1")].target_id]
+
+
+def write_it_already(world: World) -> None:
+    world.apply("d1")
+
+
+def leave_the_sync(world: World) -> None:
+    world.deal("d1", "1100", status="lost")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (edit_the_source, "The record changed."),
+        (edit_the_target, "The record on the other side was changed since."),
+        (delete_the_target, "It would park:"),
+        (write_it_already, "It was written already, by another change."),
+        (leave_the_sync, "It would park:"),
+    ],
+)
+def test_an_update_that_is_not_as_planned_any_more_is_told(world: World, desk: Desk, change, reason):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d1", "1100")
+    plan = desk.make()
+    world.clock.time += timedelta(minutes=1)
+    change(world)
+    (changed,) = desk.compare(plan).changed
+    assert changed.reason.startswith(reason)
+    assert changed.write.source_id == "d1"
+
+
+def test_a_create_that_is_not_as_planned_any_more_is_told_field_by_field(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.deal("d1", "1200")
+    comparison = desk.compare(plan)
+    (changed,) = comparison.changed
+    assert (changed.before.amount, changed.now.amount) == (1000, 1200)
+    assert [write.step for write in comparison.unchanged] == ["customers", "items"]
+
+
+def test_a_customer_that_an_invoice_newly_needs_is_told(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1100")
+    plan = desk.make()
+    world.company("c2", "Other Corporation")
+    world.deal("d1", "1100", company="c2")
+    comparison = desk.compare(plan)
+    assert [(one.before is None, one.write.step) for one in comparison.changed] == [
+        (False, "invoices"),
+        (True, "customers"),
+    ]
+
+
+def test_a_new_version_of_the_sync_is_told(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    new_version(world)
+    comparison = desk.compare(plan)
+    assert "planned with version 1, now 2" in comparison.sync_changed
+    assert not comparison.holds
+    assert len(comparison.unchanged) == 3
+
+
+def new_version(world: World, find: str = "", put: str = "") -> None:
+    assert find in world.sync_text
+    text = world.sync_text.replace(find, put) if find else world.sync_text + "\n"
+    version = world.state.stored_syncs[TENANT, SYNC].version + 1
+    world.state.put_sync(StoredSync(TENANT, SYNC, version, text, world.clock.now()))
+
+
+# The worker keeps to the plan, whatever changed since it was compared
+
+
+def test_the_worker_leaves_out_what_changed_in_the_source(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    world.deal("d1", "1200")
+    ends = desk.apply(plan)
+    assert (ends["invoices/d1"], ends["invoices/d2"]) == (End.CHANGED_SINCE, End.WRITTEN)
+    assert [invoice.fields["total"] for invoice in world.invoices()] == [54]
+    ended = desk.plans.ends(plan, desk.writes(plan), over=True)
+    assert ended[key("invoices", "d1")].reason == "Its lines is another now."
+    assert world.unsynced() == []
+
+
+def test_a_live_change_beside_it_is_written_all_the_same(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.deal("d1", "1200")
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.queue.now += world.change(Kind.DEAL, "d1")
+    desk.work()
+    assert [invoice.fields["total"] for invoice in world.invoices()] == [1200]
+    assert world.unsynced() == []
+    assert desk.ends(plan)["invoices/d1"] is End.CHANGED_SINCE
+
+
+def test_an_invoice_whose_customer_is_not_as_planned_is_left_out_and_not_parked(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.company("c1", "Acme Incorporated")
+    ends = desk.apply(plan)
+    assert (ends["customers/c1"], ends["invoices/d1"]) == (End.CHANGED_SINCE, End.CHANGED_SINCE)
+    assert ends["items/p1"] is End.WRITTEN
+    assert (world.invoices(), world.books.all(Kind.CUSTOMER), world.unsynced()) == ([], [], [])
+
+
+def test_an_update_goes_only_to_the_record_that_was_planned(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1100")
+    plan = desk.make()
+    link = world.state.links[key("invoices", "d1")]
+    other = world.books.put(Kind.INVOICE, "other", **world.invoices()[0].fields)
+    world.state.links[link.key] = replace(link, target_id=other.id, target_version=other.version)
+    assert desk.apply(plan)["invoices/d1"] is End.CHANGED_SINCE
+    assert {invoice.fields["total"] for invoice in world.invoices()} == {1000}
+
+
+def test_a_mapping_of_today_that_makes_another_document_is_not_written(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    new_version(world, "constant: USD", "constant: EUR")
+    desk.apply(plan)
+    assert world.invoices() == []
+
+
+def test_a_plan_writes_for_its_own_sync_alone(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    other = world.sync_text.replace(f"name: {SYNC}", "name: other")
+    assert other != world.sync_text
+    world.state.put_sync(StoredSync(TENANT, "other", 1, other, world.clock.now()))
+    plan = desk.make()
+    desk.apply(plan)
+    assert len(world.invoices()) == 1
+    assert {link.sync for link in world.state.links} == {SYNC}
+
+
+def test_a_plan_that_is_no_longer_kept_writes_nothing(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    del world.plans.stored[TENANT, plan.id]
+    desk.work()
+    assert world.invoices() == []
+
+
+def test_a_source_that_is_down_for_a_while_delays_the_plan_only(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.crm.read_fault = lambda _: UnavailableError("Down.")
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    assert {change.plan for _, change in world.queue.later} == {plan.id}
+    assert set(desk.ends(plan).values()) == {End.STILL_WAITING}
+    assert desk.plans.plan(TENANT, plan.id).state is PlanState.APPLYING
+    world.crm.read_fault = lambda _: None
+    world.settle_down()
+    assert set(desk.ends(plan).values()) == {End.WRITTEN}
+
+
+def test_a_wait_of_a_plan_and_of_a_live_change_are_both_kept(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.queue.now += world.change(Kind.DEAL, "d1")
+    world.crm.read_fault = lambda _: UnavailableError("Down.")
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    assert {change.plan for _, change in world.queue.later if change.kind is Kind.DEAL} == {plan.id, ""}
+
+
+@pytest.mark.parametrize("fault", ["lost", "vanished"])
+def test_lost_answers_double_nothing_and_the_plan_ends(world: World, desk: Desk, fault: str):
+    for number in range(4):
+        world.deal(f"d{number}", str(100 + number))
+    plan = desk.make()
+    seen: dict[str, int] = {}
+
+    def once(effect):
+        seen[effect.reference] = seen.get(effect.reference, 0) + 1
+        return fault if seen[effect.reference] == 1 else None
+
+    world.books.fault = once
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    assert totals(world) == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_at_any_write_of_the_table_ends_with_just_the_plan(when: str):
+    crashed = 0
+    for at in range(40):
+        world = World()
+        desk = Desk(world)
+        world.deal("d1", "1000")
+        world.deal("d2", "54")
+        plan = desk.make()
+        world.deal("d2", "55")  # so that a note is written too
+        desk.plans.begin(plan, desk.writes(plan), by="lee")
+        begun = world.state.writes
+
+        def crash(_name: str, begun: int = begun, at: int = at, world: World = world) -> bool:
+            return world.state.writes - begun == at + (when == "after")
+
+        setattr(world.state, f"crash_{when}", crash)
+        changes, world.queue.now = world.queue.now, []
+        try:
+            world.new_worker().apply(changes)
+        except Crash:
+            crashed += 1
+        world.state.crash_before = world.state.crash_after = lambda _: False
+        world.clock.time += timedelta(seconds=200)
+        world.new_worker().apply(changes)  # the queue delivers them again
+        world.settle_down()
+        ends = desk.ends(plan)
+        assert (ends["invoices/d1"], ends["invoices/d2"]) == (End.WRITTEN, End.CHANGED_SINCE), at
+        assert [invoice.fields["total"] for invoice in world.invoices()] == [1000], at
+    assert crashed > 5
+
+
+def test_two_workers_at_the_same_plan_write_it_once(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    changes, world.queue.now = world.queue.now, []
+    met: list[str] = []
+
+    def meet(effect):
+        if not met:
+            met.append(effect.id)
+            world.new_worker().apply(changes)
+
+    world.books.fault = meet
+    world.new_worker().apply(changes)
+    assert met
+    world.settle_down()
+    assert len(world.invoices()) == 1
+    assert set(desk.ends(plan).values()) == {End.WRITTEN}
+
+
+def test_beginning_again_after_a_stop_does_no_harm(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    desk.apply(plan)
+    assert len(world.invoices()) == 1
+    with pytest.raises(RejectedError, match="applied already, by lee"):
+        desk.apply(plan)
+
+
+def test_what_parks_in_a_plan_is_retried_without_it(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.books.fault = lambda effect: (
+        RejectedError("The number is taken.", code="6140") if effect.kind is Kind.INVOICE else None
+    )
+    assert desk.apply(plan)["invoices/d1"] is End.PARKED
+    world.books.fault = lambda _: None
+    world.deal("d1", "1200")
+    operate = Operate(config=world.state, links=world.state, queue=world.queue, clock=world.clock)
+    operate.retry(operate.parked(TENANT))
+    desk.work()
+    assert [invoice.fields["total"] for invoice in world.invoices()] == [1200]
+
+
+# Approval and caps
+
+
+def capped(world: World, **caps: object) -> None:
+    said = ", ".join(f"{name}: {value}" for name, value in caps.items())
+    text = world.sync_text.replace("steps:", f"caps: {{{said}}}\nsteps:", 1)
+    world.sync_text = text
+    world.state.put_sync(StoredSync(TENANT, SYNC, 1, text, world.clock.now()))
+
+
+def test_a_plan_above_the_caps_needs_approval_and_says_why(world: World, desk: Desk):
+    capped(world, run_writes=2, run_amount=1000)
+    world.deal("d1", "1054")
+    plan = desk.make()
+    assert desk.plans.needs(plan) == [
+        "It has 3 writes; 2 are allowed without approval.",
+        "It writes 1,054 USD; 1,000 are allowed without approval.",
+    ]
+    approved = desk.plans.approve(plan, by="max")
+    assert (approved.state, approved.approved_by, approved.approved_at) == (
+        PlanState.APPROVED,
+        "max",
+        world.clock.now(),
+    )
+    assert desk.plans.needs(approved) == []
+    assert set(desk.apply(approved).values()) == {End.WRITTEN}
+    with pytest.raises(RejectedError, match="applied already"):
+        desk.plans.approve(desk.plans.plan(TENANT, plan.id), by="max")
+
+
+def test_a_plan_within_the_caps_needs_none_and_a_tighter_cap_always_counts(world: World, desk: Desk):
+    capped(world, run_writes=3, run_amount=1054)
+    world.deal("d1", "1054")
+    plan = desk.make()
+    assert desk.plans.needs(plan) == []
+    assert len(desk.plans.needs(plan, Cap(writes=2))) == 1
+    assert len(desk.plans.needs(desk.plans.approve(plan, by="max"), Cap(amount=Decimal(10)))) == 1
+
+
+# A changed sync
+
+
+def changed_sync(world: World, count: int, **caps: object) -> None:
+    """`count` invoices stand, and a new version of the sync makes another document of each deal."""
+    capped(world, **caps)
+    for number in range(count):
+        world.deal(f"d{number}", "100")
+    world.apply(*[f"d{number}" for number in range(count)])
+    currency = "      currency: {constant: USD}"
+    new_version(world, currency, f"      memo: {{constant: Thank you}}\n{currency}")
+
+
+def rewritten(world: World) -> int:
+    return sum(invoice.fields.get("memo") == "Thank you" for invoice in world.invoices())
+
+
+def test_rewrites_above_the_cap_wait_for_a_person_and_are_told_once(world: World):
+    changed_sync(world, 5, rewrites=2)
+    ids = [f"d{number}" for number in range(5)]
+    for _ in range(2):
+        world.apply(*ids)
+        world.settle_down()
+    assert rewritten(world) == 2
+    parked = [one for one in world.unsynced() if one.state is UnsyncedState.PARKED]
+    assert {one.cause for one in parked} == {f"cap-rewrites-{SYNC}"}
+    assert len(parked) == 3
+    assert "it allows 2 of that a day" in parked[0].reason
+    assert f"tieout plan {SYNC}" in parked[0].next_step
+    assert f"--cause cap-rewrites-{SYNC} --approve" in parked[0].next_step
+    assert len(world.state.alerts) == 3  # one a record, gathered by their cause into one letter
+
+
+def test_another_day_lets_others_pass(world: World):
+    changed_sync(world, 3, rewrites=2)
+    ids = [f"d{number}" for number in range(3)]
+    world.apply(*ids)
+    world.clock.time += timedelta(days=1)
+    world.apply(*ids)
+    assert rewritten(world) == 3
+    assert world.unsynced() == []
+
+
+def test_an_edit_of_the_record_is_no_rewrite(world: World):
+    changed_sync(world, 3, rewrites=0)
+    world.deal("d1", "200")
+    world.apply("d0", "d1", "d2")
+    assert rewritten(world) == 1
+    assert world.state.links[key("invoices", "d1")].sync_version == 2
+
+
+def test_a_plan_lets_rewrites_pass(world: World, desk: Desk):
+    changed_sync(world, 4, rewrites=1)
+    plan = desk.make()
+    assert plan.counts == {"invoices": {"update": 4}}
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    assert rewritten(world) == 4
+
+
+def test_a_plan_of_a_document_that_is_not_applied_yet_holds_once_it_is(world: World, desk: Desk):
+    changed_sync(world, 3, rewrites=0)
+    new = world.state.stored_syncs[TENANT, SYNC]
+    world.state.put_sync(replace(new, version=1, text=world.sync_text))
+    report = desk.plans.preview(TENANT, SYNC, progress=quiet, instead=new)
+    plan = desk.plans.keep(TENANT, SYNC, report, by="kim", version=new.version)
+    assert plan.counts == {"invoices": {"update": 3}}
+    assert "planned with version 2, now 1" in desk.compare(plan).sync_changed
+    world.state.put_sync(new)
+    assert desk.compare(plan).holds
+    desk.apply(plan)
+    assert rewritten(world) == 3
+
+
+# Taking back
+
+
+def states(world: World) -> list[str]:
+    return sorted(str(invoice.fields["state"]) for invoice in world.invoices())
+
+
+def test_an_undo_voids_what_the_run_created_and_customers_stay(world: World, desk: Desk):
+    world.deal("d0", "10")
+    world.apply("d0")
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    world.company("c2", "Other Corporation")
+    world.deal("d3", "7", company="c2")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    assert undo.id.startswith("undo-")
+    assert (undo.undoes, undo.counts) == (plan.id, {"invoices": {"withdraw": 3}})
+    assert undo.amounts == {"USD": Decimal(1061)}
+    assert undo.totals == {}
+    assert "books are never deleted" in desk.report.left_out[key("customers", "c2")]
+    assert states(world) == ["open"] * 4
+    assert desk.compare(undo).holds
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+    assert states(world) == ["open", "voided", "voided", "voided"]
+    assert world.state.links[key("invoices", "d1")].withdrawn is Withdrawal.UNDONE
+    assert desk.plans.plan(TENANT, plan.id).state is PlanState.UNDONE
+    assert desk.plans.plan(TENANT, plan.id).undone_by == undo.id
+
+
+def test_what_was_taken_back_is_not_written_again_by_itself(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    desk.apply(desk.undo(plan))
+    world.apply("d1")
+    world.deal("d1", "1100")
+    world.apply("d1")
+    assert states(world) == ["voided"]
+    assert desk.make().writes == 0
+
+
+def test_an_undo_twice_takes_back_nothing_more(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    desk.apply(desk.undo(plan))
+    assert desk.undo(plan) is None
+    assert states(world) == ["voided"]
+
+
+def test_the_changes_of_an_undo_delivered_twice_do_it_once(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    desk.plans.begin(undo, desk.writes(undo), by="lee")
+    changes = list(world.queue.now)
+    desk.work()
+    version = world.invoices()[0].version
+    world.new_worker().apply(changes)
+    world.settle_down()
+    assert world.invoices()[0].version == version
+    assert set(desk.ends(undo).values()) == {End.WRITTEN}
+
+
+def test_a_paid_invoice_stays_and_is_named_unless_it_may_be_credited(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    desk.apply(plan)
+    paid = world.state.links[key("invoices", "d1")].target_id
+    world.pay(paid, "400")
+    undo = desk.undo(plan)
+    assert undo.counts == {"invoices": {"withdraw": 1}}
+    assert "400" in desk.report.parked[0].reason
+
+    undo = desk.undo(plan, credit_paid=True)
+    assert undo.counts == {"invoices": {"withdraw": 1}, "invoices.credit_note": {"withdraw": 1}}
+    world.clock.time += timedelta(days=1)  # the credit note gets the date of its day
+    assert desk.compare(undo).holds
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+    (credit,) = world.books.all(Kind.CREDIT_NOTE)
+    assert sum(line["amount"] for line in credit.fields["lines"]) == 1000
+    assert credit.fields["date"] == world.clock.now().date()
+    assert states(world) == ["partly_paid", "voided"]
+    assert desk.undo(plan, credit_paid=True) is None
+
+
+def test_an_invoice_paid_after_the_undo_was_planned_stays(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    world.pay(world.invoices()[0].id, "400")
+    assert not desk.compare(undo).holds
+    desk.apply(undo)
+    assert states(world) == ["partly_paid"]
+    assert world.books.all(Kind.CREDIT_NOTE) == []
+
+
+def test_what_a_person_changed_since_is_left_out_and_named(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    desk.apply(plan)
+    world.books.put(Kind.INVOICE, world.state.links[key("invoices", "d1")].target_id, number="Changed by hand")
+    undo = desk.undo(plan)
+    assert undo.counts == {"invoices": {"withdraw": 1}}
+    assert "number" in desk.report.parked[0].reason
+
+
+def test_what_a_later_change_wrote_is_left_out_and_named(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    desk.apply(plan)
+    world.deal("d1", "1100")
+    world.apply("d1")
+    undo = desk.undo(plan)
+    assert [(write.step, write.source_id) for write in desk.writes(undo)] == [("invoices", "d2")]
+    assert "written again since" in desk.report.left_out[key("invoices", "d1")]
+
+
+def updated(world: World, desk: Desk) -> StoredPlan:
+    """A run that changed an invoice and a customer's name."""
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d1", "1100")
+    world.company("c1", "Acme Incorporated")
+    plan = desk.make()
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    return plan
+
+
+def test_updates_get_their_former_values_again_and_stay_so_until_the_source_changes(world: World, desk: Desk):
+    plan = updated(world, desk)
+    undo = desk.undo(plan)
+    assert undo.counts == {"customers": {"update": 1}, "invoices": {"update": 1}}
+    assert desk.compare(undo).holds
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+    (invoice,), (customer,) = world.invoices(), world.books.all(Kind.CUSTOMER)
+    assert (invoice.fields["total"], customer.fields["name"]) == (1000, "Acme Corporation")
+
+    report = world.apply("d1")
+    assert (report.updated, report.unchanged) == (0, 1)
+    assert desk.make().writes == 0
+    assert world.invoices()[0].fields["total"] == 1000
+
+    world.deal("d1", "1300")
+    world.apply("d1")
+    assert world.invoices()[0].fields["total"] == 1300
+    assert world.unsynced() == []
+
+
+def test_an_update_that_a_person_changed_since_keeps_their_value(world: World, desk: Desk):
+    plan = updated(world, desk)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, name="Acme Ltd")
+    undo = desk.undo(plan)
+    assert undo.counts == {"invoices": {"update": 1}}
+    assert "name was changed since" in desk.report.left_out[key("customers", "c1")]
+    desk.apply(undo)
+    assert world.books.all(Kind.CUSTOMER)[0].fields["name"] == "Acme Ltd"
+
+
+def test_a_person_who_is_faster_than_the_undo_keeps_their_value(world: World, desk: Desk):
+    plan = updated(world, desk)
+    undo = desk.undo(plan)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, name="Acme Ltd")
+    assert [one.reason for one in desk.compare(undo).changed] == ["Its name was changed since by somebody else."]
+    ends = desk.apply(undo)
+    assert ends == {"customers/c1": End.CHANGED_SINCE, "invoices/d1": End.WRITTEN}
+    assert world.books.all(Kind.CUSTOMER)[0].fields["name"] == "Acme Ltd"
+
+
+@pytest.mark.parametrize("fault", ["lost", "vanished"])
+def test_an_undo_survives_lost_answers(world: World, desk: Desk, fault: str):
+    plan = updated(world, desk)
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d2", "54")
+    second = desk.make()
+    desk.apply(second)
+    lost: set[str] = set()
+
+    def once(effect):
+        new = effect.reference not in lost
+        lost.add(effect.reference)
+        return fault if new else None
+
+    for one in (plan, second):
+        undo = desk.undo(one)
+        world.books.fault = once
+        desk.apply(undo)
+        world.books.fault = lambda _: None
+        assert set(desk.ends(undo).values()) == {End.WRITTEN}
+    assert sorted((str(one.fields["state"]), one.fields["number"]) for one in world.invoices()) == [
+        ("open", "Sd1"),
+        ("voided", "Sd2"),
+    ]
+    assert next(one for one in world.invoices() if one.fields["state"] == "open").fields["total"] == 1000
+
+
+def test_what_still_waits_when_a_run_is_taken_back_is_never_written(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    world.books.fault = lambda effect: (
+        UnavailableError("Down.") if getattr(effect.document, "number", "") == "Sd2" else None
+    )
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    assert len(world.invoices()) == 1
+    later, world.queue.later = world.queue.later, []
+    world.books.fault = lambda _: None
+    desk.apply(desk.undo(plan))
+    world.queue.later = later
+    world.settle_down()
+    assert states(world) == ["voided"]
+
+
+def test_a_plan_that_was_not_applied_and_an_undo_cannot_be_taken_back(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    with pytest.raises(RejectedError, match="never applied"):
+        desk.undo(plan)
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    desk.apply(undo)
+    with pytest.raises(RejectedError, match="takes back"):
+        desk.undo(undo)
+
+
+def test_an_undo_is_a_plan_with_caps_like_any_other(world: World, desk: Desk):
+    capped(world, run_writes=4)
+    for number in range(3):
+        world.deal(f"d{number}", "10")
+    plan = desk.plans.approve(desk.make(), by="max")
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    assert desk.plans.needs(undo) == []
+    assert undo.counts == {"invoices": {"withdraw": 3}}
