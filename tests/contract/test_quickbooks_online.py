@@ -46,7 +46,7 @@ from tieout.domain.documents import (
     Payment,
 )
 from tieout.domain.effects import Done, Effect, MatchedBy, NotDone, Operation, Unknown
-from tieout.domain.errors import NotFoundError, ReconnectError, RejectedError, UnavailableError
+from tieout.domain.errors import ConflictError, NotFoundError, ReconnectError, RejectedError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Webhook
 from tieout.transport import Budget, RequestsHttp
@@ -360,6 +360,64 @@ class TestWriting:
             only(connector.write([replace(effect, document=document, id=effect_id("n", effect))])), NotDone
         )
 
+    def test_a_paid_invoice_is_credited_by_a_document_of_its_own(self, world):
+        connector = world.connector()
+        invoice = world.effect(Kind.INVOICE, Invoice(**world.sales(number="C-1")))
+        record = done(connector.write([invoice]))
+        world.sandbox("POST", "pay", {"invoice": record.id})
+        sales = {name: value for name, value in world.sales().items() if name != "number"}
+        note = world.effect(Kind.CREDIT_NOTE, CreditNote(**sales, memo="Credit for invoice C-1"))
+
+        credited = done(connector.write([note]))
+        again = world.connector().find([note])[note.id]
+
+        assert (credited.fields["total"], credited.fields["balance"]) == (record.fields["total"],) * 2
+        assert credited.fields["memo"] == "Credit for invoice C-1"
+        assert [(match.record.id, match.by) for match in again] == [(credited.id, MatchedBy.REFERENCE)]
+        (paid,) = connector.read(Kind.INVOICE, [record.id])
+        assert paid.fields["state"] == "paid"
+
+    def test_a_payment_before_the_void_makes_its_version_stale(self, world):
+        connector = world.connector()
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="V-2")))
+        record = done(connector.write([effect]))
+        world.sandbox("POST", "pay", {"invoice": record.id, "amount": "1.00"})
+        document = Invoice(**world.sales(number="V-2"), status=InvoiceStatus.VOIDED)
+
+        outcome = only(connector.write([update_of(replace(effect, document=document), record)]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, ConflictError)
+
+    @pytest.mark.parametrize("status", [InvoiceStatus.ISSUED, InvoiceStatus.VOIDED])
+    def test_a_document_that_stands_in_a_closed_period_is_not_touched_even_if_quickbooks_would(self, world, status):
+        connector = world.connector()
+        effect = world.effect(Kind.INVOICE, Invoice(**world.sales(number="K-1")))
+        record = done(connector.write([effect]))
+        closed = DAY.isoformat()
+        world.sandbox("POST", "settings", {"closed_until": closed})
+        later = Invoice(**(world.sales(number="K-1") | {"date": DAY + timedelta(days=40)}), status=status)
+        world.sandbox("DELETE", "calls")
+
+        outcome = only(world.connector().write([update_of(replace(effect, document=later), record)]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, RejectedError)
+        assert (outcome.error.field, outcome.error.code) == ("date", "6210")
+        assert outcome.error.message == f"The books are closed up to {closed}, and this invoice is dated {closed}."
+        assert "POST /v3/company/{id}/batch" not in world.sandbox("GET", "calls")["routes"]
+
+    def test_only_what_is_dated_in_a_closed_period_is_refused(self, world):
+        world.sandbox("POST", "settings", {"closed_until": DAY.isoformat()})
+        sales = world.sales()
+        early = world.effect(Kind.INVOICE, Invoice(**sales))
+        today = world.effect(Kind.CREDIT_NOTE, CreditNote(**(sales | {"date": DAY + timedelta(days=1)})))
+        customer = world.effect(Kind.CUSTOMER, Customer(name="New"))
+
+        outcomes = {one.effect_id: one for one in world.connector().write([early, today, customer])}
+
+        assert [type(outcomes[one.id]) for one in (early, today, customer)] == [NotDone, Done, Done]
+
     def test_an_update_leaves_alone_what_it_does_not_name(self, world):
         connector = world.connector()
         customer = Customer(name="Keeper", email="a@example.test", phone="1", note="theirs")
@@ -460,6 +518,24 @@ class TestReading:
             connector.search(Kind.CUSTOMER, "shoe size", ["42"])
 
 
+class TestFullFeed:
+    def test_more_than_a_thousand_changes_since_the_last_poll_lose_no_edit_and_no_recent_deletion(self, world):
+        connector = world.connector()
+        early = world.invoice()
+        cursor = connector.cursor_now(Kind.INVOICE)
+        world.clock.advance(600)
+        made = []
+        for _ in range(1100):
+            made.append(world.invoice())
+            world.clock.advance(3)
+        world.delete_record(Kind.INVOICE, late := made.pop())
+
+        records, gone, cursor = all_changes(connector, Kind.INVOICE, cursor)
+
+        assert {record.id for record in records} - {early} == set(made)
+        assert gone == [late]
+
+
 class TestFeed:
     """Pages of 25 in the place of Intuit's 1,000."""
 
@@ -519,9 +595,41 @@ class TestFeed:
         later, _, _ = all_changes(connector, Kind.INVOICE, cursor)
 
         assert {record.id for record in records} == set(made)
-        assert gone == [removed] * (held_max == 1000)  # a deletion that was cut off shows only in the ids
+        assert gone == [removed]
         assert removed not in all_ids(connector, Kind.INVOICE)
         assert {record.id for record in later} <= set(made)
+
+    def test_a_stretch_with_too_many_changes_is_halved_and_what_was_deleted_early_in_it_is_unsure(self, world):
+        world.sandbox("POST", "settings", {"cdc_objects_max": 25})
+        connector = world.connector()
+        early, late = world.invoice(), world.invoice()
+        cursor = connector.cursor_now(Kind.INVOICE)
+        world.clock.advance(600)
+        world.delete_record(Kind.INVOICE, early)
+        for _ in range(70):
+            world.invoice()
+            world.clock.advance(60)
+        world.delete_record(Kind.INVOICE, late)
+        world.sandbox("DELETE", "calls")
+
+        page = connector.changes(Kind.INVOICE, cursor)
+
+        assert (list(page.gone), page.deletions_unsure, page.more) == ([late], True, True)
+        assert world.sandbox("GET", "calls")["routes"]["GET /v3/company/{id}/cdc"]["calls"] == 4
+        _, _, following = all_changes(connector, Kind.INVOICE, page.cursor)
+        assert not connector.changes(Kind.INVOICE, following).deletions_unsure
+
+    def test_halving_ends_though_everything_happened_in_one_second(self, world):
+        world.sandbox("POST", "settings", {"cdc_objects_max": 25})
+        connector = world.connector()
+        cursor = connector.cursor_now(Kind.INVOICE)
+        made = [world.invoice() for _ in range(70)]
+        world.sandbox("DELETE", "calls")
+
+        records, _, _ = all_changes(connector, Kind.INVOICE, cursor)
+
+        assert {record.id for record in records} == set(made)
+        assert world.sandbox("GET", "calls")["routes"]["GET /v3/company/{id}/cdc"]["calls"] <= 16
 
     def test_a_cursor_older_than_capture_reaches_is_walked(self, world):
         connector = world.connector()
@@ -532,6 +640,7 @@ class TestFeed:
         after = world.invoice()
         world.clock.advance(40 * 86_400)
 
+        assert connector.changes(Kind.INVOICE, cursor).deletions_unsure
         records, _, cursor = all_changes(connector, Kind.INVOICE, cursor)
 
         assert [record.id for record in records] == [after]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 
 from tieout.connectors.quickbooks_online import wire
@@ -36,14 +36,15 @@ class Company:
         self._client = client
         self._income_account = income_account
         self._clock = clock
-        self._forget()
+        self.forget()
 
     def refresh(self) -> None:
         """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
         if self._clock.now() - self._since > KEPT_FOR:
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Ask again when it is next needed."""
         self._since = self._clock.now()
         self._known_preferences: wire.Preferences | None = None
         self._ids: dict[tuple[List, str], str] = {}
@@ -53,6 +54,14 @@ class Company:
     def numbers_itself(self) -> bool:
         """True if the company gives numbers to documents that come without."""
         return not self._preferences.sales_forms.custom_numbers
+
+    @property
+    def closed_until(self) -> date | None:
+        """The last day of the closed period; None if the books were never closed.
+
+        Source: blogs.intuit.com/2025/04/24/smoother-transactions-leveraging-intuit-api-entities, read 2026-11-22.
+        """
+        return self._preferences.accounting.closed_until
 
     @property
     def multi_currency(self) -> bool:

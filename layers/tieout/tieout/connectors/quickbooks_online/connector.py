@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from itertools import batched
 from typing import cast
 
@@ -27,7 +28,7 @@ from tieout.connectors.quickbooks_online.translate import (
     to_item,
     to_record,
 )
-from tieout.domain.documents import CreditNote, Customer, Invoice, Item, Payment
+from tieout.domain.documents import CreditNote, Customer, Document, Invoice, InvoiceStatus, Item, Payment
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Outcome, Unknown
 from tieout.domain.errors import ProviderError, RejectedError, SettingsError, UncertainError
 from tieout.domain.records import Kind, Record
@@ -44,6 +45,9 @@ _SEARCHABLE: Mapping[tuple[Kind, str], str] = {
     (Kind.ITEM, "sku"): "Sku",
 }
 _NUMBERED = (Invoice, CreditNote)
+_DATED = (Invoice, CreditNote, Payment)
+# What QuickBooks itself says then.
+_CLOSED = "6210"
 
 
 class QuickBooksOnlineConnector:
@@ -139,8 +143,13 @@ class QuickBooksOnlineConnector:
         outcomes: list[Outcome] = []
         sent: dict[str, Effect] = {}
         items: list[wire.Json] = []
+        try:
+            dates = self._dates_of(effects)
+        except ProviderError as error:
+            return [NotDone(each.id, error) for each in effects]
         for key, effect in zip(map(str, range(1, len(effects) + 1)), effects, strict=True):
             try:
+                self._refuse_closed(effect, dates)
                 items.append(to_item(effect, self._company, key))
                 sent[key] = effect
             except RejectedError as error:
@@ -148,6 +157,43 @@ class QuickBooksOnlineConnector:
             except ProviderError as error:  # a look-up failed: nothing was sent, and the next would fail too
                 return [NotDone(each.id, error) for each in effects]
         return outcomes + self._write_batch(items, sent) if sent else outcomes
+
+    def _dates_of(self, effects: Sequence[Effect]) -> dict[tuple[Kind, str], date]:
+        """The dates that the documents to be updated have now; empty if the books were never closed."""
+        ids: defaultdict[Kind, set[str]] = defaultdict(set)
+        for effect in effects:
+            if isinstance(effect.document, _DATED) and effect.target_id is not None:
+                ids[effect.kind].add(effect.target_id)
+        if not ids or self._company.closed_until is None:
+            return {}
+        return {
+            (kind, record.id): on
+            for kind, some in ids.items()
+            for record in self._select_any(kind, "Id", sorted(some))
+            if isinstance(on := record.fields.get("date"), date)
+        }
+
+    def _refuse_closed(self, effect: Effect, dates: Mapping[tuple[Kind, str], date]) -> None:
+        """QuickBooks asks a person for a password then, and may let an app through; we never write there.
+
+        Raises:
+            RejectedError: If the document is, or was, dated in the closed period.
+        """
+        document = effect.document
+        if not isinstance(document, _DATED) or (closed := self._company.closed_until) is None:
+            return
+        stands = dates.get((effect.kind, effect.target_id or ""))
+        on = [stands] if _is_void(document) else [document.date, stands]
+        early = [each for each in on if each is not None and each <= closed]
+        if early:
+            self._company.forget()  # once somebody opened the period, a new try is to see that
+            raise RejectedError(
+                f"The books are closed up to {closed.isoformat()}, and this {effect.kind.value.replace('_', ' ')} is "
+                f"dated {early[0].isoformat()}.",
+                field="date",
+                code=_CLOSED,
+                next_step="Change the date, or open the period in QuickBooks.",
+            )
 
     def _write_batch(self, items: Sequence[wire.Json], sent: Mapping[str, Effect]) -> list[Outcome]:
         try:
@@ -271,6 +317,10 @@ def _request_key(items: Sequence[wire.Json], effects: Iterable[Effect]) -> str:
     """The batch's `requestid`: the same for the same writes, and new for a new try or changed content."""
     attempts = " ".join(f"{effect.id}:{effect.attempt}" for effect in effects)
     return str(uuid.uuid5(_NAMESPACE, f"{attempts} {wire.encode(list(items)).decode()}"))
+
+
+def _is_void(document: Document) -> bool:
+    return isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED
 
 
 def _may_stand_on_line(record: Record) -> bool:

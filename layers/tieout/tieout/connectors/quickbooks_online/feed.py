@@ -2,7 +2,9 @@
 
 A *walk* is a query in order of a time, each page beginning at the last time of the one before: what was at an equal
 time is read again, and an edit in between only moves a record towards the end. *Change data capture* gives everything
-since a moment in one answer, deletions too, but looks back 30 days at most and holds 1,000 records.
+since a moment in one answer, deletions too, but looks back 30 days at most and holds 1,000 records. It names no end: of
+a stretch with more changes only the newest part can be captured whole. The rest is walked, and deletions in it show
+only in the ids.
 Source: developer.intuit.com .../change-data-capture and .../data-queries, read 2026-11-22.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +32,8 @@ OVERLAP = timedelta(minutes=5)
 _CDC_REACH = timedelta(days=CDC_DAYS_MAX) - timedelta(hours=1)
 # The answer holds 1,000 records at most; one that is almost full may have been cut.
 _CDC_ROWS_SURE = 950
+# 30 days halved so often are less than three minutes, which is less than the overlap.
+_HALVINGS_MAX = 14
 # Within one second a page goes on by less than its length, so that an edit in between hides nothing.
 _STEP_WITHIN_SECOND = QUERY_ROWS_MAX - 100
 
@@ -82,7 +86,7 @@ class Feed:
             return self._walk(kind, cursor)
         since = datetime.fromisoformat(cursor.since)
         if self._clock.now() - since > _CDC_REACH:
-            return self._walk(kind, Cursor(at=cursor.since, walking=True))
+            return replace(self._walk(kind, Cursor(at=cursor.since, walking=True)), deletions_unsure=True)
         return self._capture(kind, cursor.since, since)
 
     def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
@@ -118,12 +122,24 @@ class Feed:
         rows, time = self._client.changed_since(ENTITIES[kind], since)
         gone = [_entity(row).id for row in rows if is_gone(row)]
         if len(rows) >= _CDC_ROWS_SURE:
-            # What is missing cannot be asked for by capture, so the same stretch is walked.
-            return ChangePage((), str(Cursor(at=text, walking=True)), more=True, gone=gone)
+            newest = self._newest_gone(kind, since, time)
+            ids = list(dict.fromkeys([*gone, *newest]))
+            return ChangePage((), str(Cursor(at=text, walking=True)), more=True, gone=ids, deletions_unsure=True)
         records = self._records(kind, [row for row in rows if not is_gone(row)])
         following = max(since, time - OVERLAP)
         ordered = sorted(records, key=lambda record: record.edited_at or datetime.min.replace(tzinfo=UTC))
         return ChangePage(ordered, str(Cursor(since=moment_text(following))), more=False, gone=gone)
+
+    def _newest_gone(self, kind: Kind, since: datetime, until: datetime) -> list[str]:
+        """Ids of what was deleted in the newest part of the stretch: as much of it as one answer surely holds."""
+        gone: list[str] = []
+        for _ in range(_HALVINGS_MAX):
+            since += (until - since) / 2
+            rows, _ = self._client.changed_since(ENTITIES[kind], since)
+            gone += [_entity(row).id for row in rows if is_gone(row)]
+            if len(rows) < _CDC_ROWS_SURE:
+                break
+        return gone
 
     def _page(self, kind: Kind, order: str, at: str, start: int) -> tuple[list[wire.Json], datetime]:
         conditions = [f"{order} >= {quoted(at)}"] if at else []

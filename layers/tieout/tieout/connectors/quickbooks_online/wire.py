@@ -254,9 +254,16 @@ class CurrencyPreferences(Wire):
     home: Ref | None = Field(default=None, alias="HomeCurrency")
 
 
+class AccountingPreferences(Wire):
+    """Preferences of accounting."""
+
+    closed_until: dt.date | None = Field(default=None, alias="BookCloseDate")
+
+
 class Preferences(Wire):
     """The company's preferences."""
 
+    accounting: AccountingPreferences = Field(default_factory=AccountingPreferences, alias="AccountingInfoPrefs")
     sales_forms: SalesFormsPreferences = Field(default_factory=SalesFormsPreferences, alias="SalesFormsPrefs")
     currency: CurrencyPreferences = Field(default_factory=CurrencyPreferences, alias="CurrencyPrefs")
 
