@@ -178,9 +178,12 @@ def test_endless_contention_ends_as_throttled():
 
 def test_a_call_that_spends_nothing_touches_no_store():
     store = MemoryBudgetStore()
-    Budget(store, "t", "books", QUICKBOOKS, ManualClock(NOW)).spend([])
+    budget = Budget(store, "t", "books", QUICKBOOKS, ManualClock(NOW))
+    budget.spend([])
+    budget.ended([], THROTTLED)
 
     assert store.reads == 0
+    assert store.states == {}
 
 
 # A quota of a day

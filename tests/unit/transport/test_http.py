@@ -17,10 +17,11 @@ from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError
 
-from tests.contract.fakes import ManualClock
+from tests.contract.fakes import ManualClock, MemoryBudgetStore
 from tieout.domain.errors import SettingsError, ThrottledError, UnavailableError, UncertainError
+from tieout.ports.connector import Limit
 from tieout.ports.http import Request
-from tieout.transport import RequestsHttp
+from tieout.transport import Budget, RequestsHttp
 from tieout.transport import http as door
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nIntuit_Tid: 1-abc\r\n\r\n{}"
@@ -346,6 +347,18 @@ def test_an_answer_ends_the_call_whatever_it_says(clock, session):
     assert [names for names, _ in ended] == [a_write("").spends] * 2
     assert [answer.status for _, answer in ended] == [429, 303]
     assert ended[0][1].headers["retry-after"] == "7"
+
+
+def test_what_the_provider_tells_one_worker_holds_for_all(clock, session):
+    store = MemoryBudgetStore()
+    workers = [Budget(store, "t", "books", [Limit("request", 500, 60)], clock) for _ in range(2)]
+    first, second = (RequestsHttp(one.spend, one.ended, clock=clock, session=session) for one in workers)
+    began = clock.now()
+    with Peer(answer_throttled, answer_ok) as peer:
+        assert first.send(a_read(peer.url)).status == 429
+        assert second.send(a_read(peer.url)).status == 200
+
+    assert (clock.now() - began).total_seconds() == pytest.approx(7, abs=0.01)
 
 
 def test_a_call_that_was_not_sent_is_over(clock, session):

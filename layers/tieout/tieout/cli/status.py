@@ -71,12 +71,12 @@ def status(desk: Desk) -> Answer:
 
 
 def _line(desk: Desk, connection: Connection, standing: Standing) -> str:
+    contact = f", last contact {moment(standing.contacted_at)}" if standing.contacted_at is not None else ""
     if connection.state is ConnectionState.ACTIVE:
-        contact = f", last contact {moment(standing.contacted_at)}" if standing.contacted_at is not None else ""
         ends = f", sign-in good until {moment(standing.ends_at)}" if standing.ends_at is not None else ""
         return f"Connection {connection.id} ({connection.provider}): active{contact}{ends}"
     since = f" since {moment(connection.paused_at)}" if connection.paused_at is not None else ""
     return (
-        f"Connection {connection.id} ({connection.provider}): paused{since}: {connection.paused_because} "
+        f"Connection {connection.id} ({connection.provider}): paused{since}{contact}: {connection.paused_because} "
         f"Run `tieout connect {connection.id} --tenant {desk.tenant}`; changes wait, nothing is lost."
     )

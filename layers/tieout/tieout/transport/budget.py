@@ -267,6 +267,8 @@ class Budget:
             names: As they were given to `spend`.
             answer: The provider's; None if nothing was sent.
         """
+        if not names:
+            return
         self._calling = False
         if answer is not None and answer.status in {_THROTTLED, _UNAVAILABLE}:
             self._refused(answer)
