@@ -149,6 +149,7 @@ class _Sense:
     def _step(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
         yield from self._direction(at, step)
         yield from self._withdrawing(at, step)
+        yield from self._two_way(at, step)
         shape = source_shape(step.from_)
         for kind, path in step.also_on.items():
             here = (*at, "also_on", kind.value)
@@ -176,6 +177,47 @@ class _Sense:
                     f"Only invoices are withdrawn: Tieout deletes nothing, and a {words(step.to)} cannot be voided.",
                     f"Write `{name}: park`, and a person decides, or `{name}: keep`.",
                 )
+
+    def _two_way(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
+        here = (*at, "two_way")
+        if step.two_way is not None and step.writes_back is not None:
+            yield self._problem(
+                here, "A step that writes back goes one way, from the target to the source.", "Remove `two_way`."
+            )
+        elif step.two_way is not None and (step.from_ not in _BOTH_WAYS or step.to is not Kind.CUSTOMER):
+            yield self._problem(
+                here,
+                f"Only companies and contacts that are customers go both ways: {_a(step.to)} is not written back to "
+                f"{_a(step.from_)}.",
+                "Remove `two_way`; what the books know of it comes back by a step with `writes_back`.",
+            )
+        if step.two_way is None and "flaps_max" in step.model_fields_set:
+            yield self._problem((*at, "flaps_max"), "`flaps_max` belongs to `two_way`.", "Remove it.")
+        for name, rule in step.fields.items():
+            yield from self._owners((*at, "fields", name), rule, step)
+        for name in ("label", "amount", "currency"):
+            rule = getattr(step, name)
+            if rule is not None and rule.owner is not None:
+                yield self._problem((*at, name, "owner"), f"`{name}` is not written, so it has no owner.", "Remove it.")
+
+    def _owners(self, at: Location, rule: Rule, step: Step, *, in_list: bool = False) -> Iterator[DocumentProblem]:
+        """An owner that decides nothing: without `two_way`, or inside a list, which is taken whole."""
+        if at in self._aside:
+            return
+        if rule.owner not in (None, "source") and step.two_way is None:
+            yield self._problem(
+                (*at, "owner"),
+                f"`owner: {rule.owner}` belongs to a step that has `two_way`: in this one the source always counts.",
+                "Add `two_way: ask` to the step, or remove `owner`.",
+            )
+        elif rule.owner is not None and in_list:
+            yield self._problem((*at, "owner"), "A list is taken whole: its fields have no owners.", "Remove it.")
+        for name, inner in (rule.object_ or {}).items():
+            yield from self._owners((*at, "object", name), inner, step, in_list=in_list)
+        for name, inner in (rule.fields or {}).items():
+            yield from self._owners((*at, "fields", name), inner, step, in_list=True)
+        for number, inner in enumerate(rule.list_ or []):
+            yield from self._owners((*at, "list", number), inner, step, in_list=True)
 
     def _direction(self, at: Location, step: Step) -> Iterator[DocumentProblem]:
         if step.writes_back is None:
@@ -456,6 +498,9 @@ _MENDS: Mapping[tuple[str, str], str] = {
     ("text", "date"): "Add `date` to its transforms.",
     ("text", "flag"): "Add a `lookup` whose table gives `true` and `false`.",
 }
+
+
+_BOTH_WAYS = frozenset({Kind.COMPANY, Kind.CONTACT})
 
 
 def _needed(target: Target) -> str:

@@ -1,0 +1,145 @@
+"""The merge of both sides, field by field: pure, so any mixture of values can be tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieout.domain.reviews import Side
+from tieout.engine.merge import Merged, agreement, at, is_changed, merge, put, shown_otherwise
+from tieout.engine.plan import same
+from tieout.mapping import ABSENT
+
+PATHS = ("name", "phone", "address.city", "address.line1")
+VALUES = st.sampled_from([None, "", "a", "b", " b ", "c", "A"])
+GONE = st.sampled_from([None, "", "a", "b", " b ", "c", "A", ABSENT])
+
+
+def documents(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    def built(found: tuple[Any, ...]) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        for path, value in zip(PATHS, found, strict=True):
+            document = put(document, path, value)
+        return document
+
+    return st.tuples(*[values] * len(PATHS)).map(built)
+
+
+def merged(source: Any, base: Any, target: Any, *, winner: Side | None = None, **more: Any) -> Merged:
+    return merge(
+        PATHS, source=source, base=base, shown=more.pop("shown", {}), target=target, winner=lambda _: winner, **more
+    )
+
+
+def written(result: Merged, source: dict[str, Any], base: dict[str, Any], target: dict[str, Any]) -> tuple[Any, ...]:
+    """Both sides, base and shown after all writes were done just as they were planned."""
+    here, there = source, target
+    for path in result.to_target:
+        there = put(there, path, at(source, path))
+    for path in result.to_source:
+        here = put(here, path, at(target, path))
+    agreed = agreement(here, base, result.conflicts)
+    return here, there, agreed, shown_otherwise([*result.agreed, *result.to_source], agreed, target, {})
+
+
+def same_at(path: str, one: Any, other: Any) -> bool:
+    here, there = at(one, path), at(other, path)
+    return same(None if here is ABSENT else here, None if there is ABSENT else there)
+
+
+@given(documents(VALUES), documents(GONE), documents(GONE), st.sampled_from([None, *Side]))
+def test_merging_twice_changes_nothing(source, base, target, winner):
+    first = merged(source, base, target, winner=winner)
+    here, there, agreed, shown = written(first, source, base, target)
+    again = merged(here, agreed, there, winner=winner, shown=shown)
+    assert again.to_target == again.to_source == []
+    assert again.conflicts == first.conflicts
+
+
+@given(documents(VALUES), documents(VALUES), documents(VALUES))
+def test_each_sides_own_change_survives(source, base, target):
+    here, there, _, _ = written(merged(source, base, target), source, base, target)
+    for path in PATHS:
+        if same_at(path, target, base):
+            assert same_at(path, there, source)
+        elif same_at(path, source, base):
+            assert same_at(path, here, target)
+        else:
+            assert same_at(path, here, source)
+            assert same_at(path, there, target)
+
+
+@given(documents(VALUES), documents(VALUES), documents(VALUES))
+def test_both_sides_are_alike(source, base, target):
+    one, other = merged(source, base, target), merged(target, base, source)
+    assert one.to_source == other.to_target
+    assert one.to_target == other.to_source
+    assert one.conflicts == other.conflicts
+
+
+@given(documents(VALUES), documents(VALUES), documents(VALUES), st.sampled_from(list(Side)))
+def test_with_a_policy_both_sides_agree_in_the_end(source, base, target, winner):
+    result = merged(source, base, target, winner=winner)
+    here, there, _, _ = written(result, source, base, target)
+    assert result.conflicts == []
+    assert all(same_at(path, here, there) for path in PATHS)
+
+
+@given(documents(VALUES), documents(GONE), documents(GONE))
+def test_nothing_is_overwritten_that_only_the_other_side_changed(source, base, target):
+    result = merged(source, base, target, winner=Side.SOURCE)
+    for path in result.to_target:
+        assert not same_at(path, source, base)
+    for path in result.to_source:
+        assert is_changed(path, base, {}, target)
+        assert same_at(path, source, base)
+
+
+@given(documents(VALUES), documents(GONE), documents(GONE))
+def test_a_field_that_goes_one_way_never_comes_back(source, base, target):
+    for winner in (None, *Side):
+        assert merged(source, base, target, winner=winner, left=frozenset(PATHS)).to_source == []
+
+
+@given(documents(VALUES), documents(GONE), documents(GONE), st.sampled_from(list(Side)))
+def test_what_a_person_said_ends_every_conflict(source, base, target, side):
+    asked = merged(source, base, target, stuck=frozenset(PATHS))
+    assert asked.to_source == []
+    result = merged(source, base, target, stuck=frozenset(PATHS), decided=dict.fromkeys(asked.conflicts, side))
+    assert result.conflicts == []
+    assert set(asked.conflicts) <= {*result.to_target, *result.agreed}
+    here, there, agreed, shown = written(result, source, base, target)
+    assert merged(here, agreed, there, shown=shown).conflicts == []
+
+
+@pytest.mark.parametrize("winner", [None, *Side])
+def test_a_field_that_the_source_does_not_have_is_left_alone(winner):
+    base = {"name": "a", "phone": "1"}
+    result = merged({"name": "a"}, base, {"name": "a", "phone": "2"}, winner=winner)
+    assert result == Merged(agreed=["name"])
+
+
+def test_a_field_that_the_target_does_not_show_is_unchanged():
+    result = merged({"name": "a", "phone": "1"}, {"name": "a", "phone": "1"}, {"name": "a"})
+    assert result == Merged(agreed=["name"])
+    assert merged({"phone": "2"}, {"phone": "1"}, {}).to_target == ["phone"]
+
+
+def test_what_is_shown_otherwise_is_no_change_until_it_changes():
+    source = base = {"phone": "+16505550123"}
+    shown = {"phone": "(650) 555-0123"}
+    assert merged(source, base, {"phone": "(650) 555-0123"}, shown=shown) == Merged()
+    assert merged(source, base, {"phone": "(650) 555-0199"}, shown=shown).to_source == ["phone"]
+    assert merged({"phone": "+1"}, base, {"phone": "(650) 555-0123"}, shown=shown).to_target == ["phone"]
+
+
+def test_put_and_at_know_absent_null_and_groups():
+    assert at({"address": None}, "address.city") is None
+    assert at({}, "address.city") is ABSENT
+    assert put({"address": None}, "address.city", "x") == {"address": {"city": "x"}}
+    assert put({"address": None}, "address.city", ABSENT) == {"address": None}
+    assert put({"address": {"city": "x", "line1": "y"}}, "address.city", ABSENT) == {"address": {"line1": "y"}}
+    assert put({"name": "x"}, "name", ABSENT) == {}
