@@ -525,6 +525,7 @@ def test_a_chain_that_was_written_anew_is_not_the_one_that_the_table_remembers(o
     ArchiveAudit(office.archive, MemoryTips()).archive(TENANT, forged)
     flaw = office.verify().flaw
     assert (flaw.damage, flaw.seq, flaw.line) == (Damage.REPLACED, len(forged), len(forged))
+    assert list(office.audit().trail(TENANT).read(SILENT))[-1] == flaw
 
 
 def test_a_trail_that_lags_is_waited_for(office):

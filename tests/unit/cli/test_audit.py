@@ -115,6 +115,39 @@ def test_a_link_that_is_not_what_the_trail_says(edited):
     ]
 
 
+def test_links_that_the_trail_does_not_tell_of_yet_or_never_did_are_counted(edited):
+    name, link = next((name, link) for name, link in edited.links.items() if link.settled_at is not None)
+    for source_id, settled_at in (("new", edited.world.clock.now()), ("old", START - timedelta(days=9))):
+        other = replace(name, source_id=source_id)
+        dict.__setitem__(edited.links, other, replace(link, key=other, settled_at=settled_at))
+    told = edited.type("verify").out
+    assert edited.terminal.exit_code == 0
+    assert "  1 change newer than the trail" in told
+    assert "  1 link not changed since the trail began." in told
+
+
+def test_an_entry_that_stands_twice_is_told(edited):
+    first, *_ = edited.links.told
+    long_ago = MemoryArchive(objects_of=edited.archive.objects_of, now=lambda: START - timedelta(days=9))
+    for number, (body, _) in edited.archive.objects_of[TENANT].items():
+        edited.archive.objects_of[TENANT][number] = (body, long_ago.now())
+    assert ArchiveAudit(edited.archive, edited.tips).archive(TENANT, [first]) == 1
+    assert "  1 entry told twice, which changes nothing." in edited.type("verify").out
+    assert edited.terminal.exit_code == 0
+
+
+def test_of_many_records_that_differ_some_are_listed_and_all_are_in_the_json(edited):
+    name, link = next((name, link) for name, link in edited.links.items() if link.settled_at is not None)
+    for number in range(25):
+        other = replace(name, source_id=f"x{number}")
+        dict.__setitem__(edited.links, other, replace(link, key=other, settled_at=edited.world.clock.now()))
+    edited.world.clock.time += timedelta(hours=1)
+    told = edited.type("verify").out
+    assert edited.terminal.exit_code == 1
+    assert "    and 5 more (--json lists all)\n" in told
+    assert len(edited.json("verify")["links"]["differing"]) == 25
+
+
 def test_a_records_history_in_words(edited):
     told = edited.type("show", DEAL).out
     assert told.startswith(f"{DEAL}\n")

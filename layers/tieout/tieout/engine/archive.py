@@ -85,8 +85,7 @@ def _named(item: Item) -> tuple[Thing, str]:
             return Thing.SYNC, name
         case Run(sync=sync, id=name):
             return Thing.RUN, f"{sync}/{name}"
-        case PlanItem(id=name):
-            return Thing.PLAN, name
+    return Thing.PLAN, item.id
 
 
 def name_of(key: LinkKey) -> str:
@@ -105,22 +104,20 @@ def _worker(before: Item | None, after: Item | None) -> str:
 # What happened
 
 
-def happened(before: Item | None, after: Item | None) -> What:  # noqa: PLR0911 - one line a type
+def happened(before: Item | None, after: Item | None) -> What:
     """In a word, by comparing what stood there with what does."""
-    match before, after:
-        case _, None:
+    match after:
+        case None:
             return What.REMOVED
-        case Link() | None, Link():
-            return _of_link(before or Link(after.key), after)
-        case Connection() | None, Connection():
-            return _of_connection(before, after)
-        case _, StoredSync():
+        case Link():
+            return _of_link(before if isinstance(before, Link) else Link(after.key), after)
+        case Connection():
+            return _of_connection(before if isinstance(before, Connection) else None, after)
+        case StoredSync():
             return What.APPLIED
-        case Run() | None, Run():
-            return _of_run(before, after)
-        case PlanItem() | None, PlanItem():
-            return _of_plan(before, after)
-    return What.CHANGED
+        case Run():
+            return _of_run(before if isinstance(before, Run) else None, after)
+    return _of_plan(before if isinstance(before, PlanItem) else None, after)
 
 
 def _of_link(before: Link, after: Link) -> What:  # noqa: PLR0911 - one line a case
