@@ -815,3 +815,30 @@ def test_an_undo_is_a_plan_with_caps_like_any_other(world: World, desk: Desk):
     undo = desk.undo(plan)
     assert desk.plans.needs(undo) == []
     assert undo.counts == {"invoices": {"withdraw": 3}}
+
+
+def test_a_write_that_is_not_needed_any_more_ends_at_once(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    world.apply("d1")
+    world.deal("d2", "54", status="lost")
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    desk.work()
+    ends = desk.plans.ends(plan, desk.writes(plan), over=False)
+    assert ends[key("invoices", "d1")].end is End.UNCHANGED
+    assert ends[key("invoices", "d2")].end is End.CHANGED_SINCE
+    assert ends[key("invoices", "d2")].reason == "the sync's condition does not hold"
+    assert End.STILL_WAITING not in {one.end for one in ends.values()}
+
+
+def test_an_undo_names_what_is_gone_or_withdrawn_already(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plan = desk.make()
+    desk.apply(plan)
+    world.books.put(Kind.INVOICE, world.state.links[key("invoices", "d1")].target_id, state="voided")
+    del world.books.records[Kind.INVOICE, world.state.links[key("invoices", "d2")].target_id]
+    assert desk.undo(plan) is None
+    assert desk.report.left_out[key("invoices", "d1")] == "its document is withdrawn already"
+    assert desk.report.left_out[key("invoices", "d2")] == "its document is gone from the other side"

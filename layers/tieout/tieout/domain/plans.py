@@ -22,6 +22,8 @@ WRITES_MAX = 100_000
 DIGEST_LENGTH = 32
 CREDITING = ".credit_note"
 """What a step's name ends with that makes the credit notes for the documents of another one."""
+ALREADY_SO = "It stands there already."
+"""Noted for a write of a plan that needed none any more."""
 _NEW = "new-"
 _ID = re.compile(r"(plan|undo)-\d{8}-\d{6}-[a-z0-9]{4}")
 

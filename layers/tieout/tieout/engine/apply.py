@@ -37,7 +37,7 @@ from tieout.engine.collect import (
 )
 from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQueue
 from tieout.engine.follow import follow
-from tieout.engine.gate import leave_out
+from tieout.engine.gate import leave_out, note_passed
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
@@ -139,6 +139,7 @@ class ApplyChanges:
                     )
                     chosen = [one for one in syncs if asked_by is None or one.name == asked_by.sync]
                     _apply_group(session, connection_id, chosen, some)
+                    note_passed(session)
         ends.flush()
         return ends.report
 

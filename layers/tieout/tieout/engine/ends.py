@@ -22,6 +22,7 @@ from tieout.domain.errors import (
     UnavailableError,
 )
 from tieout.domain.links import LinkKey
+from tieout.domain.plans import ALREADY_SO
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Review
 from tieout.engine.collect import coalesce, further_right
@@ -77,7 +78,11 @@ class RetryQueue(Protocol):
 
 
 class Ends:
-    """Brings work to its end, durably: state first, then the count."""
+    """Brings work to its end, durably: state first, then the count.
+
+    Attributes:
+        passed: Works that needed no write since `begin`, and why.
+    """
 
     def __init__(
         self,
@@ -94,6 +99,7 @@ class Ends:
         # One for all: changes that wait for the same go on travelling together, and are read and written in batches.
         self._jitter = clock.jitter()
         self._retries: dict[tuple[str, str, Kind, str, str], tuple[int, Change]] = {}
+        self.passed: dict[LinkKey, tuple[Work, str]] = {}
         self._ended: dict[LinkKey, tuple[UnsyncedState, TieoutError | None, str]] = {}
         self.report = ApplyReport()
 
@@ -118,6 +124,7 @@ class Ends:
         """Both sides agree; a difference in totals stays parked until somebody looks at it."""
         work.ended = True
         self.report.unchanged += 1
+        self.passed[work.key] = work, ALREADY_SO
         if work.link.unsynced is not None and not work.link.unsynced.cause.startswith(DIFFERENCE):
             self._links.set_unsynced(work.key, None)
 
@@ -126,6 +133,7 @@ class Ends:
         work.ended = True
         self.report.skipped += 1
         self.report.skipped_because[reason] += 1
+        self.passed[work.key] = work, reason
         if work.link.unsynced is not None:
             self._links.set_unsynced(work.key, None)
 
@@ -254,6 +262,7 @@ class Ends:
     def begin(self) -> None:
         """Other changes follow, which may be about the same records: what became of the former says nothing of them."""
         self._ended.clear()
+        self.passed.clear()
 
     def ended(self, key: LinkKey) -> bool:
         """True if this run parked it or let it wait."""

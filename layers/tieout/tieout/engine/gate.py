@@ -53,6 +53,17 @@ def leave_out(session: Session, work: Work, reason: str, *, known: bool = True) 
     session.ends.left_out(work)
 
 
+def note_passed(session: Session) -> None:
+    """Note why writes of the plan were not needed any more: nothing else would tell."""
+    plan, plans = session.plan, session.plans
+    if plan is None or plans is None:
+        return
+    passed = {key: why for key, (work, why) in session.ends.passed.items() if work.link.plan != plan.id}
+    known = set(passed) if plan.revision == 0 else plans.allowed(plan, list(passed))
+    for key in known:
+        plans.leave_out(plan, key, passed[key])
+
+
 def allowed_withdrawals(session: Session, works: Sequence[Work]) -> list[Work]:
     """The works whose documents may be withdrawn; the others ended, as the plan does not say so."""
     plan, plans = session.plan, session.plans

@@ -13,6 +13,7 @@ from tieout.domain.changes import Change, Lane, Origin, Unsynced, UnsyncedState
 from tieout.domain.errors import ClaimedError, RejectedError, SettingsError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.plans import (
+    ALREADY_SO,
     CREDITING,
     PlannedWrite,
     PlanState,
@@ -435,7 +436,7 @@ def _ended(plan: StoredPlan, link: Link | None, left_out: str, *, over: bool) ->
     if link.plan == plan.id:
         return Ended(End.WRITTEN, link.target_id or "")
     if left_out:
-        return Ended(End.CHANGED_SINCE, reason=left_out)
+        return Ended(End.UNCHANGED if left_out == ALREADY_SO else End.CHANGED_SINCE, link.target_id or "", left_out)
     unsynced = link.unsynced
     if unsynced is not None:
         is_parked = unsynced.state is UnsyncedState.PARKED and (over or unsynced.change.plan == plan.id)
