@@ -149,6 +149,7 @@ def encode(changes: Sequence[Change]) -> str:
                     "attempts": change.attempts,
                 }
                 | ({"plan": change.plan} if change.plan else {})
+                | ({"merged_into": change.merged_into} if change.merged_into else {})
                 for change in changes
             ],
         },
@@ -187,6 +188,7 @@ def _changes(message: Any) -> list[Change]:  # noqa: ANN401  JSON is anything
             lane=Lane(message["lane"]),
             attempts=_count(one["attempts"]),
             plan=_text(one["plan"]) if "plan" in one else "",
+            merged_into=_text(one["merged_into"]) if "merged_into" in one else "",
         )
         for one in message["changes"]
     ]

@@ -45,6 +45,7 @@ class Change:
         seen_at: When we first saw it; kept over retries, so it tells the change's age. Aware UTC.
         attempts: How often it was tried without reaching an end.
         plan: Id of the stored plan that asks for it: just what the plan says is written, or nothing; empty otherwise.
+        merged_into: Id of the record that it was merged into, as the provider told; empty if it was not.
     """
 
     tenant: str
@@ -56,6 +57,7 @@ class Change:
     lane: Lane = Lane.LIVE
     attempts: int = 0
     plan: str = ""
+    merged_into: str = ""
 
 
 class UnsyncedState(StrEnum):

@@ -32,7 +32,7 @@ SUFFIX = " (Customer)"
 NAME_MAX = 100
 """Characters that every provider with unique names takes."""
 
-_ANSWERS_MAX = 1 + 10
+ANSWERS_MAX = 1 + 10
 """A question about ten candidates can be answered with `never` ten times before it is another one."""
 
 
@@ -58,7 +58,8 @@ class Adoption:
         for chunk in batched(new, target.manifest.write_batch_max, strict=False):
             asked = [replace(item.write.effect, similar=_is_scored(item)) for item in chunk]
             found = target.find(asked)
-            owned = self._owned(chunk[0].work.key, [match.record for matches in found.values() for match in matches])
+            there = [match.record for matches in found.values() for match in matches]
+            owned = owners_of(self._session, chunk[0].work.key, there)
             for item in chunk:
                 self._one(item, found.get(item.write.effect.id, ()), owned, target)
 
@@ -85,14 +86,14 @@ class Adoption:
         work, document = item.work, item.write.effect.document
         if not isinstance(document, Customer):
             raise TypeError("only customers are scored")
-        thresholds = Thresholds(adopt_from=work.step.match.adopt_from, review_from=work.step.match.review_from)
-        for _ in range(_ANSWERS_MAX):
+        thresholds = thresholds_of(work)
+        for _ in range(ANSWERS_MAX):
             verdict = decide(document, candidates, thresholds, work.link.never)
             if not isinstance(verdict, Ask):
                 if isinstance(verdict, Adopt):
                     self._link(item, verdict.scored.record, target)
                 return
-            review = Review(ReviewKind.MATCH, candidates=tuple(map(_candidate, verdict.scored)))
+            review = Review(ReviewKind.MATCH, candidates=tuple(map(candidate_of, verdict.scored)))
             answer = answer_to(work.link, review)
             if answer is None:
                 error = may_be_one_of(work, target, verdict.scored)
@@ -105,35 +106,47 @@ class Adoption:
                 self._link(item, chosen, target)
                 return
             ruled_out = (answer.target_id,) if answer.choice is Choice.NEVER and chosen is not None else ()
-            if not self._store(work, replace(without_answer(work.link), never=(*work.link.never, *ruled_out))):
+            if not store(self._session, work, replace(without_answer(work.link), never=(*work.link.never, *ruled_out))):
                 return
-
-    def _store(self, work: Work, link: Link) -> bool:
-        try:
-            work.link = self._session.links.store(link)
-        except ClaimedError as error:
-            self._session.ends.waits(work, error)
-            return False
-        return True
 
     def _link(self, item: Pending, record: Record, target: Connector) -> None:
         """Link the record as it stands; what it shows otherwise stays until the source changes it."""
         if self._claim(item) and self._settle(item.work, record, target):
             self._session.ends.adopted(item.work)
 
-    def _owned(self, key: LinkKey, records: Sequence[Record]) -> dict[str, LinkKey]:
-        """By id, the records that are the partner of a source record: two of one name are not the same."""
-        if not records:
-            return {}
-        links, place = self._session.links, (key.tenant, key.sync, key.step)
-        ids = dict.fromkeys(record.id for record in records)
-        references = dict.fromkeys(
-            str(record.fields["reference"]) for record in records if record.fields.get("reference")
-        )
-        owners = [*links.by_target(*place, list(ids)).values()]
-        if references:
-            owners += links.by_reference(*place, list(references)).values()
-        return {link.target_id: link.key for link in owners if link.target_id in ids}
+
+def owners_of(session: Session, key: LinkKey, records: Sequence[Record]) -> dict[str, LinkKey]:
+    """By id, those of the records that are the partner of a source record of this step: whose they are."""
+    if not records:
+        return {}
+    links, place = session.links, (key.tenant, key.sync, key.step)
+    ids = dict.fromkeys(record.id for record in records)
+    references = dict.fromkeys(str(record.fields["reference"]) for record in records if record.fields.get("reference"))
+    owners = [*links.by_target(*place, list(ids)).values()]
+    if references:
+        owners += links.by_reference(*place, list(references)).values()
+    return {link.target_id: link.key for link in owners if link.target_id in ids and not link.follows}
+
+
+def store(session: Session, work: Work, link: Link) -> bool:
+    """True if the link was stored beside its write; if somebody else changed it, the work waits."""
+    try:
+        work.link = session.links.store(link)
+    except ClaimedError as error:
+        session.ends.waits(work, error)
+        return False
+    return True
+
+
+def thresholds_of(work: Work) -> Thresholds:
+    """What the sync says."""
+    return Thresholds(adopt_from=work.step.match.adopt_from, review_from=work.step.match.review_from)
+
+
+def candidate_of(scored: Scored) -> Candidate:
+    """The candidate as a person is shown it."""
+    name = str(scored.record.fields.get("name") or scored.record.id)
+    return Candidate(scored.record.id, name, scored.score, tuple(reason.says for reason in scored.reasons))
 
 
 def may_get_suffix(work: Work, write: Write) -> bool:
@@ -169,8 +182,3 @@ def _may_stand_there(item: Pending, target: Connector) -> bool:
 
 def _is_scored(item: Pending) -> bool:
     return isinstance(item.write.effect.document, Customer)
-
-
-def _candidate(scored: Scored) -> Candidate:
-    name = str(scored.record.fields.get("name") or scored.record.id)
-    return Candidate(scored.record.id, name, scored.score, tuple(reason.says for reason in scored.reasons))

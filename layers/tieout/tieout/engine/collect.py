@@ -60,6 +60,7 @@ def coalesce(changes: Iterable[Change]) -> list[Change]:
                 attempts=max(former.attempts, change.attempts),
                 lane=former.lane if former.lane is Lane.LIVE else change.lane,
                 origin=max(former.origin, change.origin, key=_ASKS_FOR.index),
+                merged_into=former.merged_into or change.merged_into,
             )
         )
     return list(kept.values())

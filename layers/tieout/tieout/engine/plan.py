@@ -169,7 +169,7 @@ def plan(work: Work, document: Document) -> NoChange | Write:
     link, record = work.link, work.record
     if record is None:
         raise ValueError("a record that is gone has no document")
-    if link.payload_hash == payload:
+    if link.payload_hash == payload or link.follows:
         return NoChange()
     target_id = link.target_id or work.target_id
     operation = Operation.CREATE if target_id is None else Operation.UPDATE

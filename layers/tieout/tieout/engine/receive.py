@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -116,4 +116,5 @@ class ReceiveWebhook:
                 others = self._config.connections_of_account(connection.provider, hint.account)
                 owners[hint.account] = [other for other in others if self._proves(provider, webhook, other)]
             for owner in owners[hint.account]:
-                yield Change(owner.tenant, owner.id, hint.kind, hint.id, now, Origin.WEBHOOK)
+                change = Change(owner.tenant, owner.id, hint.kind, hint.id, now, Origin.WEBHOOK)
+                yield replace(change, merged_into=hint.merged_into)

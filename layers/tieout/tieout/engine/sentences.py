@@ -168,6 +168,17 @@ def may_be_one_of(work: Work, target: Connector, candidates: Sequence[Scored]) -
     )
 
 
+def may_have_become(work: Work, target: Connector, candidates: Sequence[Scored]) -> RejectedError:
+    """The partner is gone, and one that stands there may be what it was merged into."""
+    shown = candidates[0].record.fields.get("name") or candidates[0].record.id
+    return RejectedError(
+        f"The {document_name(work)} is gone from {target.manifest.title}; it may have been merged into {shown}.",
+        code="target-gone",
+        next_step=f"Run `tieout review show {work.where} --tenant {work.key.tenant}`: accept the one that it became, "
+        "let a new one be created, or say that it is none of them.",
+    )
+
+
 def belongs_to_another(work: Work, target: Connector) -> RejectedError:
     """The record of this name was written for another source record."""
     read, written = _kinds(work)
@@ -281,9 +292,8 @@ def back_after_withdrawal(work: Work, target: Connector) -> RejectedError:
         f"The {read} takes part in the sync again, but its {document_name(work)} was withdrawn when it left, and is "
         "not written a second time.",
         code="withdrawn",
-        next_step=f"If a new {written} is due, run `tieout links renew {work.where} --tenant {work.key.tenant}`: it "
-        f"gets a reference of its own, and in {target.manifest.title} the number has to be free. If not, dismiss this "
-        "one.",
+        next_step=f"If a new {written} is due, enter it in {target.manifest.title} by hand, or copy the {read}: the copy "
+        f"gets a {written} of its own. Then dismiss this one.",
     )
 
 

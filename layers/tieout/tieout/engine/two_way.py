@@ -19,6 +19,7 @@ from tieout.domain.records import Kind, Record, Value
 from tieout.domain.reviews import FieldConflict, Review, ReviewKind, Side
 from tieout.engine.collect import brought_back, read_all, steps_back
 from tieout.engine.decisions import answer_to, without_answer
+from tieout.engine.follow import lost
 from tieout.engine.merge import Merged, agreement, at, is_changed, merge, put, shown_otherwise, turned, turns_of
 from tieout.engine.plan import Work, Write, effect_id, payload_hash, plain, same
 from tieout.engine.sentences import both_changed, flaps, target_gone
@@ -158,7 +159,8 @@ class TwoWay:
         for work, document in works:
             record = records.get(work.link.target_id or "")
             if record is None:
-                self._gone(work, target)
+                if not lost(self._session, work, document, target):
+                    self._gone(work, target)
             elif (write := self._plan(work, document, record, source, target)) is not None:
                 planned.append(Pending(work, write))
         return planned

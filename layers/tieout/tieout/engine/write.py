@@ -27,11 +27,12 @@ from tieout.domain.links import Intent, IntentState, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
 from tieout.engine import gate
-from tieout.engine.adopt import Adoption, may_get_suffix, with_suffix
+from tieout.engine.adopt import Adoption, may_get_suffix, store, with_suffix
 from tieout.engine.collect import connection_of, connection_read, read_all
 from tieout.engine.ends import DIFFERENCE
+from tieout.engine.follow import lost
 from tieout.engine.merge import agreed_on
-from tieout.engine.plan import Work, Write, as_shown, difference, otherwise
+from tieout.engine.plan import Work, Write, as_shown, difference, document_of, otherwise
 from tieout.engine.sentences import (
     changed_on_both_sides,
     target_gone,
@@ -297,14 +298,17 @@ class Writer:
         if gone and item.write.side is Side.SOURCE:
             self._wait(item.work, error)  # the next try finds the record gone, and says so
         elif gone:
-            self._gone(item.work, target)
+            self._gone(item, target)
         else:
             self._park(item.work, error)
 
-    def _gone(self, work: Work, target: Connector) -> None:
+    def _gone(self, item: Pending, target: Connector) -> None:
         """It is not written again by itself, and later changes need not ask the provider again."""
-        work.link = replace(work.link, withdrawn=Withdrawal.TARGET_GONE)
-        self._park(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
+        work, whole = item.work, {**(item.write.agreed or {}), **item.write.document}
+        if not self._released(work) or lost(self._session, work, document_of(item.write.effect.kind, whole), target):
+            return
+        if store(self._session, work, replace(work.link, withdrawn=Withdrawal.TARGET_GONE)):
+            self._session.ends.parked(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
 
     def _park(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
         if self._released(work):
@@ -338,7 +342,7 @@ class Writer:
         for item in items:
             record = today.get(item.write.effect.target_id or "")
             if record is None:
-                self._gone(item.work, target)
+                self._gone(item, target)
             elif difference(record, item.write.document) is None:
                 self._done(item, record, target)
             elif (changed := difference(record, _at_stake(item))) is not None:

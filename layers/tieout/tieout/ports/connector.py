@@ -199,11 +199,12 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a webhook says: this record of this account may have changed."""
+    """What a webhook says: this record of this account may have changed, or was merged into another."""
 
     account: str
     kind: Kind
     id: str
+    merged_into: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""Customers that were merged in the books: the link of the one that is gone follows to the one that is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.engine.world import BOOKS, TENANT, World
+from tieout.domain.changes import Origin
+from tieout.domain.links import LinkKey
+from tieout.domain.records import Kind
+from tieout.domain.reviews import Choice, Decision
+
+
+def key(record_id: str) -> LinkKey:
+    return LinkKey(TENANT, "deals-to-invoices", "customers", record_id)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.company("c2", "Globex")
+    for company in ("c1", "c2"):
+        world.apply(company, kind=Kind.COMPANY)
+    return world
+
+
+def target(world: World, company: str) -> str:
+    found = world.state.links[key(company)].target_id
+    assert found is not None
+    return found
+
+
+def merge(world: World, loser: str, survivor: str, *, told: bool = True) -> Any:
+    """Somebody merges two customers in the books, and they tell of it."""
+    del world.books.records[Kind.CUSTOMER, loser]
+    for invoice in world.invoices():
+        if invoice.fields["customer"] == loser:
+            world.books.put(Kind.INVOICE, invoice.id, customer=survivor)
+    return tell(world, loser, survivor) if told else None
+
+
+def tell(world: World, loser: str, survivor: str) -> Any:
+    (change,) = world.change(Kind.CUSTOMER, loser, connection=BOOKS)
+    return world.new_worker().apply([replace(change, origin=Origin.WEBHOOK, merged_into=survivor)])
+
+
+def test_the_link_follows_to_the_partner_of_another_company_and_never_writes_it(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    merge(world, loser, survivor)
+
+    link = world.state.links[key("c1")]
+    assert (link.target_id, link.follows) == (survivor, True)
+    world.company("c1", "Acme International")
+    assert world.apply("c1", kind=Kind.COMPANY).unchanged == 1
+    assert world.books.records[Kind.CUSTOMER, survivor].fields["name"] == "Globex"
+    world.deal("d1", company="c1")
+    world.apply("d1")
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [survivor]
+    assert world.unsynced() == []
+
+
+def test_the_company_whose_customer_is_left_goes_on_writing_it(world: World):
+    merge(world, target(world, "c1"), target(world, "c2"))
+    world.company("c2", "Globex International")
+
+    assert world.apply("c2", kind=Kind.COMPANY).updated == 1
+
+
+def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_then_on_as_it_stands(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme (main)", email="main@acme.example")
+    merge(world, target(world, "c1"), "77")
+
+    link = world.state.links[key("c1")]
+    assert (link.target_id, link.follows) == ("77", False)
+    former: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    world.crm.put(Kind.COMPANY, "c1", contact={**former, "phone": "+16505550123"})
+    assert world.apply("c1", kind=Kind.COMPANY).updated == 1
+    customer = world.books.records[Kind.CUSTOMER, "77"].fields
+    assert (customer["name"], customer["email"], customer["phone"]) == (
+        "Acme (main)",
+        "main@acme.example",
+        "+16505550123",
+    )
+
+
+def test_what_was_told_counts_only_once_it_is_so(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    tell(world, loser, survivor)
+
+    assert world.state.links[key("c1")].target_id == loser
+    assert world.queue.later != []
+    merge(world, loser, survivor, told=False)
+    world.settle_down()
+    assert world.state.links[key("c1")].target_id == survivor
+
+
+def test_what_never_becomes_so_is_given_up(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    tell(world, loser, survivor)
+
+    world.settle_down()
+
+    assert world.state.links[key("c1")].target_id == loser
+
+
+def test_an_inactive_loser_counts_as_merged(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    world.books.put(Kind.CUSTOMER, loser, active=False)
+    tell(world, loser, survivor)
+
+    assert world.state.links[key("c1")].target_id == survivor
+
+
+def test_a_merge_of_customers_that_are_not_ours_is_passed_over(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="A")
+    world.books.put(Kind.CUSTOMER, "78", name="B")
+
+    report = merge(world, "77", "78")
+
+    assert (report.waiting, report.parked, world.unsynced()) == (0, 0, [])
+
+
+def test_what_was_parked_because_its_customer_is_gone_goes_on_by_itself(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    merge(world, loser, survivor, told=False)
+    world.company("c1", "Acme International")
+    world.apply("c1", kind=Kind.COMPANY)
+    assert len(world.unsynced()) == 1
+
+    tell(world, loser, survivor)
+    world.settle_down()
+
+    assert world.unsynced() == []
+
+
+# Nobody told of it
+
+
+def lost(world: World) -> str:
+    """The merge comes to light with the next update; the survivor's id."""
+    survivor = target(world, "c2")
+    world.books.looks_similar = lambda _document, record: record.id == survivor
+    world.company("c2", "Acme Corp.")
+    world.apply("c2", kind=Kind.COMPANY)
+    merge(world, target(world, "c1"), survivor, told=False)
+    world.company("c1", "Acme Corporation Inc.")
+    world.apply("c1", kind=Kind.COMPANY)
+    return survivor
+
+
+def answer(world: World, choice: Choice, target_id: str = "") -> None:
+    link = world.state.links[key("c1")]
+    assert link.unsynced is not None
+    assert link.unsynced.review is not None
+    decision = Decision(link.unsynced.review.digest, choice, "ada", world.clock.now(), target_id)
+    world.state.store(replace(link, decision=decision))
+    (change,) = world.change(Kind.COMPANY, "c1")
+    world.new_worker().apply([replace(change, origin=Origin.OPERATOR)])
+    world.settle_down()
+
+
+def test_a_customer_that_is_gone_becomes_a_question_if_another_may_be_what_it_became(world: World):
+    survivor = lost(world)
+
+    (parked,) = world.unsynced()
+    assert parked.review is not None
+    assert [one.target_id for one in parked.review.candidates] == [survivor]
+    assert "is gone" in parked.reason
+    assert world.state.links[key("c1")].intent is None
+
+
+def test_the_accepted_one_is_followed(world: World):
+    survivor = lost(world)
+    answer(world, Choice.ACCEPT, survivor)
+
+    link = world.state.links[key("c1")]
+    assert (link.target_id, link.follows, link.decision, world.unsynced()) == (survivor, True, None, [])
+
+
+def test_a_new_one_is_created_if_a_person_says_so(world: World):
+    survivor = lost(world)
+    answer(world, Choice.CREATE)
+
+    assert target(world, "c1") != survivor
+    assert world.unsynced() == []
+
+
+def test_without_anything_alike_it_is_told_that_it_is_gone(world: World):
+    merge(world, target(world, "c1"), target(world, "c2"), told=False)
+    world.company("c1", "Acme International")
+    world.apply("c1", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert parked.review is None
+    assert "is gone from the books" in parked.reason
+
+
+def test_never_leaves_it_gone(world: World):
+    survivor = lost(world)
+    answer(world, Choice.NEVER, survivor)
+
+    (parked,) = world.unsynced()
+    assert (parked.review, world.state.links[key("c1")].never) == (None, (survivor,))
