@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from random import Random
+from zlib import crc32
 
 from tests.aws import START
 from tieout.domain.audit import Flaw, Tip
 from tieout.domain.links import Link, LinkKey
-from tieout.engine.archive import name_of
+from tieout.engine.archive import ArchiveAudit, entry_of, name_of
 from tieout.engine.audit import Replay, Trail
 from tieout.ports.audit import Item, Noticed, Stored
+
+SHARDS = 4
+DEATHS, RACES, REPEATED = 0.1, 0.2, 0.1
 
 
 @dataclass
@@ -99,6 +104,60 @@ def noticed(before: Item | None, after: Item | None, *, event: str, at: datetime
     assert item is not None
     tenant = item.key.tenant if isinstance(item, Link) else item.tenant
     return Noticed(tenant, event, at, before, after)
+
+
+def archived_roughly(told: Sequence[Noticed], chance: Random) -> tuple[MemoryArchive, MemoryTips]:
+    """What a stream of several shards makes of it: repeats, races for a place, consumers that die before and after.
+
+    The changes of one item are in one shard, in order; a shard goes on only once its records were archived.
+    """
+    shards: list[list[Noticed]] = [[] for _ in range(SHARDS)]
+    for one in told:
+        shards[crc32(f"{one.tenant} {entry_of(one).name}".encode()) % SHARDS].append(one)
+    newest = max((one.at for one in told), default=START)
+    archive, tips = MemoryArchive(now=lambda: newest), MemoryTips()
+    consumers = [ArchiveAudit(archive, tips) for _ in shards]
+
+    def waiting(but: int = -1) -> list[int]:
+        return [number for number, left in enumerate(shards) if left and number != but]
+
+    def deliver(number: int, before_put: Callable[[], None] = _nothing) -> None:
+        batch = shards[number][: chance.randint(1, 5)]
+        archive.before_put = before_put
+        try:
+            for tenant in sorted({one.tenant for one in batch}):
+                consumers[number].archive(tenant, [one for one in batch if one.tenant == tenant])
+        except ConnectionError:
+            consumers[number] = ArchiveAudit(archive, tips)
+            return
+        finally:
+            archive.before_put = _nothing
+        if chance.random() >= REPEATED:
+            del shards[number][: len(batch)]
+
+    def overtake(number: int) -> None:
+        archive.before_put = _nothing
+        if others := waiting(but=number):
+            deliver(chance.choice(others))
+
+    while some := waiting():
+        number, luck = chance.choice(some), chance.random()
+        tips.crashes = int(luck < DEATHS)
+        if DEATHS <= luck < 2 * DEATHS:
+            deliver(number, _die)
+        elif 2 * DEATHS <= luck < 2 * DEATHS + RACES:
+            deliver(number, lambda one=number: overtake(one))
+        else:
+            deliver(number)
+    return archive, tips
+
+
+def _nothing() -> None:
+    pass
+
+
+def _die() -> None:
+    raise ConnectionError("the consumer died here")
 
 
 def broken_trail(links: Mapping[LinkKey, Link], archive: MemoryArchive, tips: MemoryTips) -> Iterator[str]:
