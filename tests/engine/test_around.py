@@ -308,6 +308,31 @@ def test_message_that_cannot_be_sent_is_sent_later(world: World):
     assert sender.send().sent == 1
 
 
+def test_letter_that_cannot_be_written_is_sent_as_bare_facts_and_holds_up_no_other(world: World):
+    mailbox = Mailbox()
+
+    def faulty(alerts: Sequence[Alert]) -> tuple[str, str]:
+        if alerts[0].unsynced is not None:
+            raise KeyError("a field of the template")
+        return letter(alerts)
+
+    world.deal("d1", product="Unheard-of")
+    world.deal("d2", product="Unheard-of")
+    world.apply("d1", "d2")
+    (first, *_) = world.state.pending(TENANT)
+    world.state.put([replace(first, cause="other", subject="Something else", unsynced=None)])
+    sender = SendAlerts(config=world.state, alerts=world.state, mail=mailbox, letter=faulty, clock=world.clock)
+
+    assert (sender.send().sent, world.state.pending(TENANT)) == (2, [])
+
+    texts = {subject: text for _, subject, text in mailbox.sent}
+    assert set(texts) == {"Tieout: Invoice not synced", "1 Something else"}
+    facts = texts["Tieout: Invoice not synced"]
+    assert facts.startswith("Invoice not synced (2 times).")
+    assert first.reason in facts
+    assert facts.endswith(first.command)
+
+
 def backfill(world: World) -> Backfill:
     return Backfill(config=world.state, queue=world.queue, connect=connect(world), clock=world.clock)
 

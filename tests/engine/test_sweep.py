@@ -93,7 +93,7 @@ def test_more_deletions_at_once_than_allowed_trip_the_brake_and_are_told_once(wo
 
     (alert,) = brakes(world)
     assert (report.braked, world.queue.now, voided(world)) == ([Kind.DEAL], [], 0)
-    assert f"{gone} deals of {count} no longer" in alert.reason
+    assert f"no longer shows {gone} deals of the {count} that are linked" in alert.reason
     assert "Sd00, Sd01, Sd02" in alert.reason
     assert alert.command == f"tieout sweep approve {CRM} --tenant {TENANT}"
 
@@ -138,7 +138,7 @@ def test_brake_that_holds_more_and_more_is_told_again(world: World):
     delete(world, ids[5:10])
     swept(world)
 
-    assert "10 deals of 20 no longer" in brakes(world)[0].reason
+    assert "no longer shows 10 deals of the 20" in brakes(world)[0].reason
 
 
 def test_connection_that_shows_nothing_at_all_brakes_even_for_one_record(world: World):

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.world import TENANT, World
+from tests.engine.test_sweep import sweeper
+from tests.engine.test_withdraw import withdrawing
+from tests.engine.world import CRM, TENANT, World
 from tieout.adapters.letter import SUBJECT_MAX, WIDTH, AlertLetter
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.errors import SettingsError
@@ -195,6 +197,32 @@ def sign_in_ends() -> list[Alert]:
     ]
 
 
+def brake() -> list[Alert]:
+    """Made by the sweep itself, so that the letter fits its sentences."""
+    world = World()
+    ids = [f"d{number:02}" for number in range(30)]
+    for one in ids:
+        world.deal(one)
+    world.apply(*ids)
+    for one in ids[:12]:
+        del world.crm.records[Kind.DEAL, one]
+    for _ in range(2):
+        sweeper(world).sweep(TENANT, CRM)
+    return [one for one in world.state.pending(TENANT) if one.cause.startswith("brake-")]
+
+
+def above_the_cap() -> list[Alert]:
+    """Made by the engine itself."""
+    world = World(withdrawing(caps="withdrawals: 1"))
+    for one in ("d1", "d2", "d3"):
+        world.deal(one)
+    world.apply("d1", "d2", "d3")
+    for one in ("d1", "d2", "d3"):
+        world.crm.put(Kind.DEAL, one, status="lost")
+    world.apply("d1", "d2", "d3")
+    return list(world.state.pending(TENANT))
+
+
 def waiting() -> list[Alert]:
     return [
         alert(
@@ -247,6 +275,8 @@ LETTERS = {
     "changed_on_both_sides": changed_on_both_sides(),
     "paused": paused(),
     "sign_in_ends": sign_in_ends(),
+    "brake": brake(),
+    "above_the_cap": above_the_cap(),
     "not_understood": not_understood_sync(),
     "waiting": waiting(),
     "worker_failed": worker_failed(),

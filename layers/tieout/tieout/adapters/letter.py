@@ -25,11 +25,11 @@ LABEL_MAX = 48
 _INDENT = "  "
 _NOT_SYNCED = " not synced"
 # The engine's causes that are not "could not be synced": the document stands, but its total is another one.
-_DIFFERENCE, _PAUSED, _ENDS = "difference-", "paused-", "sign-in-ends-"
+_DIFFERENCE, _PAUSED, _ENDS, _BRAKE = "difference-", "paused-", "sign-in-ends-", "brake-"
 # A price of an item is at stake nowhere; only documents have amounts that an accountant would miss.
 _WITHOUT_AMOUNT = frozenset({"customer", "item", "company", "contact", "product"})
 _RULE = "steps."  # how the place of a mapping rule begins
-_RETRY, _DISMISS = "tieout parked retry", "tieout parked dismiss"
+_RETRY, _DISMISS, _APPROVE = "tieout parked retry", "tieout parked dismiss", " --approve"
 _NOTHING_TO_DO = "Nothing is lost, and Tieout keeps trying."
 
 
@@ -55,6 +55,8 @@ class AlertLetter:
             subject, values = _of_connection(alerts[0])
         elif not about and alerts[0].cause.startswith(_ENDS):
             subject, values = _of_sign_in(alerts[0])
+        elif not about and alerts[0].cause.startswith(_BRAKE):
+            subject, values = _of_brake(alerts[-1])
         elif not about:
             subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):
@@ -65,7 +67,8 @@ class AlertLetter:
             subject, values = _of_records(alerts, about, "could", "could", "not be synced")
         command = alerts[0].command
         values["command"] = command
-        values["dismiss"] = command.replace(_RETRY, _DISMISS) if command.startswith(_RETRY) else ""
+        dismiss = command.replace(_RETRY, _DISMISS).removesuffix(_APPROVE)
+        values["dismiss"] = dismiss if command.startswith(_RETRY) else ""
         text = _template().render(values)
         return _cut(f"Tieout: {subject}"), text
 
@@ -87,6 +90,16 @@ def _of_sign_in(alert: Alert) -> tuple[str, dict[str, object]]:
     return subject, {
         "form": "sign_in",
         "opening": _wrapped(f"{alert.subject}."),
+        "reason": _wrapped(alert.reason, _INDENT),
+        "next_step": _wrapped(alert.next_step, _INDENT),
+    }
+
+
+def _of_brake(alert: Alert) -> tuple[str, dict[str, object]]:
+    """Records that vanished in such numbers that nothing was done about them."""
+    return alert.subject[:1].lower() + alert.subject[1:], {
+        "form": "brake",
+        "opening": _wrapped(f"{alert.subject}, and nothing was done about that."),
         "reason": _wrapped(alert.reason, _INDENT),
         "next_step": _wrapped(alert.next_step, _INDENT),
     }

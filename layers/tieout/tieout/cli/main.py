@@ -26,6 +26,10 @@ mapping_app = typer.Typer(no_args_is_help=True, help="What a sync document says.
 audit_app = typer.Typer(no_args_is_help=True, help="What happened, and whether the trail of it is whole.")
 app.add_typer(config_app, name="config")
 app.add_typer(parked_app, name="parked")
+review_app = typer.Typer(no_args_is_help=True, help="Questions that only a person can answer.")
+app.add_typer(review_app, name="review")
+sweep_app = typer.Typer(no_args_is_help=True, help="Records that vanished all at once, held back until approved.")
+app.add_typer(sweep_app, name="sweep")
 app.add_typer(mapping_app, name="mapping")
 app.add_typer(audit_app, name="audit")
 
@@ -211,6 +215,7 @@ def parked_retry(
     *,
     cause: Cause = "",
     everything: All = False,
+    approve: Annotated[bool, typer.Option("--approve", help="The sync's caps do not hold them back.")] = False,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
     as_json: Json = False,
@@ -220,7 +225,8 @@ def parked_retry(
         from tieout.cli import desk, parked
 
         here = desk.open_desk(stack, tenant)
-        conversation.answer(parked.retried(here, parked.chosen(here, where or [], cause, everything=everything)))
+        chosen = parked.chosen(here, where or [], cause, everything=everything)
+        conversation.answer(parked.retried(here, chosen, approve=approve))
 
 
 @parked_app.command("dismiss")
@@ -239,6 +245,85 @@ def parked_dismiss(
 
         here = desk.open_desk(stack, tenant)
         conversation.answer(parked.dismissed(here, parked.chosen(here, where or [], cause, everything=everything)))
+
+
+@sweep_app.command("list")
+def sweep_list(*, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """List what vanished in such numbers that nothing was done about it."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, sweep
+
+        conversation.answer(sweep.listed(desk.open_desk(stack, tenant)))
+
+
+@sweep_app.command("approve")
+def sweep_approve(
+    connection: Annotated[str, typer.Argument(help="Id of the connection.")],
+    *,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Say that what vanished was deleted indeed: the sync's policies apply to it now."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, sweep
+
+        conversation.answer(sweep.approved(desk.open_desk(stack, tenant), connection))
+
+
+@review_app.command("list")
+def review_list(
+    *,
+    sync: Annotated[str, typer.Option(help="Only of this sync.")] = "",
+    kind: Annotated[str, typer.Option(help="Only `conflict` or `match`.")] = "",
+    show: Show = 50,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """List open questions, oldest first."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, review
+
+        conversation.answer(review.listed(desk.open_desk(stack, tenant), sync=sync, kind=kind, show=show))
+
+
+@review_app.command("show")
+def review_show(
+    where: Annotated[str, typer.Argument(help="sync/step/id")],
+    *,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Show one question: both values, who and when; or the candidates with scores and reasons."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, review
+
+        conversation.answer(review.shown(desk.open_desk(stack, tenant), where))
+
+
+@review_app.command("resolve")
+def review_resolve(
+    where: Annotated[str, typer.Argument(help="sync/step/id")],
+    *,
+    take: Annotated[str, typer.Option(help="Whose values count: source or target.")] = "",
+    field: Annotated[list[str] | None, typer.Option(help="NAME=source or NAME=target; may be repeated.")] = None,
+    accept: Annotated[str, typer.Option(help="It is the candidate of this id.")] = "",
+    create: Annotated[bool, typer.Option("--create", help="It is none of them: create a new one.")] = False,
+    never: Annotated[str, typer.Option(help="It never is the candidate of this id.")] = "",
+    yes: Yes = False,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Answer a question; the record is synced as you say."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, review
+
+        said = review.Said(take=take, fields=field or [], accept=accept, create=create, never=never)
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(review.resolved(here, conversation, where, said, yes=yes))
 
 
 @mapping_app.command("check")

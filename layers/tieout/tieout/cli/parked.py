@@ -128,9 +128,9 @@ def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) ->
     return found
 
 
-def retried(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
-    """They are queued to be tried again; each stays parked until it ends otherwise."""
-    count = operate(desk).retry(parked)
+def retried(desk: Desk, parked: Sequence[Unsynced], *, approve: bool = False) -> Answer:
+    """They are queued to be tried again, past caps if approved; each stays parked until it ends otherwise."""
+    count = operate(desk).retry(parked, approve=approve)
 
     def view() -> Iterator[RenderableType]:
         if not count:

@@ -56,7 +56,7 @@ class SendAlerts:
             report.gathering += len(alerts)
             return
         try:
-            self._mail.send(tenant, *self._letter(alerts))
+            self._mail.send(tenant, *self._written(alerts))
         except UnavailableError:
             self._alerts.close_window(tenant, cause)
             report.failed += 1
@@ -64,3 +64,17 @@ class SendAlerts:
         self._alerts.remove(alerts)
         report.sent += 1
         report.told += len(alerts)
+
+    def _written(self, alerts: Sequence[Alert]) -> tuple[str, str]:
+        """The letter; the bare facts if it cannot be written, as neither these alerts nor others may wait for that."""
+        try:
+            return self._letter(alerts)
+        except Exception:  # noqa: BLE001 - a fault of ours in one letter must not keep a person from hearing of all
+            return _facts(alerts)
+
+
+def _facts(alerts: Sequence[Alert]) -> tuple[str, str]:
+    first = alerts[0]
+    paragraphs = dict.fromkeys(line for alert in alerts for line in (alert.reason, alert.next_step) if line)
+    count = f" ({len(alerts)} times)" if len(alerts) > 1 else ""
+    return f"Tieout: {first.subject}", "\n\n".join([f"{first.subject}{count}.", *paragraphs, first.command])

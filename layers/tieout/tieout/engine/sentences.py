@@ -292,8 +292,8 @@ def back_after_withdrawal(work: Work, target: Connector) -> RejectedError:
         f"The {read} takes part in the sync again, but its {document_name(work)} was withdrawn when it left, and is "
         "not written a second time.",
         code="withdrawn",
-        next_step=f"If a new {written} is due, enter it in {target.manifest.title} by hand, or copy the {read}: the copy "
-        f"gets a {written} of its own. Then dismiss this one.",
+        next_step=f"If a new {written} is due, enter it in {target.manifest.title} by hand, or copy the {read}: the "
+        f"copy gets a {written} of its own. Then dismiss this one.",
     )
 
 

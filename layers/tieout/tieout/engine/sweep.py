@@ -282,9 +282,8 @@ class Sweep:
             tenant=connection.tenant,
             cause=f"brake-{connection.id}-{side.name}",
             subject=f"{counted(len(vanished), noun)} of {connection.id} vanished at once",
-            reason=f"{title} shows {counted(len(vanished), noun)} of {len(side.ids):,} no longer that documents are "
-            f"linked to, among them {named}. A change of our user's rights or an outage looks like that too, so "
-            "nothing was done about them.",
+            reason=f"{title} no longer shows {counted(len(vanished), noun)} of the {len(side.ids):,} that are linked, "
+            f"among them {named}. A change of our user's rights or an outage looks like that too.",
             next_step=f"See in {title} whether they were deleted. If they are there, let our user see them: nothing "
             "else is to be done. If they were deleted, approve it with the command below.",
             command=f"tieout sweep approve {connection.id} --tenant {connection.tenant}",

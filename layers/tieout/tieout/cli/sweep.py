@@ -1,0 +1,70 @@
+"""`tieout sweep`: records that vanished all at once, which a brake holds back until a person approves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tieout.cli.desk import Desk
+from tieout.cli.talk import Answer, AnswerError, Code
+from tieout.domain.errors import SettingsError
+from tieout.domain.words import counted
+from tieout.engine.sweep import Held, Sweep
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+NAMED_MAX = 10
+
+
+def listed(desk: Desk) -> Answer:
+    """What is held back, by connection and kind."""
+    held = _sweep(desk).held(desk.tenant)
+
+    def view() -> Iterator[RenderableType]:
+        if not held:
+            yield "Nothing is held back."
+            return
+        for one in held:
+            yield f"{one.connection}: {counted(len(one.ids), _noun(one))} vanished at once"
+            more = f" and {len(one.ids) - NAMED_MAX:,} more" if len(one.ids) > NAMED_MAX else ""
+            yield f"  {', '.join(one.ids[:NAMED_MAX])}{more}"
+            yield f"  If they were deleted: tieout sweep approve {one.connection} --tenant {desk.tenant}"
+
+    data = [{"connection": one.connection, "kind": one.kind, "written": one.written, "ids": one.ids} for one in held]
+    return Answer({"held": data}, view)
+
+
+def approved(desk: Desk, connection: str) -> Answer:
+    """What was held back of the connection is queued.
+
+    Raises:
+        AnswerError: If nothing of it is held back.
+    """
+    try:
+        count = _sweep(desk).approve(desk.tenant, connection)
+    except SettingsError as error:
+        raise AnswerError(error.message, code=Code.NO, next_step=error.next_step) from None
+
+    def view() -> Iterator[RenderableType]:
+        yield f"{counted(count, 'record')} queued: the sync's policies for deleted records apply to them now."
+        yield "See `tieout status` in a minute."
+
+    return Answer({"approved": count, "connection": connection}, view)
+
+
+def _sweep(desk: Desk) -> Sweep:
+    here = desk.deployment
+    return Sweep(
+        config=here.config,
+        links=here.links,
+        alerts=here.alerts,
+        queue=here.queue,
+        connect=here.connect,
+        clock=here.clock,
+    )
+
+
+def _noun(held: Held) -> str:
+    noun = held.kind.value.replace("_", " ")
+    return f"written {noun}" if held.written else noun
