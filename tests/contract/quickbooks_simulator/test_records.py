@@ -321,3 +321,25 @@ def test_times_are_pacific_with_whole_seconds(books: Books) -> None:
     books.clock.advance(180 * 86400)
     books.sign_in()
     assert books.customer("B")["MetaData"]["CreateTime"].endswith("-07:00")
+
+
+def test_merged_customers_leave_one_that_has_all_documents(books: Books) -> None:
+    loser, survivor = books.customer("Acme"), books.customer("Acme Ltd")
+    invoice = books.post("invoice", {"CustomerRef": {"value": loser["Id"]}, "Line": [line("10.00")]})["Invoice"]
+
+    merged = books.client.post("/_sandbox/merge", json={"loser": loser["Id"], "survivor": survivor["Id"]})
+
+    assert merged.status_code == 200
+    moved = books.get(f"invoice/{invoice['Id']}")["Invoice"]
+    assert (moved["CustomerRef"]["value"], moved["TotalAmt"]) == (survivor["Id"], Decimal("10.00"))
+    assert books.get(f"customer/{survivor['Id']}")["Customer"]["Balance"] == Decimal("10.00")
+    left = books.get(f"customer/{loser['Id']}")["Customer"]
+    assert (left["Active"], left["DisplayName"], left["Balance"]) == (False, "Acme (deleted)", Decimal(0))
+    assert books.refusal("invoice", {"CustomerRef": {"value": loser["Id"]}, "Line": [line("1.00")]}) == "610"
+
+
+@pytest.mark.parametrize(("loser", "survivor"), [("1", "1"), ("1", "99"), ("99", "1")])
+def test_what_cannot_be_merged_is_refused(books: Books, loser: str, survivor: str) -> None:
+    assert books.customer("Acme")["Id"] == "1"
+
+    assert books.client.post("/_sandbox/merge", json={"loser": loser, "survivor": survivor}).status_code == 400

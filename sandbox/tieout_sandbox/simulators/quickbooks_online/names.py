@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tieout_sandbox.simulators.quickbooks_online.books import HOME_CURRENCY, Books, Record
+from tieout_sandbox.simulators.quickbooks_online.books import HOME_CURRENCY, TRANSACTIONS, Books, Record
 from tieout_sandbox.simulators.quickbooks_online.errors import business, duplicate_name, required
 
 _NAME_PARTS = ("Title", "GivenName", "MiddleName", "FamilyName", "Suffix")
@@ -59,6 +59,27 @@ def _completed_customer(books: Books, customer: Record, former: Record | None) -
         "Balance": balance,
         "BalanceWithJobs": balance,
     }
+
+
+def merge_customers(books: Books, loser_id: str, survivor_id: str) -> Record:
+    """The survivor, which has the loser's documents from then on; the loser stays behind, inactive.
+
+    Source: merging is a step in QuickBooks' own pages, not in the API; webhooks page of API v3, read 2026-11-22.
+
+    Raises:
+        FaultError: 610 if one of them is not there, or inactive; 6000 if they are one.
+    """
+    if loser_id == survivor_id:
+        raise business("A name cannot be merged with itself")
+    loser, survivor = (books.referred("Customer", {"value": one}, "Names") for one in (loser_id, survivor_id))
+    reference = {"value": survivor["Id"], "name": survivor["DisplayName"]}
+    for entity in TRANSACTIONS:
+        for form in books.tables[entity].with_value("CustomerRef", [loser_id]):
+            books.replace(entity, form, {**form, "CustomerRef": reference})
+    left = books.get("Customer", loser_id)
+    name = _spelled(loser["DisplayName"], active=False)
+    books.replace("Customer", left, {**left, "DisplayName": name, "FullyQualifiedName": name, "Active": False})
+    return books.get("Customer", survivor_id)
 
 
 def completed_item(books: Books, fields: Record, former: Record | None) -> Record:

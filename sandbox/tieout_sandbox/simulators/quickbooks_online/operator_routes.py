@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from tieout_sandbox.simulators.quickbooks_online.company import Company
 from tieout_sandbox.simulators.quickbooks_online.errors import not_found
+from tieout_sandbox.simulators.quickbooks_online.names import merge_customers
 from tieout_sandbox.simulators.quickbooks_online.simulator import current, json_answer, worked
 from tieout_sandbox.simulators.quickbooks_online.times import dumps
+from tieout_sandbox.simulators.quickbooks_online.webhooks import Event
 
 blueprint = Blueprint("operator", __name__, url_prefix="/_sandbox")
 
@@ -50,6 +53,21 @@ def pay() -> Response:
     chosen = _company()
     with chosen.lock:
         return json_answer(*worked(lambda books: _pay(books, wanted), chosen))
+
+
+@blueprint.post("/merge")
+def merge() -> Response:
+    """Two customers become one, as in QuickBooks' own pages: `loser` into `survivor`, by their ids."""
+    wanted = request.get_json(silent=True) or {}
+    loser, survivor = str(wanted.get("loser", "")), str(wanted.get("survivor", ""))
+    chosen = _company()
+    with chosen.lock:
+        answer = worked(lambda company: {"Customer": merge_customers(company.books, loser, survivor)}, chosen)
+    if answer[1] == HTTPStatus.OK:
+        now = current().clock.now()
+        current().webhooks.announce(Event(chosen.realm, "Customer", survivor, "Merge", now, merged_away=loser))
+        current().state.changed()
+    return json_answer(*answer)
 
 
 @blueprint.get("/summary")

@@ -22,23 +22,24 @@ import requests
 from tieout_sandbox.simulators.quickbooks_online.settings import Settings, WebhookForm
 
 _TIMEOUT_SECONDS = 3.0
-_PAST = {"Create": "created", "Update": "updated", "Delete": "deleted", "Void": "voided"}
+_PAST = {"Create": "created", "Update": "updated", "Delete": "deleted", "Void": "voided", "Merge": "merged"}
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of one record."""
+    """One change of one record; `merged_away` is the id of the one that was merged into it."""
 
     realm: str
     entity: str
     id: str
     operation: str
     at: datetime
+    merged_away: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
+    def key(self) -> tuple[str, str, str, str, str]:
         """What a delivery names once."""
-        return self.realm, self.entity, self.id, self.operation
+        return self.realm, self.entity, self.id, self.operation, self.merged_away
 
 
 def signature(body: bytes, verifier_token: str) -> str:
@@ -61,6 +62,7 @@ def _classic(events: Sequence[Event]) -> dict[str, Any]:
     for event in events:
         by_realm.setdefault(event.realm, []).append(
             {"name": event.entity, "id": event.id, "operation": event.operation, "lastUpdated": _wire(event.at)}
+            | ({"deletedId": event.merged_away} if event.merged_away else {})
         )
     return {
         "eventNotifications": [
@@ -95,7 +97,7 @@ class Webhooks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._wake = threading.Condition()
-        self._pending: dict[tuple[str, str, str, str], Event] = {}
+        self._pending: dict[tuple[str, str, str, str, str], Event] = {}
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._retries: list[tuple[float, int, bytes]] = []

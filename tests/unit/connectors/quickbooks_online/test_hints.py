@@ -44,7 +44,7 @@ def test_a_classic_body_may_mix_companies_and_repeat():
     assert CONNECTOR.hints(a_webhook(content)) == [
         Hint("1", Kind.INVOICE, "412"),
         Hint("1", Kind.CUSTOMER, "88"),
-        Hint("1", Kind.CUSTOMER, "91"),
+        Hint("1", Kind.CUSTOMER, "91", merged_into="88"),
         Hint("2", Kind.INVOICE, "412"),
     ]
 

@@ -66,9 +66,10 @@ def _classic(content: Any) -> Iterator[Hint]:  # noqa: ANN401 - JSON is anything
     for notification in _Classic.model_validate(content).notifications:
         for entity in notification.event.entities:
             kind = KINDS.get(entity.name.lower())
-            for record_id in (entity.id, entity.merged_away):
-                if kind is not None and record_id:
-                    yield Hint(notification.realm, kind, record_id)
+            if kind is not None:
+                yield Hint(notification.realm, kind, entity.id)
+                if entity.merged_away:
+                    yield Hint(notification.realm, kind, entity.merged_away, merged_into=entity.id)
 
 
 def _cloud_events(content: list[Any]) -> Iterator[Hint]:
