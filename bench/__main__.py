@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import budget_use, engine_time, history, matching, start_time, webhook_time
+from bench import audit_trail, budget_use, engine_time, history, matching, start_time, webhook_time
 from bench.figure import Figure
 from bench.rivals import cells
 
@@ -23,6 +23,7 @@ BENCHMARKS: Sequence[Callable[[], Sequence[Figure]]] = (
     start_time.measure,
     webhook_time.measure,
     matching.measure,
+    audit_trail.measure,
 )
 
 
