@@ -86,5 +86,10 @@ class Clients:
         client: SecretsManagerClient = self._create("secretsmanager")
         return client
 
+    @cached_property
+    def sts(self) -> Any:  # noqa: ANN401 - one call, not worth a package of types
+        """Of the Security Token Service: who is calling."""
+        return self._create("sts")
+
     def _create(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
         return self._session.create_client(service, region_name=self._region, config=_CONFIG)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tieout.adapters.aws import Clients
 from tieout.bootstrap import Deployment, Settings
+from tieout.cli.identity import caller_here, caller_of
 from tieout.cli.schedules import Schedules, SchedulesOf
 from tieout.cli.talk import AnswerError, Code
 from tieout.domain.connections import Connection
@@ -25,6 +26,7 @@ class Desk:
     Attributes:
         webhook_url: A connection's webhook address is this followed by its own.
         poll_default: How often a connection is asked for changes if its document does not say.
+        who: Asks who is at the desk; decisions are kept with that.
     """
 
     deployment: Deployment
@@ -32,6 +34,7 @@ class Desk:
     schedules: Schedules
     webhook_url: str = ""
     poll_default: str = ""
+    who: Callable[[], str] = caller_here
 
     def __post_init__(self) -> None:
         """The tenant stands in keys, addresses and names of schedules, so nothing else may stand in it."""
@@ -85,6 +88,7 @@ def open_desk(stack: str, tenant: str) -> Desk:
         schedules=schedules,
         webhook_url=outputs.get("WebhookUrl", ""),
         poll_default=outputs.get("PollSchedule", ""),
+        who=lambda: caller_of(clients),
     )
 
 

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from tieout.cli.talk import talk
 
 PLUGINS = "tieout.commands"
+
+
+class _PlanGroup(TyperGroup):
+    """`tieout plan SYNC` is short for `tieout plan make SYNC`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+
+class Paid(StrEnum):
+    """What becomes of an invoice that is paid when its run is taken back."""
+
+    PARK = "park"
+    CREDIT_NOTE = "credit_note"
+
 
 app = typer.Typer(
     name="tieout",
@@ -21,10 +41,17 @@ app = typer.Typer(
     add_completion=False,
 )
 config_app = typer.Typer(no_args_is_help=True, help="Check and apply connection and sync documents.")
+plan_app = typer.Typer(
+    cls=_PlanGroup,
+    no_args_is_help=True,
+    subcommand_metavar="SYNC | COMMAND [ARGS]...",
+    help="What applying a sync would write: `tieout plan SYNC`; and the plans that are kept.",
+)
 parked_app = typer.Typer(no_args_is_help=True, help="What could not be synced and waits for a person.")
 mapping_app = typer.Typer(no_args_is_help=True, help="What a sync document says.")
 audit_app = typer.Typer(no_args_is_help=True, help="What happened, and whether the trail of it is whole.")
 app.add_typer(config_app, name="config")
+app.add_typer(plan_app, name="plan")
 app.add_typer(parked_app, name="parked")
 review_app = typer.Typer(no_args_is_help=True, help="Questions that only a person can answer.")
 app.add_typer(review_app, name="review")
@@ -39,6 +66,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Show = Annotated[int, typer.Option(min=0, help="How many to list.")]
 Files = Annotated[list[Path], typer.Argument(help="YAML files with connection and sync documents.")]
 Sync = Annotated[str, typer.Argument(help="Name of the sync.")]
+Plan = Annotated[str, typer.Argument(help="Id of a stored plan, such as plan-20261122-093015-k3f9.")]
 Records = Annotated[list[str] | None, typer.Option("--record", help="Only the record of this id; may be repeated.")]
 Where = Annotated[list[str] | None, typer.Argument(help="Names as `tieout parked list` shows them: sync/step/id.")]
 Cause = Annotated[str, typer.Option(help="All that are parked because of this.")]
@@ -89,50 +117,102 @@ def connect(
         conversation.answer(work.connect(desk.open_desk(stack, tenant), conversation, connection, way))
 
 
-@app.command()
-def plan(
+@plan_app.command("make")
+def plan_make(
     sync: Sync,
     record: Records = None,
     *,
+    file: Annotated[Path | None, typer.Option(help="A file with the sync as it is to be, not applied yet.")] = None,
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Keep the plan, so that it can be applied.")] = True,
     show: Show = 20,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
     as_json: Json = False,
 ) -> None:
-    """Show what applying the sync would write. Nothing is written."""
+    """Show what applying the sync would write, and keep it as a plan. Nothing is written to either side."""
     with talk(as_json) as conversation:
         from tieout.cli import desk, plans
 
-        conversation.answer(plans.plan(desk.open_desk(stack, tenant), conversation, sync, record or [], show=show))
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(plans.make(here, conversation, sync, record or [], file=file, save=save, show=show))
+
+
+@plan_app.command("list")
+def plan_list(*, show: Show = 20, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """List the plans that are kept, the newest first."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        conversation.answer(plans.listed(desk.open_desk(stack, tenant), show=show))
+
+
+@plan_app.command("show")
+def plan_show(
+    plan: Plan, *, show: Show = 20, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False
+) -> None:
+    """Show one plan, who approved and applied it, and how its writes ended."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        conversation.answer(plans.shown(desk.open_desk(stack, tenant), plan, show=show))
+
+
+@plan_app.command("approve")
+def plan_approve(plan: Plan, *, tenant: Tenant = TENANT, stack: Stack = STACK, as_json: Json = False) -> None:
+    """Let a plan be applied that is above the sync's caps; it remembers who let it."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        conversation.answer(plans.approved(desk.open_desk(stack, tenant), plan))
 
 
 @app.command()
 def apply(
-    sync: Sync,
+    plan: Annotated[str, typer.Argument(metavar="PLAN|SYNC", help="A stored plan; or a sync, to plan it first.")],
     record: Records = None,
     *,
     yes: Yes = False,
+    only_unchanged: Annotated[
+        bool, typer.Option("--only-unchanged", help="Write what is still as planned, and leave the rest.")
+    ] = False,
+    max_writes: Annotated[int | None, typer.Option(min=0, help="Refuse a plan with more writes.")] = None,
+    max_amount: Annotated[str, typer.Option(help="Refuse a plan that writes more than this in a currency.")] = "",
     show: Show = 20,
     wait_minutes: WaitMinutes = 30,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
     as_json: Json = False,
 ) -> None:
-    """Plan, ask, and write just what was planned."""
+    """Write just what a plan says, or tell what changed since; of a sync: plan, ask, and write just that."""
     with talk(as_json) as conversation:
         from tieout.cli import desk, plans
 
-        conversation.answer(
-            plans.apply(
-                desk.open_desk(stack, tenant),
-                conversation,
-                sync,
-                record or [],
-                yes=yes,
-                show=show,
-                wait_seconds=wait_minutes * 60,
-            )
+        wish = plans.Wish(
+            yes=yes,
+            only_unchanged=only_unchanged,
+            cap=plans.cap_of(max_writes, max_amount),
+            show=show,
+            wait_seconds=wait_minutes * 60,
         )
+        conversation.answer(plans.apply(desk.open_desk(stack, tenant), conversation, plan, record or [], wish))
+
+
+@app.command()
+def undo(
+    plan: Plan,
+    *,
+    paid: Annotated[Paid, typer.Option(help="What becomes of invoices that are paid, in part too.")] = Paid.PARK,
+    show: Show = 20,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Plan how to take back what an applied plan wrote: voids, credit notes, former values. Nothing is written yet."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, plans
+
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(plans.undo(here, conversation, plan, credit_paid=paid is Paid.CREDIT_NOTE, show=show))
 
 
 @app.command()

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 from tieout.domain.changes import Lane, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
-from tieout.domain.errors import SettingsError
-from tieout.domain.links import LinkKey
+from tieout.domain.errors import ClaimedError, SettingsError
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.reviews import Choice, Decision, ReviewKind
 from tieout.engine.collect import compiled
 from tieout.mapping import CREDIT_NOTE
 from tieout.ports.clock import Clock
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import ConfigStore, LinkStore
+
+STORE_ATTEMPTS_MAX = 5
 
 
 @dataclass(slots=True)
@@ -106,6 +109,33 @@ class Operate:
             count += 1
         return count
 
+    def reviews(self, tenant: str, *, sync: str = "", kind: ReviewKind | None = None) -> list[Unsynced]:
+        """Parked changes that an answer settles, oldest first."""
+        return [
+            one
+            for one in self._links.unsynced(tenant, UnsyncedState.PARKED)
+            if one.review is not None and sync in ("", one.sync) and kind in (None, one.review.kind)
+        ]
+
+    def resolve(self, tenant: str, one: Unsynced, decision: Decision) -> None:
+        """Keep the answer to the parked change's question and queue it; the next run uses the answer up.
+
+        Raises:
+            SettingsError: If the answer does not fit the question.
+            ClaimedError: If workers write the record all the time.
+        """
+        check_answer(one, decision)
+        key = LinkKey(tenant, one.sync, one.step, one.change.id)
+        for attempt in range(STORE_ATTEMPTS_MAX):
+            link = self._links.get([key]).get(key) or Link(key)
+            try:
+                self._links.store(replace(link, decision=decision))
+                break
+            except ClaimedError:
+                if attempt + 1 == STORE_ATTEMPTS_MAX:
+                    raise
+        self.retry([one])
+
     def one(self, tenant: str, where: str) -> Unsynced:
         """The parked change at `sync/step/source id`.
 
@@ -116,6 +146,47 @@ class Operate:
         if not found:
             raise SettingsError(f"Nothing is parked at {where}.", next_step="See `tieout parked list`.")
         return found[0]
+
+
+def check_answer(one: Unsynced, decision: Decision) -> None:
+    """Return if the answer fits the question that the parked change asks.
+
+    Raises:
+        SettingsError: Otherwise; says which answers would fit.
+    """
+    where, review = _where(one), one.review
+    if review is None:
+        raise SettingsError(
+            f"Nothing is asked about {where}: it is only parked.", next_step="See `tieout parked show` for what to do."
+        )
+    if review.kind is ReviewKind.CONFLICT:
+        fields = [conflict.field for conflict in review.conflicts]
+        listed = ", ".join(f"`{field}`" for field in fields)
+        if decision.choice is not Choice.FIELDS:
+            raise SettingsError(
+                f"Both sides changed fields of {where}, so the answer says whose value counts.",
+                next_step="Give --take source or --take target, or --field NAME=source|target for each field.",
+            )
+        for field in decision.fields:
+            if field not in fields:
+                raise SettingsError(f"`{field}` of {where} is not in question.", next_step=f"In question: {listed}.")
+        if missing := [field for field in fields if field not in decision.fields]:
+            raise SettingsError(
+                f"The answer does not say whose value counts for {', '.join(f'`{field}`' for field in missing)}.",
+                next_step="Add --field for each of them, or --take for all the others.",
+            )
+        return
+    if decision.choice is Choice.FIELDS:
+        raise SettingsError(
+            f"The question about {where} is which record is meant.",
+            next_step="Give --accept ID, --create, or --never ID.",
+        )
+    ids = [candidate.target_id for candidate in review.candidates]
+    if decision.choice is not Choice.CREATE and decision.target_id not in ids:
+        raise SettingsError(
+            f"`{decision.target_id}` is none of the candidates for {where}.",
+            next_step=f"Candidates: {', '.join(f'`{one}`' for one in ids)}.",
+        )
 
 
 def _where(one: Unsynced) -> str:
