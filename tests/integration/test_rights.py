@@ -17,6 +17,8 @@ from tests.engine.world import TENANT
 from tests.integration.conftest import sample
 from tieout.domain.connections import Connection
 from tieout.domain.errors import ReconnectError
+from tieout.domain.links import Link, LinkKey
+from tieout.domain.records import Kind
 
 SERVICES = {"dynamodb": "dynamodb", "sqs": "sqs", "sns": "sns", "secrets_manager": "secretsmanager", "s3": "s3"}
 # Calls whose right has another name.
@@ -96,7 +98,11 @@ def test_the_receiver(stack, asked):
 
 @pytest.mark.usefixtures("signed_in")
 def test_the_poller(stack, asked, monkeypatch):
+    for one in ("i1", "i2"):
+        stack.deployment.links.store(Link(LinkKey(TENANT, "deals-to-invoices", "items", one), target_id=one))
+    stack.world.books.put(Kind.ITEM, "i1", name="i1")  # the other was deleted in the books, as two sweeps find
     stack.world.deal("d1")
+    asked()
     for event in ({}, {"sweep": True}, {"sweep": True}):
         poll_changes.handler(event, stack.context)
     sign_in(stack)

@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "PollChangesRole": TRACES
     | logs("PollChangesLogs")
-    | {(f"dynamodb:{action}", "Table.Arn") for action in ("DeleteItem", "GetItem", "PutItem", "Query")}
+    | {(f"dynamodb:{action}", "Table.Arn") for action in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}
     | KEEP_SECRETS
     | {("sqs:SendMessage", "ChangesQueue.Arn")},
     "ApplyChangesRole": TRACES

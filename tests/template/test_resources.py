@@ -288,7 +288,7 @@ def test_schedules(of_type):
         one["Target"]["Arn"]: (one["ScheduleExpression"], one["Target"].get("Input")) for one in schedules.values()
     }
     assert found == {
-        "PollChanges.Arn": ("cron(30 3 * * ? *)", '{"sweep": true}'),
+        "PollChanges.Arn": ("cron(30 3/6 * * ? *)", '{"sweep": true}'),
         "SendAlerts.Arn": ("rate(1 minute)", None),
     }
     assert {one["GroupName"] for one in schedules.values()} == {"ScheduleGroup"}
