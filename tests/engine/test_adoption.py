@@ -195,6 +195,18 @@ def test_an_item_is_adopted_without_its_price_being_overwritten_by_the_next_chan
     assert (item.fields["description"], item.fields["price"]) == ("A pro", Decimal(4500))
 
 
+@pytest.mark.parametrize("kind", [None, "inventory"])
+def test_an_item_whose_type_we_could_not_write_is_left_with_it(world: World, kind: str | None):
+    world.books.put(Kind.ITEM, "88", name="GTX Pro", price=Decimal(4500), description=None, sku=None, type=kind)
+    world.apply("p1", kind=Kind.PRODUCT)
+    world.crm.put(Kind.PRODUCT, "p1", description="A pro")
+
+    report = world.apply("p1", kind=Kind.PRODUCT)
+
+    item = world.books.records[Kind.ITEM, "88"]
+    assert (report.updated, item.fields["type"], item.fields["description"]) == (1, kind, "A pro")
+
+
 # What is similar
 
 

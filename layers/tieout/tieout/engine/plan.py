@@ -200,10 +200,11 @@ def _beside_what_was_found(effect: Effect, document: Document, link: Link, paylo
     found = {path.partition(".")[0] for path in left}
     given = effect.document.model_fields_set
     kept = {name for name in given if name not in found or not same(fields[name], base.get(name))}
-    partly = document_of(effect.kind, written)
-    narrowed = type(partly).model_construct(_fields_set=kept, **dict(partly))
-    document_now = {name: value for name, value in written.items() if name in kept}
-    return Write(replace(effect, document=narrowed), document_now, payload, agreed=fields, shown=left or None)
+    partly = {name: value for name, value in written.items() if name in kept}
+    whole = document_of(effect.kind, {**fields, **partly})
+    called = {"name": left["name"]} if left.get("name") else {}  # not written, but what a person knows it by there
+    narrowed = type(whole).model_construct(_fields_set=kept, **{**dict(whole), **called})
+    return Write(replace(effect, document=narrowed), partly, payload, agreed=fields, shown=left or None)
 
 
 def otherwise(record: Record, document: Mapping[str, Any]) -> dict[str, Any] | None:
