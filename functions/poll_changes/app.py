@@ -1,4 +1,4 @@
-"""Runs by schedule: asks one connection, or all, what changed; or once a day how they are and what was deleted."""
+"""Runs by schedule: asks one connection, or all, what changed; or every six hours how they are and what was deleted."""
 
 from __future__ import annotations
 
