@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_sweep import sweeper
+from tests.engine.test_two_way import ADDRESS, Both
 from tests.engine.test_withdraw import withdrawing
 from tests.engine.world import CRM, TENANT, World
 from tieout.adapters.letter import SUBJECT_MAX, WIDTH, AlertLetter
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
+from tieout.domain.reviews import Candidate, Review, ReviewKind
 from tieout.engine.sentences import not_understood
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -211,6 +214,46 @@ def brake() -> list[Alert]:
     return [one for one in world.state.pending(TENANT) if one.cause.startswith("brake-")]
 
 
+def conflict() -> list[Alert]:
+    """Made by the engine itself."""
+    both = Both()
+    both.crm_edit(phone="+16505550111", contact={"email": "crm@acme.example"}, address={**ADDRESS, "city": None})
+    city = {**both.in_books["billing_address"], "city": "Shelbyville"}
+    both.books_edit(phone="+16505550222", email="books@acme.example", billing_address=city)
+    record = both.company_record
+    both.crm.records[Kind.COMPANY, "c1"] = replace(record, edited_by="Grace Hopper")
+    both.hear(CRM)
+    return list(both.state.pending(TENANT))
+
+
+def match() -> list[Alert]:
+    found = [
+        ("55", "Acme Corp.", "0.91", ("the same phone number", "the names are alike")),
+        ("56", "Acme Ltd", "0.72", ()),
+    ]
+    candidates = tuple(Candidate(one, name, Decimal(score), reasons) for one, name, score, reasons in found)
+    return [
+        alert(
+            replace(
+                unsynced(
+                    number,
+                    f"Acme {number}",
+                    None,
+                    "Several customers of QuickBooks Online may be this company.",
+                    cause="match-customers",
+                    step="customers",
+                    kind=Kind.COMPANY,
+                ),
+                review=Review(ReviewKind.MATCH, candidates=candidates),
+            ),
+            "Say which one it is.",
+            subject="Customer not synced",
+            command="tieout review list --tenant acme",
+        )
+        for number in range(7)
+    ]
+
+
 def above_the_cap() -> list[Alert]:
     """Made by the engine itself."""
     world = World(withdrawing(caps="withdrawals: 1"))
@@ -276,6 +319,8 @@ LETTERS = {
     "paused": paused(),
     "sign_in_ends": sign_in_ends(),
     "brake": brake(),
+    "conflict": conflict(),
+    "match": match(),
     "above_the_cap": above_the_cap(),
     "not_understood": not_understood_sync(),
     "waiting": waiting(),

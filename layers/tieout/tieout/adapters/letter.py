@@ -13,6 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tieout.domain.changes import Alert, Unsynced, UnsyncedState
+from tieout.domain.reviews import Candidate, FieldConflict, Review, ReviewKind
 from tieout.domain.words import age, counted, said
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 78
 SUBJECT_MAX = 100
 NAMED_MAX = 20
+ASKED_MAX = 5
 LABEL_MAX = 48
 _INDENT = "  "
 _NOT_SYNCED = " not synced"
@@ -61,6 +63,8 @@ class AlertLetter:
             subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):
             subject, values = _of_records(alerts, about, "show", "shows", "a different total")
+        elif about and all(one.review is not None for one in about):
+            subject, values = _of_reviews(alerts, about)
         elif about[0].state is UnsyncedState.WAITING:
             subject, values = _of_waiting(alerts, about)
         else:
@@ -119,6 +123,81 @@ def _of_no_record(alert: Alert) -> tuple[str, dict[str, object]]:
         "sync": "",
         "next_steps": [] if alert.next_step == _NOTHING_TO_DO else [_wrapped(alert.next_step, _INDENT)],
     }
+
+
+def _of_reviews(alerts: Sequence[Alert], about: Sequence[Unsynced]) -> tuple[str, dict[str, object]]:
+    """Records about which a person is asked: both values, or the candidates, and the commands that answer."""
+    sentence = f"{_what(alerts)} {'needs' if len(about) == 1 else 'need'} your decision"
+    return sentence, {
+        "form": "review",
+        "opening": _wrapped(f"{sentence}."),
+        "questions": [_question(alert) for alert in alerts if alert.unsynced is not None][:ASKED_MAX],
+        "more": f"{len(about) - ASKED_MAX:,}" if len(about) > ASKED_MAX else "",
+    }
+
+
+def _question(alert: Alert) -> dict[str, object]:
+    one = alert.unsynced
+    if one is None or one.review is None:
+        raise ValueError("nothing is asked")
+    review, where = one.review, f"{one.sync}/{one.step}/{one.change.id}"
+    resolve = f"tieout review resolve {where} --tenant {alert.tenant}"
+    if review.kind is ReviewKind.CONFLICT:
+        source, target = one.change.kind.value.replace("_", " "), _noun(alert)
+        values = [line for each in review.conflicts for line in _values(each, source, target)]
+        values += _edits(review, source, target)
+        answers = [
+            (f"The {source} counts, and the {target} gets its values:", f"{resolve} --take source"),
+            (f"The {target} counts, and the {source} gets its values:", f"{resolve} --take target"),
+        ]
+    else:
+        values = [line for each in review.candidates for line in _candidate(each)]
+        first = review.candidates[0].target_id if review.candidates else "ID"
+        answers = [
+            (f"It is {first}:", f"{resolve} --accept {first}"),
+            ("It is none of them, but a new one:", f"{resolve} --create"),
+            (f"It never is {first}:", f"{resolve} --never {first}"),
+        ]
+    return {
+        "label": f"{_INDENT}{_label(one)}",
+        "reason": _wrapped(alert.reason, _INDENT * 2),
+        "said": values,
+        "answers": answers,
+    }
+
+
+def _values(conflict: FieldConflict, source: str, target: str) -> list[str]:
+    """The field, and what stood and stands on either side."""
+    names = {"before": conflict.agreed, source: conflict.source, target: conflict.target}
+    widest = max(map(len, names)) + 1
+    said = [f"{f'{name}:':<{widest}} {_said(value)}" for name, value in names.items()]
+    return [
+        _wrapped(_in_words(conflict.field).capitalize(), _INDENT * 2),
+        *(_wrapped(one, _INDENT * 3) for one in said),
+    ]
+
+
+def _said(value: object) -> str:
+    return "empty" if value in (None, "") else f'"{value}"'
+
+
+def _edits(review: Review, source: str, target: str) -> list[str]:
+    """When each side was edited, and by whom, as far as it says so."""
+    edits = (
+        (source, review.source_edited_at, review.source_edited_by),
+        (target, review.target_edited_at, review.target_edited_by),
+    )
+    return [
+        _wrapped(f"The {side} was edited last on {_time(at)}{f' by {by}' if by else ''}.", _INDENT * 2)
+        for side, at, by in edits
+        if at is not None
+    ]
+
+
+def _candidate(candidate: Candidate) -> list[str]:
+    line = f"{candidate.target_id}: {candidate.name} ({candidate.score:.2f} of 1)"
+    reasons = _wrapped("; ".join(candidate.reasons), _INDENT * 3) if candidate.reasons else ""
+    return [_wrapped(line, _INDENT * 2), *([reasons] if reasons else [])]
 
 
 def _of_waiting(alerts: Sequence[Alert], about: Sequence[Unsynced]) -> tuple[str, dict[str, object]]:

@@ -102,10 +102,10 @@ def both_changed(
     work: Work, source: Connector, target: Connector, fields: Sequence[str], stuck: Mapping[str, str]
 ) -> RejectedError:
     """Both sides changed the same fields, or the other side's value cannot go back."""
-    sides = f"{source.manifest.title} and {target.manifest.title}"
-    said = [f"The {_listed(fields)} of the {document_name(work)} was changed otherwise in {sides}."]
+    who = f"Both {source.manifest.title} and {target.manifest.title}"
     if all(field in stuck for field in fields):
-        said = [f"The {_listed(fields)} of the {document_name(work)} was changed in {target.manifest.title}."]
+        who = target.manifest.title[:1].upper() + target.manifest.title[1:]
+    said = [f"{who} changed the {_listed(fields)} of the {document_name(work)} since they last agreed."]
     said += [
         f"The {_in_words(field)} cannot go back to {source.manifest.title}: {why}."
         for field, why in stuck.items()
