@@ -137,8 +137,17 @@ def test_an_entry_says_who_which_and_from_what_to_what():
     assert (entry.event, entry.at) == ("e7", START)
     assert entry.changes()["target_id"] == (None, "1042")
     assert entry.changes()["revision"] == (1, 2)
+    assert set(entry.before) == set(entry.changes())
+    assert "sync_version" not in entry.before, "what stayed is not told twice"
+    assert "key" not in entry.before
     assert link_of(entry.after) == DONE
     assert link_of(entry.former()) == OPEN
+
+
+def test_who_took_a_write_over_is_its_worker():
+    taken = replace(LOST, intent=replace(UNKNOWN, worker="w2"))
+    assert entry_of(noticed(LOST, taken, event="e")).worker == "w2"
+    assert entry_of(noticed(PARKED, LINK, event="e")).worker == ""
 
 
 def test_a_change_of_nothing_is_a_bug():
@@ -175,6 +184,45 @@ def test_what_is_told_again_is_archived_once(archived):
     assert archived.consumer.archive(TENANT, [*some, some[3]]) == 2
     assert ArchiveAudit(archived.archive, archived.tips).archive(TENANT, some) == 0
     assert [one.event for one in archived.entries()] == [one.event for one in some]
+
+
+def test_nothing_new_is_not_remembered_again(archived):
+    archived.consumer.archive(TENANT, changes(2))
+    archived.tips.crashes = 1
+    assert ArchiveAudit(archived.archive, archived.tips).archive(TENANT, changes(2)) == 0
+    assert archived.tips.crashes == 1, "nothing was written"
+
+
+def test_what_is_told_again_among_what_is_new_is_found_where_it_was_written_then(archived):
+    old, new = changes(1), [replace(one, at=START + timedelta(hours=1)) for one in changes(1, source="e")]
+    archived.consumer.archive(TENANT, old)
+    assert ArchiveAudit(archived.archive, archived.tips).archive(TENANT, [*old, *new]) == 1
+
+
+def test_clocks_may_be_a_minute_apart(archived):
+    some = changes(1)
+    archived.archive.now = lambda: some[0].at - archive.CLOCKS_APART
+    archived.consumer.archive(TENANT, some)
+    assert ArchiveAudit(archived.archive, archived.tips).archive(TENANT, some) == 0
+
+
+def test_only_the_newest_objects_are_looked_at(archived, monkeypatch):
+    monkeypatch.setattr(archive, "LOOK_BACK_OBJECTS", 2)
+    for source in "abc":
+        archived.consumer.archive(TENANT, changes(1, source=source))
+    archived.archive.reads.clear()
+    again = ArchiveAudit(archived.archive, archived.tips)
+    assert again.archive(TENANT, [*changes(1, source="c"), *changes(1, source="b")]) == 0
+    assert sorted(archived.archive.reads) == [2, 3]
+
+
+def test_only_so_many_entries_are_looked_back(archived, monkeypatch):
+    monkeypatch.setattr(archive, "LOOK_BACK_ENTRIES", 2)
+    for source in "abcd":
+        archived.consumer.archive(TENANT, changes(1, source=source))
+    archived.archive.reads.clear()
+    ArchiveAudit(archived.archive, archived.tips).archive(TENANT, changes(1, source="d"))
+    assert sorted(archived.archive.reads) == [3, 4]
 
 
 def test_objects_that_were_written_before_a_change_are_not_read_for_it(archived):
@@ -268,7 +316,7 @@ def test_a_damaged_object_before_the_tip_does_not_stop_the_trail(archived):
 def test_nothing_is_added_after_a_damaged_object_that_the_table_does_not_know(archived):
     archived.consumer.archive(TENANT, changes(2))
     archived.tips.tips.clear()
-    archived.archive.replace(TENANT, 1, lambda body: body.replace(b"1042", b"1043"))
+    archived.archive.replace(TENANT, 1, lambda body: b"1043".join(body.rsplit(b"1042", 1)))
     with pytest.raises(RuntimeError, match="verify"):
         ArchiveAudit(archived.archive, archived.tips).archive(TENANT, changes(1, source="e"))
 
@@ -317,6 +365,23 @@ def test_a_link_that_is_older_than_the_trail_needs_no_beginning():
             replay.take(entry_of(one))
         assert len(replay.gaps) == gaps
         assert replay.links()[link.key].revision == 3
+
+
+def test_a_link_that_was_changed_just_when_the_trail_began_may_be_older():
+    replay = Replay()
+    replay.take(entry_of(noticed(None, replace(OPEN, key=key("d9")), event="0", at=START)))
+    assert replay.is_older(replace(DONE, settled_at=START))
+    assert not replay.is_older(replace(DONE, settled_at=START + timedelta(microseconds=1)))
+    assert replay.is_older(Link(key()))
+    assert not Replay().is_older(Link(key())), "there is no trail"
+
+
+def test_a_trail_ends_with_what_happened_last_wherever_it_stands():
+    replay = Replay()
+    for number, hours in enumerate((0, 2, 1)):
+        at = START + timedelta(hours=hours)
+        replay.take(entry_of(noticed(None, replace(OPEN, key=key(f"d{number}")), event=str(number), at=at)))
+    assert (replay.began_at, replay.ended_at) == (START, START + timedelta(hours=2))
 
 
 # I7: the engine at work, and a trail of all it does
@@ -547,6 +612,16 @@ def test_a_change_that_the_trail_does_not_tell_of_yet_is_newer(office):
     assert verdict.newer == 1
     assert verdict.alike == len(office.links) - 1
     assert office.world.clock.slept == audit.LOOKS * audit.LOOK_SECONDS
+
+
+@pytest.mark.parametrize(("too_long", "newer"), [(timedelta(), 1), (timedelta(microseconds=1), 0)])
+def test_a_trail_may_lag_a_quarter_of_an_hour(office, too_long, newer):
+    office.world.deal("d7")
+    office.world.apply("d7")
+    looking = timedelta(seconds=audit.LOOKS * audit.LOOK_SECONDS)
+    office.world.clock.time += audit.LAG_MAX - looking + too_long
+    verdict = office.verify()
+    assert (verdict.newer, verdict.clean) == (newer, newer == 1)
 
 
 def test_a_change_that_the_trail_does_not_tell_of_for_long_differs(office):
