@@ -182,6 +182,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
         ("links", world.state),
         ("alerts", world.state),
         ("budget", world.state),
+        ("plans", world.plans),
         ("queue", world.queue),
         ("secrets", secrets),
     ):

@@ -12,6 +12,7 @@ from tieout.cli.documents import Written, check_sides, known_manifests, read_doc
 from tieout.cli.talk import Answer, Problem, Talk
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import SettingsError
+from tieout.domain.words import counted
 from tieout.mapping import ConnectionDocument, SyncDocument
 from tieout.ports.state import StoredSync
 
@@ -44,7 +45,11 @@ def check(files: Sequence[Path]) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What became of one document."""
+    """What became of one document.
+
+    Attributes:
+        may_rewrite: How many documents stand that a changed sync may write again; `rewrites` of them a day at most.
+    """
 
     name: str
     end: str
@@ -52,6 +57,8 @@ class _Applied:
     webhook: str = ""
     poll: str = ""
     sign_in: str = ""
+    may_rewrite: int = 0
+    rewrites: int = 0
 
 
 def apply(desk: Desk, talk: Talk, files: Sequence[Path]) -> Answer:
@@ -84,6 +91,12 @@ def apply(desk: Desk, talk: Talk, files: Sequence[Path]) -> Answer:
                 yield f"  asked for changes  {one.poll}"
             if one.sign_in:
                 yield f"  next: {one.sign_in}"
+            if one.may_rewrite:
+                name = one.name.partition(" ")[2]
+                yield (
+                    f"  {counted(one.may_rewrite, 'document')} may be written again by it, {one.rewrites:,} a day at "
+                    f"most without approval; `tieout plan {name} --tenant {tenant}` shows which"
+                )
 
     return Answer({"tenant": tenant, "applied": [_data(one) for one in applied]}, view)
 
@@ -91,7 +104,13 @@ def apply(desk: Desk, talk: Talk, files: Sequence[Path]) -> Answer:
 def _data(one: _Applied) -> dict[str, object]:
     kind, _, name = one.name.partition(" ")
     if kind == "sync":
-        return {"kind": kind, "name": name, "end": one.end, "version": one.version}
+        return {
+            "kind": kind,
+            "name": name,
+            "end": one.end,
+            "version": one.version,
+            "may_rewrite": one.may_rewrite,
+        }
     return {"kind": kind, "name": name, "end": one.end, "webhook": one.webhook, "poll": one.poll, "next": one.sign_in}
 
 
@@ -156,4 +175,22 @@ def _sync(desk: Desk, document: SyncDocument) -> _Applied:
         return _Applied(f"sync {document.name}", UNCHANGED, former.version)
     version = former.version + 1 if former is not None else 1
     config.put_sync(StoredSync(desk.tenant, document.name, version, document.text, desk.deployment.clock.now()))
-    return _Applied(f"sync {document.name}", CREATED if former is None else CHANGED, version)
+    if former is None:
+        return _Applied(f"sync {document.name}", CREATED, version)
+    return _Applied(
+        f"sync {document.name}",
+        CHANGED,
+        version,
+        may_rewrite=_standing(desk, document),
+        rewrites=document.caps.rewrites,
+    )
+
+
+def _standing(desk: Desk, document: SyncDocument) -> int:
+    """How many documents stand that the sync wrote."""
+    links = desk.deployment.links
+    return sum(
+        link.target_id is not None and link.withdrawn is None
+        for step in document.steps
+        for link in links.all(desk.tenant, document.name, step)
+    )

@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from tieout.cli.desk import Desk
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
 from tieout.domain.words import said
-from tieout.engine.backfill import Backfill, BackfillReport
+from tieout.engine.backfill import Backfill, BackfillReport, sync_of
 from tieout.engine.tie_out import StepTieOut, TieOut, Totals
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, relink: bool, wait_seconds: float | None) -> Answer:
+def backfill(
+    desk: Desk, talk: Talk, sync: str, *, restart: bool, relink: bool, yes: bool, wait_seconds: float | None
+) -> Answer:
     """Queue the history, wait until it is synced, compare both sides.
 
     Its status is 0 if both sides agree (or with `wait_seconds` None, once all is queued), 1 if not.
 
     Raises:
-        AnswerError: If it takes longer than `wait_seconds`.
+        AnswerError: If it takes longer than `wait_seconds`, or if nobody agreed to a run without the sync's caps.
     """
     deployment = desk.deployment
+    if not yes:
+        _ask(desk, talk, sync)
     work = Backfill(
         config=deployment.config, queue=deployment.queue, connect=deployment.connect, clock=deployment.clock
     )
@@ -46,6 +52,23 @@ def backfill(desk: Desk, talk: Talk, sync: str, *, restart: bool, relink: bool, 
     steps = _compared(desk, talk, sync)
     data = _queued(sync, report) | _data(steps)
     return Answer(data, lambda: _view(desk, steps), Code.OK if all(step.ties_out for step in steps) else Code.NO)
+
+
+def _ask(desk: Desk, talk: Talk, sync: str) -> None:
+    """Return if a run of the sync has no caps, or a person agrees that this one goes above them."""
+    caps = sync_of(desk.deployment.config, desk.tenant, sync).document.caps
+    if caps.run_writes is None and caps.run_amount is None:
+        return
+    what = f"The sync {sync} has a cap on what one run may write, and a backfill has none: it brings every record."
+    if talk.as_json:
+        raise AnswerError(f"{what} With --json nobody can be asked.", code=Code.USAGE, next_step="Add --yes.")
+    talk.say(f"{what} `tieout plan {sync} --tenant {desk.tenant}` shows what would be written.")
+    try:
+        agreed = typer.confirm("Bring the whole history?", err=True)
+    except typer.Abort:
+        raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
+    if not agreed:
+        raise AnswerError("Nothing was queued.", code=Code.NO)
 
 
 def tie_out(desk: Desk, talk: Talk, sync: str) -> Answer:

@@ -6,9 +6,8 @@ import sys
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -20,7 +19,7 @@ PLUGINS = "tieout.commands"
 class _PlanGroup(TyperGroup):
     """`tieout plan SYNC` is short for `tieout plan make SYNC`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer keeps its type private
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["make", *args]
         return super().parse_args(ctx, args)
@@ -222,6 +221,7 @@ def backfill(
     restart: Annotated[bool, typer.Option("--restart", help="Begin again, not where it stopped.")] = False,
     relink: Annotated[bool, typer.Option("--relink", help="After a restore: link what was written already.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all is synced, and compare.")] = True,
+    yes: Yes = False,
     wait_minutes: WaitMinutes = 240,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
@@ -239,6 +239,7 @@ def backfill(
                 sync,
                 restart=restart,
                 relink=relink,
+                yes=yes,
                 wait_seconds=wait_seconds,
             )
         )

@@ -225,6 +225,15 @@ class StoredPlans:
 
     # Applying
 
+    def check_open(self, plan: StoredPlan) -> None:
+        """Return if the plan can still be applied.
+
+        Raises:
+            RejectedError: If it was applied or taken back already.
+        """
+        if plan.state in (PlanState.APPLIED, PlanState.UNDONE):
+            raise _too_late(plan, "applied")
+
     def compare(self, plan: StoredPlan, writes: Sequence[PlannedWrite], *, progress: Progress) -> Comparison:
         """The plan beside what it would be today, for the same records.
 
@@ -268,8 +277,7 @@ class StoredPlans:
             RejectedError: If it was applied or taken back already.
             ClaimedError: If somebody else changed it meanwhile.
         """
-        if plan.state in (PlanState.APPLIED, PlanState.UNDONE):
-            raise _too_late(plan, "applied")
+        self.check_open(plan)
         now = self._clock.now()
         begun = plan
         if plan.state is not PlanState.APPLYING:
@@ -441,7 +449,7 @@ def _ended(plan: StoredPlan, link: Link | None, left_out: str, *, over: bool) ->
     if unsynced is not None:
         is_parked = unsynced.state is UnsyncedState.PARKED and (over or unsynced.change.plan == plan.id)
         return Ended(End.PARKED if is_parked else End.STILL_WAITING, reason=unsynced.reason)
-    if link.settled_at is not None and link.settled_at >= (plan.began_at or plan.created_at):
+    if over and link.settled_at is not None and link.settled_at > (plan.began_at or plan.created_at):
         return Ended(End.CHANGED_SINCE, reason="Another change wrote it meanwhile.")
     return Ended(End.UNCHANGED if over else End.STILL_WAITING, link.target_id or "")
 
