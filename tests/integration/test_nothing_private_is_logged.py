@@ -10,6 +10,7 @@ import json
 import pytest
 
 from functions.apply_changes import app as apply_changes
+from functions.archive_audit import app as archive_audit
 from functions.park_change import app as park_change
 from functions.poll_changes import app as poll_changes
 from functions.receive_webhook import app as receive_webhook
@@ -155,6 +156,23 @@ def test_a_dead_letter_and_its_alert(planted, silent):
     assert park_change.handler(event, planted.context) == {"batchItemFailures": [{"itemIdentifier": "m-2"}]}
     send_alerts.handler({"Canary": "CANARY"}, planted.context)
     silent(said="m-2")
+
+
+def test_the_table_stream_that_is_archived_or_cannot_be(planted, silent, monkeypatch):
+    event = sample("archive_audit")
+    for record in event["Records"]:
+        record["dynamodb"]["NewImage"]["base"] = {"S": '{"name":"Jo Canary"}'}
+    assert archive_audit.handler(event, planted.context) == {"batchItemFailures": []}
+
+    def fail(**_):
+        raise ValueError("Jo Canary")
+
+    monkeypatch.setattr(planted.clients.s3, "list_objects_v2", fail)
+    event["Records"][0]["dynamodb"]["NewImage"]["revision"] = {"S": "Jo Canary"}
+    event["Records"].append(event["Records"][0] | {"dynamodb": {"Keys": {"pk": {"S": "other#link#s"}}}})
+    event["Records"][-1]["dynamodb"] |= {"SequenceNumber": "9", "NewImage": {"pk": {"NULL": "Jo Canary"}}}
+    assert len(archive_audit.handler(event, planted.context)["batchItemFailures"]) == 2
+    silent(said="ValueError")
 
 
 @pytest.mark.parametrize("error", [UnavailableError("CANARY is down."), ValueError("Jo Canary")])

@@ -75,10 +75,10 @@ ALLOWED = {
     "ArchiveAuditRole": TRACES
     | logs("ArchiveAuditLogs")
     | {
-        ("dynamodb:DescribeStream", "Table.StreamArn"),
-        ("dynamodb:GetRecords", "Table.StreamArn"),
-        ("dynamodb:GetShardIterator", "Table.StreamArn"),
-        ("dynamodb:ListStreams", "Table.StreamArn"),
+        ("dynamodb:DescribeStream", "${Table.Arn}/stream/*"),
+        ("dynamodb:GetRecords", "${Table.Arn}/stream/*"),
+        ("dynamodb:GetShardIterator", "${Table.Arn}/stream/*"),
+        ("dynamodb:ListStreams", "${Table.Arn}/stream/*"),
         ("dynamodb:GetItem", "Table.Arn"),
         ("dynamodb:PutItem", "Table.Arn"),
         ("s3:GetObject", "${AuditBucket.Arn}/audit/*"),
