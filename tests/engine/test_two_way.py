@@ -464,6 +464,32 @@ def test_a_flapping_record_goes_on_if_a_person_retries_it():
     assert both.in_crm["phone"] == both.in_books["phone"]
 
 
+def test_two_people_at_work_on_two_fields_do_not_flap():
+    both = Both()
+    for number in range(12):
+        both.crm_edit(contact={"email": f"ada{number}@acme.example"})
+        both.books_edit(phone=f"+16505550{number:03}")
+        both.hear(CRM)
+        assert both.unsynced() == []
+    assert both.in_crm["phone"] == "+16505550011"
+    assert both.in_books["email"] == "ada11@acme.example"
+
+
+def test_a_record_flaps_beside_an_open_question_too():
+    both = Both("newest", email="{path: contact.email, owner: ask}")
+    both.crm_edit(contact={"email": "crm@acme.example"})
+    both.books_edit(email="books@acme.example")
+    both.hear(CRM)
+    before = both.writes()
+    for number in range(12):
+        both.books_edit(phone=f"+1650555020{number % 10}")
+        both.hear(BOOKS)
+        both.crm_edit(phone=f"+1650555030{number % 10}")
+        both.hear(CRM)
+    assert both.writes() - before <= 10
+    assert both.unsynced()[0].cause == "flaps-customers"
+
+
 def test_a_customer_that_is_gone_from_the_books_parks():
     both = Both()
     customer = both.customer

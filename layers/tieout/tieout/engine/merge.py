@@ -182,8 +182,18 @@ def agreed_on(work: Work, intent: Intent, record: Record, now: datetime, *, chan
     if intent.side is Side.TARGET and not changed:
         new = [path for path in work.step.ways if path not in shown and _is_new(path, agreed, link.base)]
         shown = shown_otherwise(new, agreed, plain(record.fields), shown)
-    turns = turned(turns_of(work), intent.side, now) if intent.operation is Operation.UPDATE else None
+    if intent.operation is Operation.CREATE:
+        turns = None
+    elif is_second_half(link):
+        turns = link.turns
+    else:
+        turns = turned(turns_of(work), intent.side, now)
     return replace(link, shown=shown or None, turns=turns)
+
+
+def is_second_half(link: Link) -> bool:
+    """True between the two writes of one merge: what follows overwrites nobody."""
+    return link.target_id is not None and not link.payload_hash and link.unsynced is None
 
 
 def _is_new(path: str, agreed: Document, base: Document | None) -> bool:

@@ -20,7 +20,18 @@ from tieout.domain.reviews import FieldConflict, Review, ReviewKind, Side
 from tieout.engine.collect import brought_back, read_all, steps_back
 from tieout.engine.decisions import answer_to, without_answer
 from tieout.engine.follow import lost
-from tieout.engine.merge import Merged, agreement, at, is_changed, merge, put, shown_otherwise, turned, turns_of
+from tieout.engine.merge import (
+    Merged,
+    agreement,
+    at,
+    is_changed,
+    is_second_half,
+    merge,
+    put,
+    shown_otherwise,
+    turned,
+    turns_of,
+)
 from tieout.engine.plan import Work, Write, effect_id, payload_hash, plain, same
 from tieout.engine.sentences import both_changed, flaps, target_gone
 from tieout.engine.session import Session
@@ -197,12 +208,18 @@ class TwoWay:
         else:
             self._end(meeting, merged, review, reads, writes)
             return None
-        turns = turns_of(work)
-        if turns is not None and turned(turns, turns.side, self._session.clock.now()).count >= work.step.flaps_max:
+        if self._goes_to_and_fro(work):
             error = flaps(work, reads, writes, [*merged.to_target, *merged.to_source])
             self._session.ends.parked(work, error, cause=f"flaps-{work.step.name}")
             return None
         return write
+
+    def _goes_to_and_fro(self, work: Work) -> bool:
+        """True if the sides overwrote each other as often as they may."""
+        turns = turns_of(work)
+        if turns is None or is_second_half(work.link):
+            return False
+        return turned(turns, turns.side, self._session.clock.now()).count >= work.step.flaps_max
 
     def _merged(self, meeting: _Meeting, reads: Connector) -> tuple[Merged, _Back, Review | None]:
         """What goes where, after policies, what cannot go back, and a person's answer."""
