@@ -1,7 +1,8 @@
 """Other people's clients, each used the way its documentation and the integrations built on it do.
 
 None of them is made worse than it is: customers and items stand before, calls are never throttled, a batch is repeated
-by itself and not with all before it, and a client that can send a `requestid` sends the same one with each try.
+by itself and not with all before it, and a client that can send a `requestid` sends the same one with each try. All try
+three times, urllib3 by its own `Retry`, for POST too.
 """
 
 from __future__ import annotations
@@ -50,28 +51,28 @@ type Rival = Callable[[Books, Sequence[Sale]], None]
 
 
 def single(books: Books, sales: Sequence[Sale]) -> None:
-    """python-quickbooks, `save`, tried 3 times."""
+    """python-quickbooks, `save`."""
     with _python_quickbooks(books) as client:
         for sale in sales:
             _tried(partial(_invoice(sale).save, qb=client))
 
 
 def single_with_key(books: Books, sales: Sequence[Sale]) -> None:
-    """python-quickbooks, `save` with one `request_id`, tried 3 times."""
+    """python-quickbooks, `save`, `request_id`."""
     with _python_quickbooks(books) as client:
         for sale in sales:
             _tried(partial(_invoice(sale).save, qb=client, request_id=uuid4().hex))
 
 
 def batch(books: Books, sales: Sequence[Sale]) -> None:
-    """python-quickbooks, `batch_create` of 30, tried 3 times."""
+    """python-quickbooks, batches of 30."""
     with _python_quickbooks(books) as client:
         for some in batched(sales, BATCH, strict=False):
             _tried(partial(batch_create, [_invoice(sale) for sale in some], qb=client))
 
 
 def adapter(books: Books, sales: Sequence[Sale]) -> None:
-    """requests with urllib3's `Retry` for POST too, one `requestid`."""
+    """requests, urllib3 `Retry`, `requestid`."""
     with requests.Session() as session:
         retry = Retry(total=TRIES - 1, allowed_methods=None, status_forcelist=(429, 500, 502, 503, 504))
         session.mount("http://", HTTPAdapter(max_retries=retry))
