@@ -6,9 +6,11 @@ import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 
 from tests.whole_way import SYNC, TENANT, WholeWay, whole_way
 from tieout.domain.changes import Change, Origin
@@ -180,3 +182,69 @@ def test_a_rough_network_ends_like_a_calm_one(both: Customers):
         assert company["contact"]["phone"] == both.customer().fields["phone"] == f"+1650555030{number}"
         assert company["contact"]["email"] == both.customer().fields["email"] == f"ada{number}@crm.example"
     assert list(both.way.deployment.links.unsynced(TENANT)) == []
+
+
+@dataclass
+class Invoiced(Customers):
+    """The deal's invoice, and people who work on it in QuickBooks."""
+
+    def invoice(self) -> Record:
+        (link,) = self.way.deployment.links.all(TENANT, SYNC, "invoices")
+        (found,) = self.connector("quickbooks").read(Kind.INVOICE, [link.target_id])
+        return found
+
+    def deal(self) -> dict[str, Any]:
+        (found,) = self.connector("act").read(Kind.DEAL, [DEAL["id"]])
+        return dict(found.fields["custom_fields"])
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Somebody saves a record in QuickBooks."""
+        connection = self.way.deployment.config.connection(TENANT, "quickbooks")
+        assert connection is not None
+        token = self.way.deployment.secrets.read(TENANT, "quickbooks")["access_token"]
+        self.way.clock.advance(60)
+        answer = requests.post(
+            f"{self.way.books_url}/v3/company/{connection.account}/{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            timeout=30,
+        )
+        assert answer.ok, answer.text
+        self.way.clock.advance(60)
+        (found,) = (value for value in answer.json().values() if isinstance(value, dict))
+        return dict(found)
+
+
+@pytest.fixture
+def invoiced(both: Customers) -> Invoiced:
+    return Invoiced(both.way)
+
+
+def test_a_credit_note_that_is_applied_to_the_invoice_shows_in_the_deal(invoiced: Invoiced):
+    invoice = invoiced.invoice()
+    lines: Any = invoice.fields["lines"]
+    customer = {"value": invoice.fields["customer"]}
+    line = {
+        "DetailType": "SalesItemLineDetail",
+        "Amount": 10,
+        "SalesItemLineDetail": {"ItemRef": {"value": lines[0]["item"]}},
+    }
+    note = invoiced.post("creditmemo", {"CustomerRef": customer, "Line": [line]})
+    taken = [
+        {"Amount": 10, "LinkedTxn": [{"TxnId": invoice.id, "TxnType": "Invoice"}]},
+        {"Amount": 10, "LinkedTxn": [{"TxnId": note["Id"], "TxnType": "CreditMemo"}]},
+    ]
+    invoiced.post("payment", {"CustomerRef": customer, "TotalAmt": 0, "Line": taken})
+    invoiced.sync()
+    total: Any = invoice.fields["total"]
+    assert invoiced.deal()["payment_status"] == "Partly paid"
+    assert Decimal(invoiced.deal()["amount_paid"]) == 10
+    assert Decimal(invoiced.deal()["balance_due"]) == total - 10
+
+
+def test_an_invoice_that_is_voided_in_the_books_shows_in_the_deal(invoiced: Invoiced):
+    invoice = invoiced.invoice()
+    invoiced.post("invoice?operation=void", {"Id": invoice.id, "SyncToken": invoice.version})
+    invoiced.sync()
+    assert invoiced.deal()["payment_status"] == "Voided"
+    assert Decimal(invoiced.deal()["balance_due"]) == 0
