@@ -17,6 +17,7 @@ from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import UnavailableError
 from tieout.domain.links import IntentState, Link, LinkKey, Withdrawal
+from tieout.domain.records import Kind
 from tieout.engine import archive, audit
 from tieout.engine.archive import ArchiveAudit, entry_of, happened, link_of, name_of, state_of
 from tieout.engine.audit import Audit, Replay, Verdict, replayed
@@ -88,6 +89,7 @@ PARKED = replace(LINK, unsynced=unsynced())
         (None, PARKED, What.PARKED),
         (DONE, replace(DONE, unsynced=unsynced(state=UnsyncedState.WAITING)), What.WAITS),
         (PARKED, replace(LINK, unsynced=unsynced(state=UnsyncedState.DISMISSED)), What.DISMISSED),
+        (replace(OPEN, intent=replace(INTENT, adopts=True)), DONE, What.LINKED),
         (PARKED, LINK, What.CLEARED),
         (DONE, replace(DONE, never=("7",)), What.CHANGED),
         (DONE, None, What.REMOVED),
@@ -432,6 +434,19 @@ def test_replaying_the_trail_gives_todays_links(watched):
     assert replayed(watched.entries()) == watched.links
     said = {one.what for one in watched.entries()}
     assert {What.INTENT_OPENED, What.CREATED, What.PARKED, What.OUTCOME_UNKNOWN} <= said
+
+
+def test_what_stood_in_the_books_already_is_linked_and_not_created(watched):
+    world = watched.world
+    world.company("c9", "Umbrella Ltd")
+    world.books.put(Kind.CUSTOMER, "77", name="Umbrella Ltd")
+    world.deal("d9", company="c9")
+    world.apply("d9")
+    world.settle_down()
+    watched.feed()
+    told = [one for one in watched.entries() if one.name == "deals-to-invoices/customers/c9"]
+    assert [one.what for one in told][-2:] == [What.INTENT_OPENED, What.LINKED]
+    assert told[-1].after["target_id"] == "77"
 
 
 def test_each_settled_write_has_an_intent_before_it(watched):

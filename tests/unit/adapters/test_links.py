@@ -463,12 +463,16 @@ def test_what_is_known_beside_the_write_is_read_back_equal_and_cleared(links):
     stored = links.settle(noted, worker="w1", pointer=False)
     assert links.get([stored.key]) == {stored.key: stored}
     assert replace(stored, revision=noted.revision) == noted
-    bare = links.store(replace(stored, shown=None, withdrawn=None, follows=False, decision=None, never=(), turns=None, plan=""))
+    bare = links.store(
+        replace(stored, shown=None, withdrawn=None, follows=False, decision=None, never=(), turns=None, plan="")
+    )
     assert links.get([bare.key]) == {bare.key: bare}
 
 
 def test_an_intent_of_a_two_way_write_is_read_back_equal(links):
-    two_way = intent("w1", side=Side.SOURCE, agreed={"email": "a@b.example"}, withdrawal=Withdrawal.LEFT, plan="p1")
+    two_way = intent(
+        "w1", side=Side.SOURCE, agreed={"email": "a@b.example"}, withdrawal=Withdrawal.LEFT, plan="p1", adopts=True
+    )
     stored = links.claim(Link(key("d-1")), two_way)
     assert links.get([stored.key])[stored.key].intent == two_way
 

@@ -11,6 +11,7 @@ import pytest
 from tests.engine.trail import MemoryArchive, MemoryTips, ToldLinks
 from tests.engine.world import START, TENANT
 from tieout.bootstrap import Settings
+from tieout.domain.records import Kind
 from tieout.engine.archive import ArchiveAudit
 
 DEAL = "deals-to-invoices/invoices/d1"
@@ -159,6 +160,18 @@ def test_a_records_history_in_words(edited):
     assert f"  updated {invoice}\n" in told
     assert "      lines: " in told
     assert "2000" in told.split("updated")[1]
+
+
+def test_a_record_that_stood_there_already_is_told_as_linked(edited):
+    world = edited.world
+    world.company("c9", "Umbrella Ltd")
+    world.books.put(Kind.CUSTOMER, "77", name="Umbrella Ltd")
+    world.deal("d9", company="c9")
+    world.apply("d9")
+    edited.feed()
+    told = edited.type("show", "c9").out
+    assert "  intent opened to link\n" in told
+    assert "  linked with 77, which stood there already\n" in told
 
 
 def test_a_parked_records_history_says_why(edited):

@@ -368,10 +368,12 @@ def _plain(entry: Entry) -> dict[str, Any]:
 def _said(entry: Entry) -> str:
     """What happened, with what a person asks next."""
     stands: Mapping[str, Any] = entry.after or entry.former() or {}
+    intent: Mapping[str, Any] = stands.get("intent") or {}
     unsynced: Mapping[str, Any] = stands.get("unsynced") or {}
     more = {
-        What.INTENT_OPENED: f"to {(stands.get('intent') or {}).get('operation', 'write')}",
+        What.INTENT_OPENED: "to link" if intent.get("adopts") else f"to {intent.get('operation', 'write')}",
         What.CREATED: f"as {stands.get('target_id')}",
+        What.LINKED: f"with {stands.get('target_id')}, which stood there already",
         What.UPDATED: str(stands.get("target_id")),
         What.PARKED: str(unsynced.get("reason", "")),
         What.WAITS: str(unsynced.get("reason", "")),

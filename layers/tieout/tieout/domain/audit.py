@@ -32,9 +32,10 @@ class Thing(StrEnum):
 class What(StrEnum):
     """What happened, in the words of people who keep books.
 
-    Links: INTENT_OPENED before a write, then OUTCOME_UNKNOWN, LOOKED_UP and TAKEN_OVER until it is CREATED, UPDATED or
-    RELEASED (surely not written). PARKED, WAITS, DISMISSED say why a record is not in agreement, CLEARED that nothing
-    hinders it any more, DECIDED that a person answered a review, WITHDRAWN that no document stands for it any more.
+    Links: INTENT_OPENED before a write, then OUTCOME_UNKNOWN, LOOKED_UP and TAKEN_OVER until it is CREATED, UPDATED,
+    LINKED (it stood there already; nothing was written) or RELEASED (surely not written). PARKED, WAITS, DISMISSED say
+    why a record is not in agreement, CLEARED that nothing hinders it any more, DECIDED that a person answered a review,
+    WITHDRAWN that no document stands for it any more.
     """
 
     INTENT_OPENED = "intent opened"
@@ -43,6 +44,7 @@ class What(StrEnum):
     TAKEN_OVER = "taken over"
     CREATED = "created"
     UPDATED = "updated"
+    LINKED = "linked"
     RELEASED = "released"
     PARKED = "parked"
     WAITS = "waits"

@@ -126,6 +126,8 @@ def _of_link(before: Link, after: Link) -> What:  # noqa: PLR0911 - one line a c
     if _written(before) != _written(after):
         if after.withdrawn is not None and before.withdrawn is None:
             return What.WITHDRAWN
+        if before.intent is not None and before.intent.adopts:
+            return What.LINKED
         return What.CREATED if before.target_id != after.target_id else What.UPDATED
     if before.intent is not None:
         return What.RELEASED

@@ -60,7 +60,9 @@ class Writer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._adoption = Adoption(session, claim=self._claim, settle=partial(self.settle, found=True))
+        self._adoption = Adoption(
+            session, claim=partial(self._claim, adopts=True), settle=partial(self.settle, found=True)
+        )
 
     def write_all(self, pending: Sequence[Pending]) -> None:
         """Every piece of work ended: the writes of one step and side, in batches as large as the provider takes."""
@@ -158,8 +160,8 @@ class Writer:
         with suppress(ClaimedError):  # whoever took it over will look it up
             work.link = self._session.links.keep_intent(work.link, kept)
 
-    def _claim(self, item: Pending) -> bool:
-        """True if the document is ours to write now."""
+    def _claim(self, item: Pending, *, adopts: bool = False) -> bool:
+        """True if the document is ours to write now, or only to link if it `adopts` what stands there."""
         work, now = item.work, self._session.clock.now()
         effect = replace(item.write.effect, attempt=str(work.link.revision))
         item.write = replace(item.write, effect=effect)
@@ -179,6 +181,7 @@ class Writer:
             side=item.write.side,
             agreed=item.write.agreed,
             shown=item.write.shown,
+            adopts=adopts,
         )
         try:
             work.link = self._session.links.claim(work.link, intent)

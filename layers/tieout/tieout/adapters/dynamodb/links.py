@@ -264,6 +264,8 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
         values["withdrawal"] = intent.withdrawal.value
     if intent.plan:
         values["plan"] = intent.plan
+    if intent.adopts:
+        values["adopts"] = 1
     return values
 
 
@@ -319,6 +321,7 @@ def _intent(values: dict[str, Any]) -> Intent:
         shown=unpack(values["shown"]) if "shown" in values else None,
         withdrawal=Withdrawal(values["withdrawal"]) if "withdrawal" in values else None,
         plan=values.get("plan", ""),
+        adopts=bool(values.get("adopts", 0)),
     )
 
 
