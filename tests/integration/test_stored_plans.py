@@ -1,0 +1,107 @@
+"""A plan is made, applied and taken back through the real connectors and the real table; the books tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.whole_way import SYNC, TENANT, WholeWay, whole_way
+from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
+from tieout.engine.stored_plans import End, StoredPlans
+from tieout_sandbox import dataset
+
+RAISED = {"requests_per_minute": 60_000, "requests_per_second": 60_000, "batches_per_minute": 60_000}
+WON = [deal for deal in dataset.read().opportunities if deal["status"] == "Won"]
+DEALS = WON[:20]
+
+
+def quiet(_name: str, _count: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[WholeWay]:
+    with whole_way(monkeypatch, **RAISED) as one:
+        one.connect(**RAISED)
+        yield one
+
+
+@pytest.fixture
+def plans(way: WholeWay) -> StoredPlans:
+    deployment = way.deployment
+    return StoredPlans(
+        config=deployment.config,
+        links=deployment.links,
+        plans=deployment.plans,
+        queue=way.queue,
+        connect=deployment.connect,
+        clock=way.clock,
+    )
+
+
+def make(plans: StoredPlans, deals: Sequence[dict[str, Any]]) -> StoredPlan:
+    report = plans.preview(TENANT, SYNC, progress=quiet, ids=[deal["id"] for deal in deals])
+    assert report.parked == []
+    return plans.keep(TENANT, SYNC, report, by="kim")
+
+
+def run(way: WholeWay, plans: StoredPlans, plan: StoredPlan, writes: Sequence[PlannedWrite]) -> set[End]:
+    begun = plans.begin(plan, writes, by="kim")
+    way.pump()
+    ends = plans.ends(begun, writes, over=True)
+    plans.finish(begun, ends)
+    return {one.end for one in ends.values()}
+
+
+def total(deals: Sequence[dict[str, Any]]) -> Decimal:
+    return sum((Decimal(str(deal["productTotal"])) for deal in deals), Decimal(0))
+
+
+def books(way: WholeWay) -> tuple[int, Decimal, int]:
+    summary = way.summary()
+    return summary["invoices"], summary["invoice_total"], summary["duplicate_doc_numbers"]
+
+
+def test_a_plan_is_applied_to_the_cent_and_taken_back_to_zero(way: WholeWay, plans: StoredPlans):
+    plan = make(plans, DEALS)
+    assert plan.totals == {"USD": total(DEALS)}
+    assert books(way)[0] == 0
+    writes = plans.writes(plan)
+    way.clock.advance(60)
+    assert plans.compare(plan, writes, progress=quiet).holds
+    assert run(way, plans, plan, writes) == {End.WRITTEN}
+    assert books(way) == (20, total(DEALS), 0)
+    assert way.tie_out()["invoices"].differing == []
+
+    way.clock.advance(60)
+    way.call(way.books_url, "POST", "/_sandbox/pay", {"doc_number": DEALS[0]["sourceId"]})
+    undo, report = plans.take_back(plans.plan(TENANT, plan.id), by="kim", progress=quiet, credit_paid=False)
+    assert undo is not None
+    assert [one.change.id for one in report.parked] == [DEALS[0]["id"]]
+    assert undo.amounts == {"USD": total(DEALS[1:])}
+    assert plans.compare(undo, plans.writes(undo), progress=quiet).holds
+    assert run(way, plans, undo, plans.writes(undo)) == {End.WRITTEN}
+    assert books(way)[1] == total(DEALS[:1])
+    assert plans.plan(TENANT, plan.id).state is PlanState.UNDONE
+
+    credit, _ = plans.take_back(plans.plan(TENANT, plan.id), by="kim", progress=quiet, credit_paid=True)
+    assert credit is not None
+    assert credit.counts == {"invoices.credit_note": {"withdraw": 1}}
+    assert run(way, plans, credit, plans.writes(credit)) == {End.WRITTEN}
+    assert plans.take_back(plans.plan(TENANT, plan.id), by="kim", progress=quiet, credit_paid=True)[0] is None
+    assert list(way.deployment.links.unsynced(TENANT)) == []
+
+
+def test_what_a_plan_costs_in_the_table(way: WholeWay, plans: StoredPlans):
+    before = way.units.writes
+    plan = make(plans, WON[:120])
+    spent = way.units.writes - before
+    assert spent < plan.writes * 0.4, f"{spent} write units for {plan.writes} writes"
+    writes = plans.writes(plan)
+    invoices = [plan.key(write) for write in writes if write.step == "invoices"][:50]
+    way.units.reads = 0
+    assert len(way.deployment.plans.allowed(plan, invoices)) == 50
+    assert way.units.reads <= 50 * 3, "of all writes together, a batch of changes reads a part"
