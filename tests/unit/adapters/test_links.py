@@ -471,7 +471,13 @@ def test_what_is_known_beside_the_write_is_read_back_equal_and_cleared(links):
 
 def test_an_intent_of_a_two_way_write_is_read_back_equal(links):
     two_way = intent(
-        "w1", side=Side.SOURCE, agreed={"email": "a@b.example"}, withdrawal=Withdrawal.LEFT, plan="p1", adopts=True
+        "w1",
+        side=Side.SOURCE,
+        agreed={"email": "a@b.example"},
+        shown={"phone": "0049", "fax": None},
+        withdrawal=Withdrawal.LEFT,
+        plan="p1",
+        adopts=True,
     )
     stored = links.claim(Link(key("d-1")), two_way)
     assert links.get([stored.key])[stored.key].intent == two_way

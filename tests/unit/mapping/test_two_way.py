@@ -134,3 +134,11 @@ def test_with_values_leaves_the_record_as_it_was():
         "contact": {"email": "a@b.example"},
     }
     assert record.fields["contact"] is None
+
+
+def test_the_presets_own_line_makes_its_customers_two_way():
+    text = preset("act-quickbooks_online")
+    assert compile_sync(text).step("customers").two_way is None
+    step = compile_sync(text.replace("    # two_way: ask ", "    two_way: ask ")).step("customers")
+    assert step.two_way == "ask"
+    assert {path for path, way in step.ways.items() if not way.paths} == set()
