@@ -444,11 +444,11 @@ def test_difference(written: dict[str, Any], shown: dict[str, Any], path: str | 
 def test_changes_of_one_record_become_the_oldest_with_the_most_attempts():
     first = Change(TENANT, CRM, Kind.DEAL, "d1", START, Origin.POLL, attempts=1)
     second = replace(first, seen_at=START - timedelta(hours=1), attempts=0)
-    third = replace(first, seen_at=START + timedelta(hours=1), attempts=5)
+    third = replace(first, seen_at=START + timedelta(hours=1), attempts=5, merged_into="d2")
     other = replace(first, tenant="globex")
 
     assert coalesce([first, second, third, other]) == [
-        replace(first, seen_at=START - timedelta(hours=1), attempts=5),
+        replace(first, seen_at=START - timedelta(hours=1), attempts=5, merged_into="d2"),
         other,
     ]
 

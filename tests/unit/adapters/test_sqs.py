@@ -50,6 +50,7 @@ def test_changes_come_back_as_they_were(queue, clients, settings):
         change(2, id="Größe/2"),
         change(3, connection="quickbooks", kind=Kind.INVOICE),
         change(4, tenant="globex"),
+        change(5, kind=Kind.CUSTOMER, merged_into="88"),
     ]
     queue.send(sent)
     got = [one for message in received(clients, settings.changes_queue_url) for one in decode(message["Body"])]
