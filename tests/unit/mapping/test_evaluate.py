@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tieout.mapping.targets import is_record_update
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "sandbox" / "data" / "crm-sales-opportunities"
-PRESET = compile_sync(preset("act-quickbooks_online"))
 
 DEAL: dict[str, Value] = {
     "name": "Acme - GTX Pro",
@@ -31,6 +31,11 @@ DEAL: dict[str, Value] = {
         {"name": "GTXPro", "quantity": Decimal(1), "unit_price": Decimal("4821.50"), "amount": Decimal("4821.50")}
     ],
 }
+
+
+@cache
+def preset_sync() -> CompiledSync:
+    return compile_sync(preset("act-quickbooks_online"))
 
 
 def deal(**changes: Value) -> Record:
@@ -76,7 +81,7 @@ def with_links_resolved(value: Any) -> Any:
 
 
 def test_a_won_deal_becomes_an_invoice():
-    invoices = PRESET.step("invoices")
+    invoices = preset_sync().step("invoices")
     mapped = invoices.evaluate(deal())
     customer, item = mapped.links
     assert mapped.fields == {
@@ -118,7 +123,7 @@ def test_a_company_becomes_a_customer():
             "address": {"line1": "1 Main St", "city": None, "country": "Philipines"},
         },
     )
-    assert PRESET.step("customers").evaluate(company).fields == {
+    assert preset_sync().step("customers").evaluate(company).fields == {
         "name": "Bio -holding Ltd",
         "company_name": "Bio:holding Ltd",
         "contact_name": "Ann Lee",
@@ -129,7 +134,7 @@ def test_a_company_becomes_a_customer():
 
 
 def test_a_payment_comes_back_to_the_deal():
-    payments = PRESET.step("payments")
+    payments = preset_sync().step("payments")
     invoice = Record(
         Kind.INVOICE,
         "77",
@@ -159,7 +164,7 @@ def test_a_payment_comes_back_to_the_deal():
 
 
 def test_an_unpaid_invoice_writes_nothing_back_and_a_voided_one_does():
-    payments = PRESET.step("payments")
+    payments = preset_sync().step("payments")
     assert not payments.selects(Record(Kind.INVOICE, "77", fields={"state": "open", "paid": Decimal(0)}))
     assert payments.selects(Record(Kind.INVOICE, "77", fields={"state": "voided", "paid": Decimal(0)}))
 
@@ -214,12 +219,12 @@ def test_an_unpaid_invoice_writes_nothing_back_and_a_voided_one_does():
 def test_a_deal_that_cannot_be_mapped_says_why(
     changes: dict[str, Value], sentence: str, next_step: str, rule: str, path: str
 ):
-    error = refused(PRESET.step("invoices"), deal(**changes))
+    error = refused(preset_sync().step("invoices"), deal(**changes))
     assert (error.message, error.next_step, error.rule, error.path) == (sentence, next_step, rule, path)
 
 
 def test_an_error_shows_a_shortened_value():
-    error = refused(PRESET.step("invoices"), deal(closed_on="x" * 500))
+    error = refused(preset_sync().step("invoices"), deal(closed_on="x" * 500))
     assert error.value == "x" * 79 + "…"
     assert len(error.message) < 120
 
@@ -229,7 +234,7 @@ def test_every_won_deal_of_the_real_data_becomes_an_invoice_to_the_cent():
         products = {row["product"]: Decimal(row["sales_price"]) for row in csv.DictReader(file)}
     with (DATA / "sales_pipeline.csv").open(encoding="utf-8") as file:
         won = [row for row in csv.DictReader(file) if row["deal_stage"] == "Won"]
-    invoices, total, items = PRESET.step("invoices"), Decimal(0), set()
+    invoices, total, items = preset_sync().step("invoices"), Decimal(0), set()
     for row in won:
         value = Decimal(row["close_value"])
         record = Record(
@@ -437,7 +442,7 @@ def test_a_record_without_a_name_is_called_by_kind_and_id():
 
 
 def test_explain_shows_each_value_on_its_way():
-    by_rule = {found.rule: found for found in PRESET.step("invoices").explain(deal(closed_on=None))}
+    by_rule = {found.rule: found for found in preset_sync().step("invoices").explain(deal(closed_on=None))}
     item = by_rule["steps.invoices.fields.lines.fields.item[0]"]
     assert (item.path, item.read, item.steps) == (
         "lines[0].name",
@@ -453,7 +458,7 @@ def test_explain_shows_each_value_on_its_way():
 
 
 def test_explain_shows_defaults_and_errors_of_whole_lists():
-    step = PRESET.step("invoices")
+    step = preset_sync().step("invoices")
     by_rule = {found.rule: found for found in step.explain(deal(lines=[{"name": "GTX Pro", "amount": 1}]))}
     assert by_rule["steps.invoices.fields.lines.fields.quantity[0]"].steps == (("default", 1),)
     [lines] = [found for found in step.explain(deal(lines=None)) if found.rule == "steps.invoices.fields.lines"]
@@ -477,12 +482,12 @@ def test_without_the_alias_the_deal_says_what_to_add():
 
 
 def test_a_link_to_nothing_alike_and_to_several_say_so():
-    link = link_of(PRESET, "Zeppelin")
+    link = link_of(preset_sync(), "Zeppelin")
     assert missing_link(link, ["GTX Pro"]).message == 'No item is named "Zeppelin".'
     assert missing_link(link, [], count=2).message == (
         '2 records of the kind product have the name "Zeppelin": it is not clear which item is meant.'
     )
-    by_id = PRESET.step("invoices").evaluate(deal()).links[0]
+    by_id = preset_sync().step("invoices").evaluate(deal()).links[0]
     assert missing_link(by_id, []).message == ('The company "c-1" that the record names is gone, or not visible to us.')
 
 
@@ -523,9 +528,9 @@ def outcome(step: CompiledStep, record: Record) -> Mapped | MappingError:
 
 
 @settings(max_examples=150, deadline=None)
-@given(fields=records, name=st.sampled_from([step.name for step in PRESET.steps]))
+@given(fields=records, name=st.sampled_from(["customers", "items", "invoices", "payments"]))
 def test_whatever_stands_in_a_record_it_is_mapped_or_refused_with_a_sentence(fields: dict[str, Any], name: str):
-    step = PRESET.step(name)
+    step = preset_sync().step(name)
     record = Record(step.from_kind, "r", fields=fields)
     assert step.selects(record) in {True, False}
     assert step.label(record)
@@ -545,7 +550,7 @@ def test_whatever_stands_in_a_record_it_is_mapped_or_refused_with_a_sentence(fie
 
 @given(fields=records)
 def test_evaluation_changes_nothing_and_gives_the_same_again(fields: dict[str, Any]):
-    step, before = PRESET.step("customers"), repr(fields)
+    step, before = preset_sync().step("customers"), repr(fields)
     record = Record(Kind.COMPANY, "r", fields=fields)
     assert repr(outcome(step, record)) == repr(outcome(step, record))
     assert repr(fields) == before

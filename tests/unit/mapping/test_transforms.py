@@ -28,9 +28,7 @@ class Around:
 
 
 def params(written: object) -> Params:
-    chosen = Transform.model_validate(written).chosen
-    assert chosen is not None
-    return chosen
+    return Transform.model_validate(written).chosen
 
 
 def apply(written: object, value: Value, **fields: Value) -> Any:

@@ -6,7 +6,7 @@ is checked all the same and nothing is reported that only follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from graphlib import CycleError
 from typing import cast
@@ -62,41 +62,26 @@ def _document(parsed: Parsed) -> tuple[AnyDocument | None, list[DocumentProblem]
 
 def _sense_of_the_rest(shape: ShapeProblems, error: ValidationError, parsed: Parsed) -> list[DocumentProblem]:
     """The problems of a sync without the parts whose shape is wrong; none if too little is left."""
-    steps = parsed.data.get("steps")
-    if parsed.data["kind"] != "sync" or not isinstance(steps, dict):
-        return []
     data = deepcopy(parsed.data)
-    aside = shape.aside(error, data)
+    shape.set_aside(error, data)
     try:
         document = SyncDocument.model_validate({"name": "x", "source": "x", "target": "y", **data})
     except ValidationError:
         return []
-    return _sense(document, parsed.lines, aside, frozenset(steps))
+    return _sense(document, parsed.lines, parsed.data["steps"])
 
 
-def _sense(
-    document: AnyDocument,
-    lines: Mapping[Location, int],
-    aside: frozenset[Location] = frozenset(),
-    steps: frozenset[str] = frozenset(),
-) -> list[DocumentProblem]:
-    """`aside`: rules that stand for others, not to be judged; `steps`: names of steps, those set aside too."""
-    return list(_Sense(document, lines, aside, steps).problems()) if isinstance(document, SyncDocument) else []
+def _sense(document: AnyDocument, lines: Mapping[Location, int], steps: Collection[str] = ()) -> list[DocumentProblem]:
+    """`steps`: names of steps, those set aside too."""
+    return list(_Sense(document, lines, steps).problems()) if isinstance(document, SyncDocument) else []
 
 
 class _Sense:
     """What a document of the right shape says that cannot be meant."""
 
-    def __init__(
-        self,
-        document: SyncDocument,
-        lines: Mapping[Location, int],
-        aside: frozenset[Location],
-        steps: frozenset[str],
-    ) -> None:
+    def __init__(self, document: SyncDocument, lines: Mapping[Location, int], steps: Collection[str]) -> None:
         self._document = document
         self._lines = lines
-        self._aside = aside
         self._names = sorted({*document.steps, *steps})
 
     def problems(self) -> Iterator[DocumentProblem]:
@@ -107,7 +92,7 @@ class _Sense:
         for name, step in document.steps.items():
             yield from self._step(("steps", name), step)
         try:
-            step_order(self._known_links_only())
+            step_order(document)
         except CycleError as error:
             circle = [str(name) for name in error.args[1]]
             way = " → ".join(f"`{name}`" for name in reversed(circle))
@@ -115,34 +100,6 @@ class _Sense:
 
     def _problem(self, at: Location, message: str, suggestion: str = "") -> DocumentProblem:
         return DocumentProblem(spelled(at), message, suggestion, line_of(self._lines, at))
-
-    def _known_links_only(self) -> SyncDocument:
-        """The document without links to steps that are not there; they are reported where they stand."""
-        steps = self._document.steps
-
-        def known(rule: Rule) -> Rule:
-            return rule.model_copy(
-                update={
-                    "link": rule.link if rule.link in steps else None,
-                    "object_": rule.object_ and {name: known(inner) for name, inner in rule.object_.items()},
-                    "fields": rule.fields and {name: known(inner) for name, inner in rule.fields.items()},
-                    "list_": rule.list_ and [known(inner) for inner in rule.list_],
-                }
-            )
-
-        return self._document.model_copy(
-            update={
-                "steps": {
-                    name: step.model_copy(
-                        update={
-                            "fields": {field: known(rule) for field, rule in step.fields.items()},
-                            "writes_back": step.writes_back if step.writes_back in steps else None,
-                        }
-                    )
-                    for name, step in steps.items()
-                }
-            }
-        )
 
     # A step
 
@@ -202,8 +159,6 @@ class _Sense:
 
     def _owners(self, at: Location, rule: Rule, step: Step, *, in_list: bool = False) -> Iterator[DocumentProblem]:
         """An owner that decides nothing: without `two_way`, or inside a list, which is taken whole."""
-        if at in self._aside:
-            return
         if rule.owner not in (None, "source") and step.two_way is None:
             yield self._problem(
                 (*at, "owner"),
@@ -290,8 +245,6 @@ class _Sense:
             )
 
     def _rule(self, at: Location, rule: Rule, target: Target, shape: Shape, step: Step) -> Iterator[DocumentProblem]:
-        if at in self._aside:
-            return
         if rule.link is not None:
             yield from self._link((*at, "link"), rule, step)
         yield from self._parameter_paths(at, rule, shape, step)
@@ -377,13 +330,12 @@ class _Sense:
         type_: Type = found.pop() if len(found) == 1 else "any"
         for transform in rule.transforms or []:
             params = transform.chosen
-            gives = "same" if params is None else params.gives
             if type_ == "object":
                 break
-            if gives == "same" or getattr(params, "otherwise", "error") == "keep":
+            if params.gives == "same" or getattr(params, "otherwise", "error") == "keep":
                 type_ = "any"
             elif type_ != "list" or transform.name == "join":
-                type_ = gives
+                type_ = params.gives
         if rule.link is not None and target.type not in {"text", "any"}:
             yield self._problem((*at, "link"), f"{_needed(target)}, and `link` gives the id of a record.")
         elif rule.link is None and type_ not in _TAKES[target.type]:
@@ -412,7 +364,7 @@ class _Sense:
     def _parameter_paths(self, at: Location, rule: Rule, shape: Shape, step: Step) -> Iterator[DocumentProblem]:
         """Paths that stand in transforms."""
         for number, transform in enumerate(rule.transforms or []):
-            for name, value in (transform.chosen or transform).model_dump(exclude_none=True).items():
+            for name, value in transform.chosen.model_dump(exclude_none=True).items():
                 if name.endswith("_path"):
                     here = (*at, "transforms", number, transform.name, name)
                     yield from self._path(here, value, shape, source_shape(step.from_), _a(step.from_))

@@ -180,11 +180,13 @@ def compile_document(document: SyncDocument) -> CompiledSync:
 def step_order(document: SyncDocument) -> list[str]:
     """The steps, each after those that it links to or writes back for; otherwise as written.
 
+    What is no step is passed over: `check` reports it where it stands.
+
     Raises:
         graphlib.CycleError: If they link in a circle.
     """
     graph = {
-        name: [*links_of(step), *([step.writes_back] if step.writes_back else [])]
+        name: [before for before in (*links_of(step), step.writes_back) if before in document.steps]
         for name, step in document.steps.items()
     }
     TopologicalSorter(graph).prepare()  # Only for the circle that it finds; the order below stays close to the text.
@@ -282,7 +284,7 @@ class _Compiler:
             where=where,
             label=label,
             read=read,
-            transforms=tuple((each.name, each.chosen) for each in transforms if each.chosen is not None),
+            transforms=tuple((each.name, each.chosen) for each in transforms),
             fit=fitting(target),
             target=target,
             required=rule.required or target.required,

@@ -28,7 +28,7 @@ class ShapeProblems:
         """One problem for each place; several findings at one value become one."""
         found: dict[tuple[Location, str], DocumentProblem] = {}
         meant: set[tuple[Location, str]] = set()
-        for details in sorted(error.errors(include_url=False), key=lambda one: one["type"] == "missing"):
+        for details in sorted(error.errors(), key=lambda one: one["type"] == "missing"):
             at = self._written(details)
             if details["type"] == "missing" and (at[:-1], did_you_mean(str(at[-1]), [str(at[-1])])) in meant:
                 continue  # It stands there, misspelled.
@@ -38,12 +38,10 @@ class ShapeProblems:
             found.setdefault(key, DocumentProblem(spelled(at), message, suggestion, line_of(self._parsed.lines, at)))
         return list(found.values())
 
-    def aside(self, error: ValidationError, data: Any) -> frozenset[Location]:  # noqa: ANN401 - parsed YAML
-        """Takes what is wrong out of `data`, the smallest part each time; the places of those parts."""
-        places: set[Location] = set()
-        for details in error.errors(include_url=False):
-            _set_aside(data, self._written(details), places)
-        return frozenset(places)
+    def set_aside(self, error: ValidationError, data: Any) -> None:  # noqa: ANN401 - parsed YAML
+        """Take what is wrong out of `data`, the smallest part each time."""
+        for details in error.errors():
+            _set_aside(data, self._written(details))
 
     def _written(self, details: ErrorDetails) -> Location:
         """The place as it is written, without what pydantic adds to name a choice or a key."""
@@ -156,7 +154,7 @@ def _plain(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any object
             return annotation
 
 
-def _set_aside(data: Any, at: Location, aside: set[Location]) -> None:  # noqa: ANN401 - parsed YAML
+def _set_aside(data: Any, at: Location) -> None:  # noqa: ANN401 - parsed YAML
     """Take the smallest part that contains the place and can be missed out of `data`."""
     condition = _condition_around(at)
     place = _rule_around(at) or condition or at[:3]
@@ -168,7 +166,6 @@ def _set_aside(data: Any, at: Location, aside: set[Location]) -> None:  # noqa: 
             return
     if not place or type(parent) not in {dict, list}:
         return
-    aside.add(place)
     if condition and place == condition:
         parent[place[-1]] = {"path": "id", "exists": True}
     elif _rule_around(at):

@@ -89,7 +89,7 @@ class Transform(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.chosen is None:
+        if len(self.model_fields_set) != 1 or getattr(self, self.name) is None:
             raise ValueError("write one transform in each line of the list, such as `- truncate: {length: 100}`")
         return self
 
@@ -99,9 +99,9 @@ class Transform(Strict):
         return next(iter(self.model_fields_set))
 
     @property
-    def chosen(self) -> Params | None:
+    def chosen(self) -> Params:
         """Its parameters."""
-        found: Params | None = getattr(self, self.name)
+        found: Params = getattr(self, self.name)
         return found
 
     @classmethod
