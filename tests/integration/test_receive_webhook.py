@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import copy
+import hmac
+import json
 
 import pytest
 
@@ -154,3 +156,15 @@ def test_a_queue_that_does_not_store_is_503_so_that_the_provider_comes_again(boo
 def test_accepting_a_webhook_calls_no_provider(books):
     assert handler(sample("receive_webhook"), books.context) == {"statusCode": 200}
     assert books.world.crm.calls == books.world.books.calls == {}
+
+
+def test_a_merge_names_the_record_that_is_left(books):
+    merge = {"name": "Customer", "id": "88", "operation": "Merge", "deletedId": "91"}
+    body = json.dumps({"eventNotifications": [{"realmId": REALM, "dataChangeEvent": {"entities": [merge]}}]})
+    digest = hmac.digest(VERIFIER["webhook_verifier"].encode(), body.encode(), "sha256")
+    event = changed(body=body, isBase64Encoded=False)
+    event["headers"] = {**event["headers"], "intuit-signature": base64.b64encode(digest).decode()}
+
+    assert handler(event, books.context) == {"statusCode": 200}
+
+    assert {(one.id, one.merged_into) for one in books.queued("changes")} == {("88", ""), ("91", "88")}
