@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -176,6 +177,26 @@ def test_customer_that_a_person_deleted_in_the_books_is_noted_and_its_company_lo
 
     assert world.state.links[key].withdrawn is Withdrawal.TARGET_GONE
     assert [one.cause for one in world.unsynced()] == ["target-gone-customers"]
+
+
+@pytest.mark.parametrize("how", ["voided", "deleted"])
+def test_invoice_that_a_person_takes_out_is_noticed_though_no_step_reads_it_back(how: str):
+    text = withdrawing()
+    world = World(text[: text.index("\n  payments:")])
+    deals(world, 10)
+    swept(world, BOOKS)
+    first, second = world.invoices()[:2]
+    if how == "voided":
+        world.books.put(Kind.INVOICE, first.id, state="voided", total=Decimal(0), balance=Decimal(0))
+    else:
+        del world.books.records[Kind.INVOICE, first.id]
+    world.books.put(Kind.INVOICE, second.id, note="edited")
+
+    swept(world, BOOKS)
+    work_off(world)
+
+    assert [(one.change.id, one.cause) for one in world.unsynced()] == [("d00", "target-gone-invoices")]
+    assert swept(world, BOOKS).queued[Kind.INVOICE] == 0
 
 
 def test_gap_in_a_feed_that_shows_deletions_is_closed_by_comparing_ids(world: World):

@@ -8,7 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from tests.engine.test_properties import FAULTS, Trouble, deliver, settle
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.effects import Effect, Operation
@@ -529,3 +532,86 @@ def test_credited_invoice_does_not_count_as_standing(world: World):
 
 def connect(world: World) -> Callable[[Any], Connector]:
     return lambda connection: {"fake_crm": world.crm, "fake_books": world.books}[connection.provider]
+
+
+# Any history
+
+
+DEALS = ("d0", "d1")
+EVENTS = ("win", "win otherwise", "lose", "delete", "pay", "void by hand", "delete by hand")
+
+histories = st.lists(st.tuples(st.sampled_from(DEALS), st.sampled_from(EVENTS), st.booleans()), min_size=2, max_size=9)
+
+
+def happens(world: World, deal: str, event: str) -> list[Change]:
+    """Somebody does it; the hints of it."""
+    invoice = next((one for one in world.invoices() if one.fields["number"] == f"S{deal}"), None)
+    if event.startswith("win"):
+        world.deal(deal, "1054" if event == "win" else "2000")
+    elif event == "lose" and (Kind.DEAL, deal) in world.crm.records:
+        lose(world, deal)
+    elif event == "delete":
+        world.crm.records.pop((Kind.DEAL, deal), None)
+    elif invoice is not None and event == "delete by hand":
+        del world.books.records[Kind.INVOICE, invoice.id]
+    elif invoice is not None and event == "void by hand":
+        nothing = dict.fromkeys(("total", "balance", "paid"), Decimal(0))
+        world.books.put(Kind.INVOICE, invoice.id, state="voided", **nothing)
+    elif invoice is not None and event == "pay" and invoice.fields["balance"] > 100:
+        world.pay(invoice.id, "100")
+    hints = world.change(Kind.DEAL, deal)
+    return hints + (world.change(Kind.INVOICE, invoice.id, connection=BOOKS) if invoice is not None else [])
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    history=histories,
+    faults=st.lists(st.sampled_from(FAULTS), max_size=20),
+    deaths=st.lists(st.integers(1, 12), max_size=6),
+)
+def test_any_history_ends_with_one_document_that_stands_or_is_withdrawn_or_a_person_is_told(history, faults, deaths):
+    world = World(withdrawing(caps="withdrawals: 1000"))
+    Trouble(world, faults)
+    left = list(deaths)
+
+    def dies(_: str) -> bool:
+        if not left:
+            return False
+        left[0] -= 1
+        if left[0] == 0:
+            left.pop(0)
+            return True
+        return False
+
+    world.state.crash_before = dies
+    created: set[str] = set()
+    for deal, event, rests in history:
+        deliver(world, happens(world, deal, event))
+        world.clock.sleep(7)
+        if rests:
+            settle(world)
+        created |= {one.id for one in world.invoices()}
+    settle(world)
+    for deal in DEALS:  # what a dead worker left is looked at again, as a sweep would
+        world.clock.sleep(200)
+        deliver(world, world.change(Kind.DEAL, deal))
+        settle(world)
+
+    rows = {(one.step, one.change.id): one for one in world.unsynced()}
+    for deal in DEALS:
+        ours = [one for one in world.invoices() if one.fields["number"] == f"S{deal}"]
+        stored = world.state.links.get(LinkKey(TENANT, SYNC, "invoices", deal))
+        credit = LinkKey(TENANT, SYNC, "invoices.credit_note", deal)
+        notes = [one for one in credit_notes(world) if one.fields["reference"] == credit.reference]
+        record = world.crm.records.get((Kind.DEAL, deal))
+        told = ("invoices", deal) in rows or ("invoices.credit_note", deal) in rows
+        standing = [one for one in ours if one.fields["state"] != "voided" and not notes]
+        assert len(ours) <= 1
+        assert len(notes) <= 1
+        if record is not None and record.fields["status"] == "won":
+            assert told or (standing and standing[0].fields["total"] == record.fields["amount"])
+        else:
+            assert told or not standing
+        assert stored is None or stored.intent is None
+        assert told or stored is None or stored.target_id is None or (stored.withdrawn is None) == bool(standing)
+    assert all(one.state is UnsyncedState.PARKED for one in rows.values())

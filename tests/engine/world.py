@@ -476,7 +476,10 @@ class FakeProvider:
             total = document.expected_total() or Decimal(0)
             fields |= {"total": total, "balance": total}
         if isinstance(document, Invoice):
-            fields |= {"paid": Decimal(0), "state": "open"}
+            former = self.records.get((effect.kind, effect.target_id or ""))
+            paid = former.fields["paid"] if former is not None else Decimal(0)
+            fields |= {"paid": paid, "balance": total - paid}
+            fields["state"] = "paid" if total == paid else "partly_paid" if paid else "open"
             if document.status is InvoiceStatus.VOIDED:
                 return _voided(fields)
         return fields
@@ -485,7 +488,8 @@ class FakeProvider:
 def _voided(fields: dict[str, Any]) -> dict[str, Any]:
     """As books keep a voided invoice: it stands, with amounts of zero."""
     lines = [{**line, "amount": Decimal(0)} for line in fields["lines"]]
-    return fields | {"lines": lines, "total": Decimal(0), "balance": Decimal(0), "state": "voided"}
+    nothing = dict.fromkeys(("total", "balance", "paid"), Decimal(0))
+    return fields | nothing | {"lines": lines, "state": "voided"}
 
 
 class World:

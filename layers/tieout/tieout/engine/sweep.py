@@ -6,7 +6,7 @@ rights or an outage looks just like that.
 
 What is remembered between sweeps stands under cursors of the connection: `swept` and `swept-KIND` (when), `sweep-KIND`
 (what was missing), `brake-KIND` (what is held back), `compare-KIND` (sweeps left to compare a kind whose feed had a
-gap); of documents that are written there, `target-KIND` in place of KIND.
+gap), `feed-KIND` (from where on to look for voids); of documents written there, `target-KIND` in place of KIND.
 """
 
 from __future__ import annotations
@@ -189,7 +189,10 @@ class Sweep:
         written = self._linked(connection, kind, written=True)
         sides = [_side(read, kind, written=False), _side(written, kind, written=True)]
         visible = kind in connector.manifest.deletions_visible and gap in ("", "0")
-        told = visible and kind in self._heard(connection)  # polls are told of each deletion
+        heard = kind in self._heard(connection)
+        if kind is Kind.INVOICE and not heard and sides[1].ids:
+            self._follow(connection, connector, sides[1], report, out_of_time)
+        told = visible and heard  # polls are told of each deletion
         sides = [side for side in sides if side.ids and not told]
         if sides:
             seen = self._seen(connector, kind, out_of_time)
@@ -201,6 +204,31 @@ class Sweep:
         if gap not in ("", "0"):
             self._config.put_cursor(connection.tenant, connection.id, f"compare-{kind}", str(int(gap) - 1))
         self._config.put_cursor(connection.tenant, connection.id, f"swept-{kind}", self._clock.now().isoformat())
+
+    def _follow(
+        self,
+        connection: Connection,
+        connector: Connector,
+        side: _Side,
+        report: SweepReport,
+        out_of_time: Callable[[], bool],
+    ) -> None:
+        """Voids of documents that no step reads back: ids do not show them, so the feed is asked what happened since."""
+        name = f"feed-{side.name}"
+        cursor = self._cursor(connection, name)
+        if not cursor:
+            self._config.put_cursor(connection.tenant, connection.id, name, connector.cursor_now(side.kind))
+            return
+        for _ in range(PAGES_MAX):
+            page = connector.changes(side.kind, cursor)
+            voided = (record.id for record in page.records if record.fields.get("state") == "voided")
+            taken_out = sorted(side.ids & {*voided, *page.gone})
+            self._release(connection, side, taken_out, Origin.SWEEP)
+            report.queued[side.kind] += len(taken_out)
+            self._config.put_cursor(connection.tenant, connection.id, name, page.cursor)
+            cursor = page.cursor
+            if not page.more or out_of_time():
+                return
 
     def _left_behind(self, links: Iterable[Link]) -> set[str]:
         now = self._clock.now()
@@ -355,6 +383,8 @@ def _side(linked: Sequence[_Linked], kind: Kind, *, written: bool) -> _Side:
         if not written and (step.on_delete == "keep" or step.name.endswith(CREDIT_NOTE)):
             continue
         standing = (link for link in links if link.target_id is not None and link.withdrawn is None)
+        if written:  # a mapping may write a document as voided
+            standing = (link for link in standing if (link.base or {}).get("status") != "voided")
         by_id = {(link.target_id or "") if written else link.key.source_id: link for link in standing}
         if by_id:
             expected.append((sync, step, by_id))
