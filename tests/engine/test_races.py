@@ -210,3 +210,24 @@ def test_lost_update_of_records_without_versions_is_looked_for_twice_as_it_may_s
         world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
 
         assert world.crm.calls["effect"] == written + writes, f"after {looks} looks"
+
+
+def test_customer_of_a_write_that_is_not_settled_yet_is_not_adopted_by_another_company_of_its_name(world: World):
+    world.company("c2", "Globex")
+    world.deal("d1", company="c2")
+    world.books.fault = lambda effect: "lost" if effect.kind is Kind.CUSTOMER else None
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.company("c1", "Globex")
+    world.company("c2", "Globex Corporation")
+    world.deal("d2")
+
+    world.apply("d2")
+    world.settle_down()
+
+    owner = world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", "c2")]
+    assert owner.target_id == customer.id
+    assert world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", "c1")].target_id != customer.id
+    references = [one.fields["reference"] for one in world.books.all(Kind.CUSTOMER)]
+    assert len(references) == len(set(references))

@@ -116,16 +116,27 @@ class Adoption:
 
 
 def owners_of(session: Session, key: LinkKey, records: Sequence[Record]) -> dict[str, LinkKey]:
-    """By id, those of the records that are the partner of a source record of this step: whose they are."""
+    """By id, those of the records that are the partner of a source record of this step: whose they are.
+
+    One that bears another's reference is its own already while that one's write is not settled.
+    """
     if not records:
         return {}
     links, place = session.links, (key.tenant, key.sync, key.step)
     ids = dict.fromkeys(record.id for record in records)
-    references = dict.fromkeys(str(record.fields["reference"]) for record in records if record.fields.get("reference"))
+    references = {str(record.fields["reference"]): record.id for record in records if record.fields.get("reference")}
     owners = [*links.by_target(*place, list(ids)).values()]
+    unsettled: dict[str, LinkKey] = {}
     if references:
-        owners += links.by_reference(*place, list(references)).values()
-    return {link.target_id: link.key for link in owners if link.target_id in ids and not link.follows}
+        by_reference = links.by_reference(*place, list(references))
+        owners += by_reference.values()
+        unsettled = {
+            references[name]: link.key
+            for name, link in by_reference.items()
+            if link.target_id is None and link.intent is not None
+        }
+    settled = {link.target_id: link.key for link in owners if link.target_id in ids and not link.follows}
+    return unsettled | settled
 
 
 def store(session: Session, work: Work, link: Link) -> bool:
