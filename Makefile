@@ -9,6 +9,8 @@ ONCE ?=
 FAULTS ?=
 SEEDS ?= 1000
 FIRST ?= 0
+JOBS ?= 1
+SUMMARY ?=
 SEED ?= 0
 OF ?= mapping
 
@@ -44,8 +46,8 @@ check: setup ## what needs no test to run
 unit: setup ## the fast tests
 	@$(VENV)/pytest -q tests/unit
 
-simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on; SEEDS=1 FIRST=s tells seed s again
-	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST)
+simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on, JOBS=2 at a time, figures into SUMMARY=file; SEEDS=1 FIRST=s tells seed s again
+	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST) --jobs $(JOBS) --summary "$(SUMMARY)"
 
 mutate: setup ## are the tests hurt by wrong code? OF=mapping, engine or matching; hours for all, goes on where it stopped
 	@UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locked --python "$$($(VENV)/python -c 'import sys; print(sys._base_executable)')" --group mutation

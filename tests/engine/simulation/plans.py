@@ -3,16 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from random import Random
 
-from tests.engine.simulation.runtime import Fault, FaultKind
+from tests.engine.simulation.runtime import START, Fault, FaultKind
 
 TENANTS = ("acme", "globex")
 DEALS = ("d1", "d2", "d3", "d4")
 COMPANIES = ("c1", "c2")
 PRODUCTS = {"p1": "GTX Pro", "p2": "Gizmo"}
 NAMES = ("GTX Pro", "Gizmo", "GTXPro", "Gizmo Lite")  # the last one is known only after the sync has its alias
+
+
+STARTS = (
+    START,
+    datetime(2026, 3, 8, 9, 40, tzinfo=UTC),  # the United States put their clocks forward at 10:00
+    datetime(2026, 11, 1, 8, 40, tzinfo=UTC),  # and back at 9:00
+    datetime(2026, 10, 25, 0, 40, tzinfo=UTC),  # Europe puts them back at 1:00
+    datetime(2026, 2, 28, 23, 45, tzinfo=UTC),  # the last minutes of a month
+    datetime(2028, 2, 29, 23, 45, tzinfo=UTC),  # of a leap day
+    datetime(2026, 12, 31, 23, 45, tzinfo=UTC),  # of a year
+    datetime(2026, 12, 1, 7, 45, tzinfo=UTC),  # of a month where the books are, by their own time
+)
+_CENT = Decimal("0.01")
+
+
+def cents(amount: object) -> Decimal:
+    """Rounded half up to whole cents."""
+    return Decimal(str(amount)).quantize(_CENT, ROUND_HALF_UP)
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """One line of a deal: `GTX Pro:2*10.05-10` is two for 10.05 each, less ten percent."""
+
+    product: str
+    quantity: Decimal
+    price: Decimal
+    discount_percent: Decimal
+
+    @property
+    def exact(self) -> Decimal:
+        """What the CRM makes of it; may have more than two decimals."""
+        return self.quantity * self.price * (100 - self.discount_percent) / 100
+
+    @property
+    def amount(self) -> Decimal:
+        """In whole cents."""
+        return cents(self.exact)
+
+
+def sold(value: str) -> tuple[str, list[Sold], Decimal]:
+    """The company, the lines and the deal's own amount of `c1|GTX Pro:2*10.05-10|Gizmo:1*3-0`; `|!` adds a cent."""
+    company, *texts = value.split("|")
+    lines = []
+    for text in texts:
+        if text == "!":
+            continue
+        product, _, rest = text.partition(":")
+        quantity, _, rest = rest.partition("*")
+        price, _, discount = rest.partition("-")
+        lines.append(Sold(product, Decimal(quantity), Decimal(price), Decimal(discount or 0)))
+    extra = _CENT if "!" in texts else Decimal(0)
+    return company, lines, sum((line.exact for line in lines), Decimal(0)) + extra
 
 
 class Assumption(StrEnum):
@@ -59,6 +114,16 @@ class Plan:
     disorder_seconds: float
     latency_seconds: float
     adoptable: bool
+    start: datetime = START
+    skew_seconds: float = 0.0
+    calls_per_minute: int = 500
+    token_seconds: int = 3600
+    token_rotates_seconds: int = 86_400
+
+    @property
+    def real(self) -> bool:
+        """True if the real connectors run, over simulators that answer as the providers do: one seed of ten."""
+        return self.seed % REAL_EVERY == REAL_AT
 
     @property
     def zombies(self) -> bool:
@@ -76,11 +141,16 @@ class Plan:
         return max((step.at for step in self.steps), default=0.0)
 
 
-_ANY = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.FREEZE_BEFORE, FaultKind.FREEZE_AFTER)
-_ASKED = (*_ANY, FaultKind.THROTTLE, FaultKind.DOWN, FaultKind.LOST)
+REAL_EVERY, REAL_AT = 10, 3
+_DIES = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.FREEZE_BEFORE, FaultKind.FREEZE_AFTER)
+_ANY = (*_DIES, FaultKind.SLOW, FaultKind.JUMP)
+_ASKED = (*_ANY, FaultKind.THROTTLE, FaultKind.DOWN, FaultKind.LOST, FaultKind.GARBLE)
 _TABLE = (*_ANY, FaultKind.THROTTLE, FaultKind.LOST)
-_WRITTEN = (*_ANY, *_ASKED, FaultKind.LOST, FaultKind.VANISHED, FaultKind.LATE, FaultKind.LATE, FaultKind.REFUSE)
-_POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {  # weight, how far the counter reaches, kinds
+_SETTLED = (*_TABLE, FaultKind.CANCEL)
+_UNSENT = (FaultKind.VANISHED, FaultKind.LATE, FaultKind.LATE)
+_WRITTEN = (*_ANY, *_ASKED, FaultKind.LOST, *_UNSENT, FaultKind.REFUSE)
+_OPENED = (*_DIES, FaultKind.THROTTLE, FaultKind.DOWN, FaultKind.LOST)
+POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {  # weight, how far the counter reaches, kinds
     "books.write": (10, 20, _WRITTEN),
     "books.find": (3, 15, _ASKED),
     "books.read": (2, 20, _ASKED),
@@ -90,10 +160,10 @@ _POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {  # weight, how fa
     "crm.search": (2, 20, _ASKED),
     "crm.changes": (1, 20, _ASKED),
     "table.claim": (6, 20, _TABLE),
-    "table.settle": (6, 20, _TABLE),
+    "table.settle": (6, 20, _SETTLED),
     "table.keep": (2, 8, _TABLE),
     "table.release": (2, 4, _TABLE),
-    "table.pointer": (1, 6, _TABLE),
+    "table.pointer": (1, 6, _SETTLED),
     "table.read": (6, 60, _TABLE),
     "table.unsynced": (4, 20, _TABLE),
     "table.alert": (3, 8, _TABLE),
@@ -107,22 +177,44 @@ _POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {  # weight, how fa
     "queue.ack": (4, 40, _ANY),
     "mail.send": (1, 4, (*_ANY, FaultKind.DOWN, FaultKind.LOST)),
 }
-_ACTIONS = {
+_CALLED = (*_ASKED, FaultKind.UNREACHED)
+_SENT = (*_CALLED, *_WRITTEN, FaultKind.FORGET)
+REAL_POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {
+    "act.sign in": (2, 6, _CALLED),
+    "act.read": (6, 60, _CALLED),
+    "act.write": (12, 3, (*_CALLED, *_UNSENT)),
+    "quickbooks.sign in": (3, 4, (*_CALLED, FaultKind.VANISHED)),
+    "quickbooks.read": (6, 60, _CALLED),
+    "quickbooks.write": (10, 20, _SENT),
+    "table.budget": (2, 60, _OPENED),
+    "table.lease": (2, 6, _OPENED),
+    "secrets.read": (2, 10, _OPENED),
+    "secrets.write": (3, 3, _OPENED),
+}
+ACTIONS = {
     "win": 22,
     "edit": 18,
     "lose": 5,
     "reopen": 4,
     "delete deal": 3,
     "rename company": 7,
+    "win again": 4,
+    "move deal": 2,
+    "rename company as other": 1,
     "rename product": 2,
+    "rename product as other": 1,
     "reprice product": 3,
+    "move contact": 2,
+    "merge customers": 1,
     "pay": 9,
+    "refund": 3,
     "take payment back": 3,
     "void invoice": 2,
     "edit invoice": 4,
     "edit invoice's number": 2,
     "edit customer": 2,
     "delete invoice": 1,
+    "close books": 1,
     "retry parked": 4,
     "dismiss one": 2,
     "backfill": 2,
@@ -149,23 +241,31 @@ def plan_of(seed: int) -> Plan:
     random = Random(f"{seed}/plan")
     assumption = assumption_of(seed)
     lagging = assumption in (Assumption.LAGGING, Assumption.LAGGING_KEYS)
+    points = POINTS
+    if seed % REAL_EVERY == REAL_AT:
+        points = {name: at for name, at in POINTS.items() if not name.startswith(("crm.", "books."))} | REAL_POINTS
     return Plan(
         seed=seed,
         assumption=assumption,
         steps=tuple(_steps(random)),
-        faults=tuple(sorted(_faults(random), key=lambda fault: (fault.point, fault.nth))),
+        faults=tuple(sorted(_faults(random, points), key=lambda fault: (fault.point, fault.nth))),
         lag_seconds=random.uniform(30, 400) if lagging else random.choice((0, 0, 4, 7)),
         webhooks=random.choice((0.0, 0.6, 1.0, 1.0)),
         duplicates=random.choice((0.0, 0.1, 0.4)),
         disorder_seconds=random.choice((0.1, 3, 60)),
         latency_seconds=random.choice((0.2, 2, 6, 15)),
         adoptable=random.random() < 0.3,
+        start=random.choice((START, *STARTS)),
+        skew_seconds=random.choice((0.0, 0.0, 0.05, 2.0)),
+        calls_per_minute=random.choice((12, 30, 120, 500)),
+        token_seconds=random.choice((600, 3600)),
+        token_rotates_seconds=random.choice((0, 900, 86_400)),
     )
 
 
 def _steps(random: Random) -> list[Step]:
     at, steps = 5.0, []
-    names, weights = list(_ACTIONS), list(_ACTIONS.values())
+    names, weights = list(ACTIONS), list(ACTIONS.values())
     pace = random.choice((1, 10, 20, 40, 200))
     busy = random.choice((1, 2, 4))
     for _ in range(random.randint(5, 40)):
@@ -177,7 +277,7 @@ def _steps(random: Random) -> list[Step]:
 
 
 def _about(random: Random, action: str, busy: int) -> str:
-    if "company" in action or action == "edit customer":
+    if "company" in action or action in ("edit customer", "move contact", "merge customers"):
         return random.choice(COMPANIES)
     if "product" in action:
         return random.choice(list(PRODUCTS))
@@ -186,18 +286,31 @@ def _about(random: Random, action: str, busy: int) -> str:
 
 def _value(random: Random, action: str) -> str:
     if action in ("win", "reopen"):
-        return (
-            f"{random.randint(1, 99_999) / 100:.2f}/{random.choice(COMPANIES)}/{random.choices(NAMES, (6, 4, 1, 1))[0]}"
-        )
+        lines = [_sold(random) for _ in range(random.choice((1, 1, 1, 2, 3)))]
+        return "|".join([random.choice(COMPANIES), *lines, *(["!"] if random.random() < 0.03 else [])])
+    if action == "edit":
+        return f"{random.randint(1, 99_999) / 100:.2f}"
+    if action == "move deal":
+        return random.choice(COMPANIES)
     return str(random.randint(1, 9_999))
 
 
-def _faults(random: Random) -> set[Fault]:
-    points, weights = list(_POINTS), [weight for weight, *_ in _POINTS.values()]
+def _sold(random: Random) -> str:
+    """A line: mostly one of something; sometimes quantities, prices and discounts that do not come out even."""
+    product = random.choices(NAMES, (6, 4, 1, 1))[0]
+    if random.random() < 0.6:
+        return f"{product}:1*{random.randint(1, 99_999) / 100:.2f}-0"
+    quantity = random.choice(("1", "2", "7", "0.5", "1.25", "0.333"))
+    price = random.choice((f"{random.randint(1, 9_999) / 100:.2f}", "0.005", "33.335", "0"))
+    return f"{product}:{quantity}*{price}-{random.choice(('0', '10', '33.3', '100'))}"
+
+
+def _faults(random: Random, kinds_at: dict[str, tuple[int, int, tuple[FaultKind, ...]]]) -> set[Fault]:
+    points, weights = list(kinds_at), [weight for weight, *_ in kinds_at.values()]
     found = {}
     for _ in range(random.choice((0, 3, 10, 20, 40))):
         point = random.choices(points, weights)[0]
-        _, reach, kinds = _POINTS[point]
+        _, reach, kinds = kinds_at[point]
         nth = random.randint(1, reach)
         found[point, nth] = Fault(point, nth, random.choice(kinds))
     return set(found.values())

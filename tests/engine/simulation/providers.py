@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -45,6 +46,8 @@ class SimulatedProvider:
     Attributes:
         created: Ids of the records that were ever created for one of our references, the truth for the oracle.
         overwritten: What our writes replaced although somebody else had changed it after us.
+        closed_writes: Our writes to documents of a closed period.
+        refuses_closed: True unless these books leave it to their users to keep to a closed period.
     """
 
     def __init__(
@@ -70,6 +73,11 @@ class SimulatedProvider:
         self.ours: dict[tuple[Kind, str], Mapping[str, Any]] = {}
         self._answers: dict[tuple[str, str], str] = {}
         self._next_id = 100
+        self._payments = 0
+        self.deleted: dict[tuple[Kind, str], float] = {}
+        self.closed_until: date | None = None
+        self.closed_writes: list[str] = []
+        self.refuses_closed = True
 
     # What people do
 
@@ -86,7 +94,66 @@ class SimulatedProvider:
         """Remove a record."""
         if self.records.pop((kind, record_id), None) is not None:
             self.touched[kind, record_id] = self._runtime.seconds
+            self.deleted[kind, record_id] = self._runtime.seconds
             self._changed(kind, record_id)
+
+    def revoke(self) -> None:
+        """Somebody ends our sign-in."""
+        self.signed_in = False
+
+    def pay(self, invoice_id: str, amount: Decimal, day: date) -> None:
+        """A customer pays so much of an invoice."""
+        self._set_paid(invoice_id, self._money(invoice_id, "paid") + amount, day)
+
+    def take_back(self, invoice_id: str, share: Decimal, day: date) -> None:
+        """So much (0 to 1) of what was paid goes back: a refund, or all of it if the payment is deleted."""
+        left = (self._money(invoice_id, "paid") * (1 - share)).quantize(Decimal("0.01"))
+        self._set_paid(invoice_id, left, day if left else None)
+
+    def _set_paid(self, invoice_id: str, paid: Decimal, day: date | None) -> None:
+        self._payments += 1
+        self.put(Kind.INVOICE, invoice_id, **money(self._money(invoice_id, "total"), paid), last_payment_on=day)
+        self.put(Kind.PAYMENT, f"pay{self._payments}", invoice_ids=[invoice_id])
+
+    def _money(self, invoice_id: str, name: str) -> Decimal:
+        return Decimal(str(self.records[Kind.INVOICE, invoice_id].fields[name]))
+
+    def void(self, invoice_id: str) -> None:
+        """Somebody voids an invoice: it stays, with zero amounts."""
+        zero = Decimal(0)
+        there: Any = self.records[Kind.INVOICE, invoice_id].fields["lines"]
+        lines = [{**line, "amount": zero, "unit_price": zero} for line in there]
+        voided = {"status": "voided", "state": "voided"}
+        self.put(Kind.INVOICE, invoice_id, lines=lines, total=zero, balance=zero, paid=zero, **voided)
+
+    def set_amounts(self, invoice_id: str, amount: Decimal) -> None:
+        """Somebody writes this amount into each line of an invoice."""
+        there: Any = self.records[Kind.INVOICE, invoice_id].fields["lines"]
+        lines = [{**line, "amount": amount} for line in there]
+        made = money(amount * len(lines), self._money(invoice_id, "paid"))
+        self.put(Kind.INVOICE, invoice_id, lines=lines, **made)
+
+    def set_number(self, invoice_id: str, number: str) -> None:
+        """Somebody gives an invoice another number."""
+        self.put(Kind.INVOICE, invoice_id, number=number)
+
+    def set_phone(self, customer_id: str, phone: str) -> None:
+        """Somebody edits a customer."""
+        if (Kind.CUSTOMER, customer_id) in self.records:
+            self.put(Kind.CUSTOMER, customer_id, phone=phone)
+
+    def close(self, until: date) -> None:
+        """Somebody closes the books up to and with a day."""
+        self.closed_until = until
+
+    def merge(self, customer_id: str, into: str) -> None:
+        """Somebody merges two customers: the documents of the first are the second's now, and it is gone."""
+        if (Kind.CUSTOMER, customer_id) not in self.records or (Kind.CUSTOMER, into) not in self.records:
+            return
+        for invoice in self.all(Kind.INVOICE):
+            if invoice.fields.get("customer") == customer_id:
+                self.put(Kind.INVOICE, invoice.id, customer=into)
+        self.delete(Kind.CUSTOMER, customer_id)
 
     def all(self, kind: Kind) -> list[Record]:
         return [record for (of, _), record in self.records.items() if of == kind]
@@ -119,8 +186,8 @@ class SimulatedProvider:
         fault = self._call(name, detail)
         found = read()
         self._runtime.leave(fault)
-        if fault is FaultKind.LOST:
-            raise UnavailableError("No answer came.")
+        if fault in (FaultKind.LOST, FaultKind.GARBLE):
+            raise UnavailableError("No answer came, or none that can be understood.")
         return found
 
     def probe(self) -> Account:
@@ -203,6 +270,8 @@ class SimulatedProvider:
             return [NotDone(effect.id, RejectedError("The books refuse this.", code="6000")) for effect in effects]
         outcomes = [self._write(effect) for effect in effects]
         self._runtime.leave(fault)
+        if fault is FaultKind.GARBLE:  # what the answer still says can be believed
+            return outcomes[: len(outcomes) // 2]
         return [Unknown(effect.id, lost) for effect in effects] if fault is FaultKind.LOST else outcomes
 
     def _write(self, effect: Effect) -> Outcome:
@@ -213,6 +282,10 @@ class SimulatedProvider:
             return NotDone(effect.id, refusal)
         record_id = effect.target_id or self._new_id()
         fields = self._fields(effect, record_id)
+        if self._is_closed(effect, record_id, fields) and self.refuses_closed:
+            return NotDone(effect.id, RejectedError("The books are closed for this date.", code="6210", field="date"))
+        if self._is_closed(effect, record_id, fields):
+            self.closed_writes.append(f"{self.tenant} {effect.kind} {record_id} while closed until {self.closed_until}")
         self._watch(effect, record_id, fields)
         record = self.put(effect.kind, record_id, **fields)
         if effect.operation is Operation.CREATE:
@@ -232,6 +305,12 @@ class SimulatedProvider:
         for name, new in plain(fields).items():
             if name in given and there.get(name) != ours.get(name) and there.get(name) != new:
                 self.overwritten.append(f"{self.tenant} {effect.kind} {record_id} {name}: {there.get(name)} -> {new}")
+
+    def _is_closed(self, effect: Effect, record_id: str, fields: Mapping[str, Any]) -> bool:
+        """True if the books are closed for the document's date, before or after the write."""
+        there = self.records.get((effect.kind, record_id))
+        dates = [each.get("date") for each in (fields, there.fields if there is not None else {})]
+        return self.closed_until is not None and any(one is not None and one <= self.closed_until for one in dates)
 
     def _refusal(self, effect: Effect) -> ProviderError | None:
         if effect.operation is Operation.CREATE:

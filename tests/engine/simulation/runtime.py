@@ -20,6 +20,8 @@ IO_MAX = 30_000
 DAYS_MAX = 2
 WORKER_SECONDS = 120
 FREEZE_SECONDS = (20, 100, 250, 900)
+SLOW_SECONDS = (6, 15, 28)  # less than what a call waits for its answer
+JUMP_SECONDS = (-0.5, 2.0, 5.0)  # a clock that was found wrong is put forward at once, and back only a little
 
 
 class FaultKind(StrEnum):
@@ -35,6 +37,12 @@ class FaultKind(StrEnum):
     THROTTLE = "throttled"
     DOWN = "down"
     REFUSE = "refused"
+    SLOW = "answered late"
+    GARBLE = "answer garbled"
+    CANCEL = "transaction cancelled"
+    JUMP = "clock jumps"
+    UNREACHED = "not reached"
+    FORGET = "idempotency key forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +101,28 @@ class Worker:
 
     name: str
     deadline: float
+    skew_seconds: float = 0.0
     calls: int = 0
+    killed: bool = False
     carrier: _Carrier = field(default_factory=lambda: _idle.pop() if _idle else _Carrier())
 
 
 class Runtime:
     """The clock, the calendar of what happens when, and the workers."""
 
-    def __init__(self, seed: int, faults: Sequence[Fault], *, latency_seconds: float, zombies: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        faults: Sequence[Fault],
+        *,
+        latency_seconds: float,
+        zombies: bool,
+        start: datetime = START,
+        skew_seconds: float = 0.0,
+        days_max: float = DAYS_MAX,
+    ) -> None:
         self.random = Random(f"{seed}/run")
+        self.start_at, self._skew_seconds, self._days_max = start, skew_seconds, days_max
         self.seconds = 0.0
         self.history: list[Event] = []
         self.bugs: list[str] = []
@@ -120,7 +141,13 @@ class Runtime:
     # Clock (implements `tieout.ports.clock.Clock`)
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.seconds)
+        """What the running worker's own clock says, which may be a little wrong."""
+        skew = self.current.skew_seconds if self.current is not None else 0.0
+        return self.start_at + timedelta(seconds=self.seconds + skew)
+
+    def true_now(self) -> datetime:
+        """The time outside."""
+        return self.start_at + timedelta(seconds=self.seconds)
 
     def sleep(self, seconds: float) -> None:
         self._pass(seconds)
@@ -136,8 +163,8 @@ class Runtime:
         heapq.heappush(self._calendar, (self.seconds + seconds, self._number, act))
 
     def run(self) -> None:
-        """Until nothing is left to happen, or two days are over."""
-        while self._calendar and self.seconds < DAYS_MAX * 86_400:
+        """Until nothing is left to happen, or the days are over."""
+        while self._calendar and self.seconds < self._days_max * 86_400:
             at, _, act = heapq.heappop(self._calendar)
             self.seconds = max(self.seconds, at)
             act()
@@ -153,14 +180,15 @@ class Runtime:
     def start(self, name: str, body: Callable[[], None], *, then: Callable[[], None] = lambda: None) -> None:
         """Run `body` as a function would: it may be killed or frozen at any I/O; `then` comes after its end."""
         self._number += 1
-        worker = Worker(f"{name}-{self._number}", self.seconds + WORKER_SECONDS)
+        skew = self.random.uniform(-self._skew_seconds, self._skew_seconds) if self._skew_seconds else 0.0
+        worker = Worker(f"{name}-{self._number}", self.seconds + WORKER_SECONDS, skew)
         self._workers[worker.name] = worker
 
         def whole() -> None:
             try:
                 body()
             except Killed:
-                pass
+                worker.killed = True
             except BaseException as error:  # noqa: BLE001 - whatever it is, the run has to tell of it
                 self.bugs.append(f"{worker.name}: {type(error).__name__}: {error}")
             del self._workers[worker.name]
@@ -177,6 +205,10 @@ class Runtime:
         worker.carrier.go.release()
         self._back.acquire()
         self.current = None
+
+    def is_running(self, worker: Worker) -> bool:
+        """True until it has ended, in whatever way."""
+        return self._workers.get(worker.name) is worker
 
     def left_seconds(self) -> float:
         """What the running worker has left of its time."""
@@ -201,6 +233,8 @@ class Runtime:
             raise Killed
         if fault is FaultKind.FREEZE_BEFORE:
             self._freeze(worker)
+        if fault is FaultKind.JUMP:
+            worker.skew_seconds += self.random.choice(JUMP_SECONDS)
         return fault
 
     def leave(self, fault: FaultKind | None) -> None:
@@ -212,6 +246,8 @@ class Runtime:
             raise Killed
         if fault is FaultKind.FREEZE_AFTER:
             self._freeze(worker)
+        if fault is FaultKind.SLOW:
+            self._pass(self.random.choice(SLOW_SECONDS))
 
     def _freeze(self, worker: Worker) -> None:
         seconds = self.random.choice(FREEZE_SECONDS)

@@ -110,8 +110,9 @@ def story(result: Result) -> str:
 
 
 def _tells(event: Event) -> bool:
-    """False for polls and sweeps in which nothing went wrong."""
-    return event.fault is not None or not event.worker.startswith(("poll", "sweep", "alerts"))
+    """False for polls, sweeps and budgets in which nothing went wrong."""
+    usual = event.worker.startswith(("poll", "sweep", "alerts")) or event.point == "table.budget"
+    return event.fault is not None or not usual
 
 
 def run_seed(seed: int) -> Result:

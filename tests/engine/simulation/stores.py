@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from tests.engine.simulation.runtime import FaultKind, Runtime
+from tests.engine.trail import ToldLinks
 from tests.engine.world import MemoryState
 from tieout.adapters.sqs import _grouped
 from tieout.domain.changes import Alert, Change, Lane, Unsynced, UnsyncedState
@@ -38,11 +40,14 @@ class Table(MemoryState):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__()
         self._runtime = runtime
+        self.links = ToldLinks(now=runtime.true_now)
+        self.budgets: dict[tuple[str, str], tuple[Mapping[str, int], int]] = {}
+        self.leases: dict[tuple[str, str], tuple[str, datetime]] = {}
 
     def _write(self, name: str, act: Callable[[], Any], detail: str = "") -> Any:
         fault = self._runtime.enter(f"table.{name}", detail)
-        if fault is FaultKind.THROTTLE:
-            raise TableDownError
+        if fault in (FaultKind.THROTTLE, FaultKind.CANCEL, FaultKind.DOWN):
+            raise TableDownError  # a transaction that met another one is cancelled, and the whole run with it
         result = act()
         self._runtime.leave(fault)
         if fault is FaultKind.LOST:
@@ -131,6 +136,37 @@ class Table(MemoryState):
         super_put = super().put_run
         self._write("run", lambda: super_put(run))
 
+    # Budgets and leases
+
+    def read_budget(self, tenant: str, connection: str) -> tuple[Mapping[str, int], int]:
+        return self._write("budget", lambda: self.budgets.get((tenant, connection), ({}, 0)), f"{tenant}.{connection}")
+
+    def write_budget(self, tenant: str, connection: str, state: Mapping[str, int], revision: int) -> bool:
+        def act() -> bool:
+            if self.budgets.get((tenant, connection), ({}, 0))[1] != revision:
+                return False
+            self.budgets[tenant, connection] = (dict(state), revision + 1)
+            return True
+
+        return self._write("budget", act, f"{tenant}.{connection} r{revision}")
+
+    def take_lease(self, tenant: str, name: str, *, holder: str, until: datetime, now: datetime) -> bool:
+        def act() -> bool:
+            there = self.leases.get((tenant, name))
+            if there is not None and there[0] != holder and there[1] > now:
+                return False
+            self.leases[tenant, name] = (holder, until)
+            return True
+
+        return self._write("lease", act, f"{tenant} {name}")
+
+    def drop_lease(self, tenant: str, name: str, *, holder: str) -> None:
+        def act() -> None:
+            if self.leases.get((tenant, name), ("",))[0] == holder:
+                del self.leases[tenant, name]
+
+        self._write("lease", act, f"{tenant} {name} given back")
+
     # Alerts
 
     def put(self, alerts: Sequence[Alert]) -> None:
@@ -142,8 +178,14 @@ class Table(MemoryState):
         return sorted(found, key=lambda alert: alert.raised_at)
 
     def open_window(self, tenant: str, cause: str, *, until: Any, now: Any) -> bool:
-        opened = super().open_window
-        return self._write("window", lambda: opened(tenant, cause, until=until, now=now), cause)
+        def act() -> bool:
+            open_until = self.windows.get((tenant, cause))
+            if open_until is not None and open_until > now:
+                return False
+            self.windows[tenant, cause] = until
+            return True
+
+        return self._write("window", act, cause)
 
     def remove(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel
-
-from tests.engine.simulation.plans import COMPANIES, DEALS, PRODUCTS, TENANTS, Plan, Step
-from tests.engine.simulation.providers import SimulatedProvider, money
+from tests.engine.simulation.plans import COMPANIES, DEALS, PRODUCTS, TENANTS, Plan, Sold, Step, sold
+from tests.engine.simulation.processes import Processes
+from tests.engine.simulation.providers import SimulatedProvider
+from tests.engine.simulation.real import REALM, RealBooks, RealCrm, guid
 from tests.engine.simulation.runtime import START, FaultKind, Killed, Runtime
 from tests.engine.simulation.stores import Message, Queues, Table, TableDownError, reference_of
 from tieout.domain.changes import Alert, Change, UnsyncedState
@@ -28,8 +29,9 @@ from tieout.engine.park import ParkChanges
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.poll import PollChanges
 from tieout.engine.receive import ReceiveWebhook
+from tieout.engine.sweep import Sweep
 from tieout.mapping import preset
-from tieout.ports.connector import Hint, Webhook
+from tieout.ports.connector import Connector, Hint, Webhook
 from tieout.ports.state import StoredSync
 
 SYNC = "deals-to-invoices"
@@ -43,16 +45,19 @@ HEARD = {"crm": (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "books": (Kind.INVOICE,
 CONNECTIONS = {"crm": "act", "books": "quickbooks"}
 
 
-class _Settings(BaseModel):
-    pass
-
-
 class Universe:
     """Everything around the engine, and the engine's use cases run as functions."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.runtime = Runtime(plan.seed, plan.faults, latency_seconds=plan.latency_seconds, zombies=plan.zombies)
+        self.runtime = Runtime(
+            plan.seed,
+            plan.faults,
+            latency_seconds=plan.latency_seconds,
+            zombies=plan.zombies,
+            start=plan.start,
+            skew_seconds=plan.skew_seconds,
+        )
         self.table = Table(self.runtime)
         self.queues = Queues(
             self.runtime, self._handle, disorder_seconds=plan.disorder_seconds, duplicates=plan.duplicates
@@ -63,62 +68,100 @@ class Universe:
         self.attempts_max = 0
         self.version = 1
         self._poisoned: dict[tuple[str, str], float] = {}
-        self._payments = 0
         self._open = False
-        self.providers = {
-            (tenant, CONNECTIONS[name]): SimulatedProvider(
-                self.runtime,
-                tenant,
-                name,
-                lag_seconds=plan.lag_seconds,
-                honours_key=plan.honours_key,
-                changed=lambda kind, record_id, tenant=tenant, name=name: self._webhook(tenant, name, kind, record_id),
-            )
-            for tenant in TENANTS
-            for name in CONNECTIONS
-        }
+        self.processes: Processes | None = None
+        self.providers: dict[tuple[str, str], Any] = {}
         for tenant in TENANTS:
             for name, connection in CONNECTIONS.items():
-                self.table.connections_by_name[tenant, connection] = Connection(
-                    tenant, connection, f"fake_{name}", account="1"
-                )
+                self.providers[tenant, connection] = self._provided(tenant, name)
+        if plan.real:
+            self.processes = Processes(self.runtime, self.table, self.providers)
+        for tenant in TENANTS:
+            for name, connection in CONNECTIONS.items():
+                self.table.connections_by_name[tenant, connection] = self._connection(tenant, name)
+                self._sign_in(tenant, connection)
             self._put_sync(tenant, TEXT)
             self._furnish(tenant)
+        self._set_cursors()
         self._open = True
 
-    def crm(self, tenant: str) -> SimulatedProvider:
+    def _provided(self, tenant: str, name: str) -> SimulatedProvider | RealCrm | RealBooks:
+        plan = self.plan
+
+        def changed(kind: Kind, record_id: str) -> None:
+            self._webhook(tenant, name, kind, record_id)
+
+        if not plan.real:
+            lag, keys = plan.lag_seconds, plan.honours_key
+            return SimulatedProvider(self.runtime, tenant, name, lag_seconds=lag, honours_key=keys, changed=changed)
+        if name == "crm":
+            return RealCrm(self.runtime, tenant, calls_per_minute=plan.calls_per_minute, changed=changed)
+        return RealBooks(
+            self.runtime,
+            tenant,
+            calls_per_minute=plan.calls_per_minute,
+            token_seconds=plan.token_seconds,
+            token_rotates_seconds=plan.token_rotates_seconds,
+            lag_seconds=plan.lag_seconds,
+            honours_key=plan.honours_key,
+            changed=changed,
+        )
+
+    def _connection(self, tenant: str, name: str) -> Connection:
+        connection = CONNECTIONS[name]
+        if not self.plan.real:
+            return Connection(tenant, connection, f"fake_{name}", account="1")
+        provider = {"crm": "act", "books": "quickbooks_online"}[name]
+        account = REALM if name == "books" else ""
+        settings = self.providers[tenant, connection].settings
+        return Connection(tenant, connection, provider, account=account, settings=settings)
+
+    def _set_cursors(self) -> None:
+        """Polls begin where the furniture ends."""
+        for (tenant, connection), provider in self.providers.items():
+            provider.touched.clear()
+            for kind in Kind:
+                if not self.plan.real:
+                    self.table.cursors[tenant, connection, kind] = provider.cursor_at_start()
+        if self.plan.real:
+            for tenant, connection in self.providers:
+                self._poll().poll(tenant, connection)
+            self.runtime.seconds = 0.0
+
+    def id_of(self, name: str) -> str:
+        """The CRM's id of what the plan names."""
+        return guid(name) if self.plan.real else name
+
+    def crm(self, tenant: str) -> Any:
         """The tenant's CRM."""
         return self.providers[tenant, "act"]
 
-    def books(self, tenant: str) -> SimulatedProvider:
+    def books(self, tenant: str) -> Any:
         """The tenant's books."""
         return self.providers[tenant, "quickbooks"]
 
     def _put_sync(self, tenant: str, text: str) -> None:
+        # One moment for all seeds: a process compiles equal syncs once.
         self.table.put_sync(StoredSync(tenant, SYNC, self.version, text, START))
 
     def _furnish(self, tenant: str) -> None:
         crm = self.crm(tenant)
         for product, name in PRODUCTS.items():
-            crm.put(Kind.PRODUCT, product, name=name, sku=None, price=Decimal(100), cost=None, description=tenant)
+            fields = {"name": name, "sku": None, "price": Decimal(100), "cost": None, "description": tenant}
+            crm.put(Kind.PRODUCT, self.id_of(product), **fields)
         for company in COMPANIES:
-            contact = {"name": f"Ada {company}", "given_name": "Ada", "family_name": company, "email": None}
             crm.put(
                 Kind.COMPANY,
-                company,
+                self.id_of(company),
                 name=f"{company} of {tenant}",
                 phone="1",
                 website=None,
                 address={"country": "United States"},
-                contact=contact,
+                contact=_contact(company),
                 custom_fields={},
             )
         if self.plan.adoptable:
-            self.books(tenant).put(Kind.ITEM, "9", name="GTX Pro", description="was here before")
-        for (owner, connection), provider in self.providers.items():
-            provider.touched.clear()
-            for kind in Kind:  # polls begin where the furniture ends
-                self.table.cursors[owner, connection, kind] = provider.cursor_at_start()
+            self.books(tenant).put(Kind.ITEM, "9", name="GTX Pro", type="service", description="was here before")
 
     # The run
 
@@ -131,15 +174,16 @@ class Universe:
         polls = [*range(0, int(quiet), POLL_SECONDS), quiet + 60, quiet + 2000, quiet + 9000]
         for at in polls:
             after(at, self._poll_all)
-        for at in (quiet + 100, quiet + 3000, quiet + 8000):
+        for at in (quiet + 100, quiet + 8000):  # what two in a row do not see has vanished
             after(at, self._sweep_all)
+        after(quiet + 8500, self._approve_all)
         for at in range(300, int(quiet), 600):
             after(at, self._alert)
         after(quiet, self._calm)
         self.runtime.run()
         for _ in range(4):
             if self.table.alerts:
-                after(3601, self._alert)
+                after(3610, self._alert)  # the hour of the last one is over, whatever the clock says
                 self.runtime.run()
         self.runtime.close()
 
@@ -149,7 +193,10 @@ class Universe:
         for tenant in TENANTS:
             self._reconnect(tenant)
 
-    def connect(self, connection: Connection) -> SimulatedProvider:
+    def connect(self, connection: Connection) -> Connector:
+        """As the bootstrap does it."""
+        if self.processes is not None:
+            return self.processes.current().connect(connection)
         return self.providers[connection.tenant, connection.id]
 
     # Functions
@@ -212,25 +259,32 @@ class Universe:
         random = self.runtime.random
         if not self._open or kind not in HEARD[name] or random.random() >= self.plan.webhooks:
             return
-        body = json.dumps([kind, record_id]).encode()
-        self.runtime.after(random.random() * 3, lambda: self._receive(f"{tenant}.{CONNECTIONS[name]}", body, tries))
+        webhook = Webhook({}, json.dumps([kind, record_id]).encode())
+        if self.plan.real:
+            webhook = self.providers[tenant, CONNECTIONS[name]].webhook(kind, record_id)
+        self.runtime.after(random.random() * 3, lambda: self._receive(f"{tenant}.{CONNECTIONS[name]}", webhook, tries))
 
-    def _receive(self, address: str, body: bytes, tries: int) -> None:
+    def _receive(self, address: str, webhook: Webhook, tries: int) -> None:
         answered: list[bool] = []
 
         def receive() -> None:
+            process = self.processes.current() if self.processes is not None else None
             use_case = ReceiveWebhook(
-                config=self.table, secrets=self, queue=self.queues, provider=self._provider, clock=self.runtime
+                config=self.table,
+                secrets=process.secrets if process is not None else self,
+                queue=self.queues,
+                provider=process.provider if process is not None else self._provider,
+                clock=self.runtime,
             )
             try:
-                use_case.receive(address, Webhook({}, body))
-            except UnavailableError:
+                use_case.receive(address, webhook)
+            except (UnavailableError, TableDownError):
                 return
             answered.append(True)
 
         def again() -> None:
             if not answered and tries > 1:
-                self.runtime.after(300, lambda: self._receive(address, body, tries - 1))
+                self.runtime.after(300, lambda: self._receive(address, webhook, tries - 1))
 
         self.runtime.start("webhook", receive, then=again)
 
@@ -276,6 +330,21 @@ class Universe:
         for tenant, connection in self.providers:
             self._use("sweep", lambda one=tenant, other=connection: self._poll().sweep(one, other))
 
+    def _approve_all(self) -> None:
+        """A person looks at what brakes hold back, and finds that it is gone indeed."""
+        for tenant, connection in self.providers:
+            self._use("operator", lambda one=tenant, other=connection: self._sweep().approve(one, other))
+
+    def _sweep(self) -> Sweep:
+        return Sweep(
+            config=self.table,
+            links=self.table,
+            alerts=self.table,
+            queue=self.queues,
+            connect=self.connect,
+            clock=self.runtime,
+        )
+
     def _alert(self) -> None:
         if not self.table.alerts:
             return
@@ -301,6 +370,9 @@ class Universe:
         do = getattr(self, "do_" + step.action.replace(" ", "_").replace("'", ""))
         do(step.tenant, step.about, step.value)
 
+    def _today(self) -> date:
+        return self.runtime.true_now().date()
+
     def do_win(self, tenant: str, deal: str, value: str) -> None:
         self._put_deal(tenant, deal, value, "won")
 
@@ -308,48 +380,82 @@ class Universe:
         self._put_deal(tenant, deal, value, "open")
 
     def _put_deal(self, tenant: str, deal: str, value: str, status: str) -> None:
-        if (Kind.DEAL, deal) in self.crm(tenant).touched and self._deal(tenant, deal) is None:
+        crm, key = self.crm(tenant), (Kind.DEAL, self.id_of(deal))
+        if key in crm.touched and key not in crm.records:
             return  # it was deleted, and no CRM gives an id twice
-        amount, company, product = value.split("/")
-        self.crm(tenant).put(
-            Kind.DEAL,
-            deal,
+        company, lines, amount = sold(value)
+        crm.put(
+            *key,
             name=f"{deal} of {tenant}",
             status=status,
-            closed_on=START.date(),
+            closed_on=self._today(),
             source_id=f"S{deal}",
-            companies=[{"id": company, "name": company}],
+            companies=[{"id": self.id_of(company), "name": company}],
             contacts=[],
-            **_priced(product, amount),
-            **({} if (Kind.DEAL, deal) in self.crm(tenant).records else {"custom_fields": {}}),
+            amount=amount,
+            lines=[_line(one) for one in lines],
+            **({} if key in crm.records else {"custom_fields": {}}),
         )
 
     def do_edit(self, tenant: str, deal: str, value: str) -> None:
         there = self._deal(tenant, deal)
         if there is not None:
-            self.crm(tenant).put(Kind.DEAL, deal, **_priced(there.fields["lines"][0]["name"], value))
+            line = Sold(there.fields["lines"][0]["name"], Decimal(1), Decimal(value), Decimal(0))
+            self._change_deal(tenant, deal, amount=line.exact, lines=[_line(line)])
 
     def do_lose(self, tenant: str, deal: str, _: str) -> None:
+        self._change_deal(tenant, deal, status="lost")
+
+    def do_win_again(self, tenant: str, deal: str, _: str) -> None:
+        self._change_deal(tenant, deal, status="won")
+
+    def do_move_deal(self, tenant: str, deal: str, value: str) -> None:
+        self._change_deal(tenant, deal, companies=[{"id": self.id_of(value), "name": value}])
+
+    def _change_deal(self, tenant: str, deal: str, **fields: Any) -> None:
         if self._deal(tenant, deal) is not None:
-            self.crm(tenant).put(Kind.DEAL, deal, status="lost")
+            self.crm(tenant).put(Kind.DEAL, self.id_of(deal), **fields)
 
     def do_delete_deal(self, tenant: str, deal: str, _: str) -> None:
-        self.crm(tenant).delete(Kind.DEAL, deal)
+        self.crm(tenant).delete(Kind.DEAL, self.id_of(deal))
 
     def _deal(self, tenant: str, deal: str) -> Record | None:
-        return self.crm(tenant).records.get((Kind.DEAL, deal))
+        return self.crm(tenant).records.get((Kind.DEAL, self.id_of(deal)))
 
     def do_rename_company(self, tenant: str, company: str, value: str) -> None:
-        self.crm(tenant).put(Kind.COMPANY, company, name=f"{company} of {tenant} {value}")
+        self._rename(tenant, Kind.COMPANY, company, f"{company} of {tenant} {value}")
+
+    def do_rename_company_as_other(self, tenant: str, company: str, _: str) -> None:
+        other = next(one for one in COMPANIES if one != company)
+        self._rename(tenant, Kind.COMPANY, company, f"{other} of {tenant}")
 
     def do_rename_product(self, tenant: str, product: str, value: str) -> None:
-        self.crm(tenant).put(Kind.PRODUCT, product, name=f"{PRODUCTS[product]} {value}")
+        self._rename(tenant, Kind.PRODUCT, product, f"{PRODUCTS[product]} {value}")
+
+    def do_rename_product_as_other(self, tenant: str, product: str, _: str) -> None:
+        other = next(one for one in PRODUCTS if one != product)
+        self._rename(tenant, Kind.PRODUCT, product, PRODUCTS[other])
+
+    def _rename(self, tenant: str, kind: Kind, about: str, name: str) -> None:
+        self.crm(tenant).put(kind, self.id_of(about), name=name)
 
     def do_reprice_product(self, tenant: str, product: str, value: str) -> None:
-        self.crm(tenant).put(Kind.PRODUCT, product, price=Decimal(value))
+        self.crm(tenant).put(Kind.PRODUCT, self.id_of(product), price=Decimal(value))
+
+    def do_move_contact(self, tenant: str, company: str, _: str) -> None:
+        """The company's contact goes to the other one, which has no other then."""
+        other = next(one for one in COMPANIES if one != company)
+        crm = self.crm(tenant)
+        if self.plan.real:
+            crm.put(Kind.CONTACT, guid(f"contact Ada {company}"), companyID=self.id_of(other))
+            # Act! tells of the contact and of where it is now; of the company that it left, only an edit tells.
+            crm.put(Kind.COMPANY, self.id_of(company), website="example.com")
+        else:
+            crm.put(Kind.COMPANY, company, contact=None)
+            crm.put(Kind.COMPANY, other, contact=_contact(company))
 
     def _invoice(self, tenant: str, deal: str) -> Record | None:
-        key = LinkKey(tenant, SYNC, "invoices", deal)
+        key = LinkKey(tenant, SYNC, "invoices", self.id_of(deal))
         books = self.books(tenant)
         for record_id in books.created.get((Kind.INVOICE, reference_of(key)), ()):
             record = books.records.get((Kind.INVOICE, record_id))
@@ -362,42 +468,33 @@ class Universe:
         if invoice is not None and invoice.fields["balance"] > 0:
             balance = Decimal(str(invoice.fields["balance"]))
             part = min(balance, Decimal(value) / 100) if int(value) % 3 else balance
-            self._set_paid(tenant, invoice, invoice.fields["paid"] + part)
+            self.books(tenant).pay(invoice.id, part, self._today())
 
     def do_take_payment_back(self, tenant: str, deal: str, _: str) -> None:
+        self._take_back(tenant, deal, Decimal(1))
+
+    def do_refund(self, tenant: str, deal: str, value: str) -> None:
+        self._take_back(tenant, deal, Decimal(int(value) % 9 + 1) / 10)
+
+    def _take_back(self, tenant: str, deal: str, share: Decimal) -> None:
         invoice = self._invoice(tenant, deal)
         if invoice is not None and invoice.fields["paid"] > 0:
-            self._set_paid(tenant, invoice, Decimal(0))
-
-    def _set_paid(self, tenant: str, invoice: Record, paid: Decimal) -> None:
-        self._payments += 1
-        day = START.date() if paid else None
-        self.books(tenant).put(Kind.INVOICE, invoice.id, **money(invoice.fields["total"], paid), last_payment_on=day)
-        self.books(tenant).put(Kind.PAYMENT, f"pay{self._payments}", invoice_ids=[invoice.id])
+            self.books(tenant).take_back(invoice.id, share, self._today())
 
     def do_void_invoice(self, tenant: str, deal: str, _: str) -> None:
         invoice = self._invoice(tenant, deal)
         if invoice is not None:
-            zero = Decimal(0)
-            there: Any = invoice.fields["lines"]
-            lines = [{**line, "amount": zero, "unit_price": zero} for line in there]
-            self.books(tenant).put(
-                Kind.INVOICE, invoice.id, lines=lines, total=zero, balance=zero, paid=zero, state="voided"
-            )
+            self.books(tenant).void(invoice.id)
 
     def do_edit_invoice(self, tenant: str, deal: str, value: str) -> None:
         invoice = self._invoice(tenant, deal)
         if invoice is not None:
-            there: Any = invoice.fields["lines"]
-            lines = [{**line, "amount": Decimal(value)} for line in there]
-            self.books(tenant).put(
-                Kind.INVOICE, invoice.id, lines=lines, **money(Decimal(value) * len(lines), invoice.fields["paid"])
-            )
+            self.books(tenant).set_amounts(invoice.id, Decimal(value))
 
     def do_edit_invoices_number(self, tenant: str, deal: str, value: str) -> None:
         invoice = self._invoice(tenant, deal)
         if invoice is not None:
-            self.books(tenant).put(Kind.INVOICE, invoice.id, number=f"N{value}")
+            self.books(tenant).set_number(invoice.id, f"N{value}")
 
     def do_delete_invoice(self, tenant: str, deal: str, _: str) -> None:
         invoice = self._invoice(tenant, deal)
@@ -405,9 +502,20 @@ class Universe:
             self.books(tenant).delete(Kind.INVOICE, invoice.id)
 
     def do_edit_customer(self, tenant: str, company: str, value: str) -> None:
-        reference = reference_of(LinkKey(tenant, SYNC, "customers", company))
-        for record_id in self.books(tenant).created.get((Kind.CUSTOMER, reference), ()):
-            self.books(tenant).put(Kind.CUSTOMER, record_id, phone=value)
+        for record_id in self._customers(tenant, company):
+            self.books(tenant).set_phone(record_id, value)
+
+    def do_merge_customers(self, tenant: str, company: str, _: str) -> None:
+        other = next(one for one in COMPANIES if one != company)
+        for record_id, into in zip(self._customers(tenant, company), self._customers(tenant, other), strict=False):
+            self.books(tenant).merge(record_id, into)
+
+    def _customers(self, tenant: str, company: str) -> Sequence[str]:
+        reference = reference_of(LinkKey(tenant, SYNC, "customers", self.id_of(company)))
+        return self.books(tenant).created.get((Kind.CUSTOMER, reference), ())
+
+    def do_close_books(self, tenant: str, _about: str, value: str) -> None:
+        self.books(tenant).close(self._today() - timedelta(days=int(value) % 2))
 
     # What operators do
 
@@ -428,39 +536,49 @@ class Universe:
         self._put_sync(tenant, ALIASED)
 
     def do_revoke_crm(self, tenant: str, _about: str, _value: str) -> None:
-        self.crm(tenant).signed_in = False
+        self.crm(tenant).revoke()
 
     def do_revoke_books(self, tenant: str, _about: str, _value: str) -> None:
-        self.books(tenant).signed_in = False
+        self.books(tenant).revoke()
 
     def do_reconnect(self, tenant: str, _about: str, _value: str) -> None:
         self._reconnect(tenant)
 
     def _reconnect(self, tenant: str) -> None:
         for connection in CONNECTIONS.values():
-            self.providers[tenant, connection].signed_in = True
+            self._sign_in(tenant, connection)
             stored = self.table.connections_by_name[tenant, connection]
             self.table.connections_by_name[tenant, connection] = replace(
                 stored, state=ConnectionState.ACTIVE, paused_because="", paused_at=None
             )
 
+    def _sign_in(self, tenant: str, connection: str) -> None:
+        """Somebody connects it, perhaps again."""
+        provider = self.providers[tenant, connection]
+        if self.processes is not None:
+            self.processes.keep(tenant, connection, provider.secrets())
+        else:
+            provider.signed_in = True
+
     def do_poison(self, tenant: str, deal: str, _: str) -> None:
         """Whatever touches this deal dies, for longer than a message lives."""
-        self._poisoned[tenant, deal] = self.runtime.seconds + POISON_SECONDS
+        self._poisoned[tenant, self.id_of(deal)] = self.runtime.seconds + POISON_SECONDS
 
 
-def _priced(product: str, amount: str) -> dict[str, Any]:
-    value = Decimal(amount)
-    line = {
+def _contact(company: str) -> dict[str, Any]:
+    return {"name": f"Ada {company}", "given_name": "Ada", "family_name": company, "email": None}
+
+
+def _line(one: Sold) -> dict[str, Any]:
+    return {
         "product_id": None,
-        "name": product,
+        "name": one.product,
         "sku": None,
-        "quantity": Decimal(1),
-        "unit_price": value,
-        "discount_percent": None,
-        "amount": value,
+        "quantity": one.quantity,
+        "unit_price": one.price,
+        "discount_percent": one.discount_percent or None,
+        "amount": one.exact,
     }
-    return {"amount": value, "lines": [line]}
 
 
 def _letter(alerts: Sequence[Alert]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -141,10 +141,17 @@ class Webhook:
 
 @dataclass(slots=True)
 class ActState:
-    """Everything that one simulated server keeps."""
+    """Everything that one simulated server keeps.
+
+    Attributes:
+        new_id: Gives each new record its id; a simulation puts its own here, so that a run can be had again.
+        shows: False for a record that lists do not show yet, as a server does whose lists are stale.
+    """
 
     settings: ActSettings
     clock: Clock
+    new_id: Callable[[], str] = lambda: str(uuid4())
+    shows: Callable[[WireRecord], bool] | None = None
     tables: dict[str, dict[str, WireRecord]] = field(
         default_factory=lambda: {"companies": {}, "contacts": {}, "opportunities": {}, "products": {}}
     )
@@ -268,9 +275,10 @@ class ActState:
         table = self.tables[collection]
         hidden = set(self.settings.hidden)
         ids = query.filter.ids if query.filter is not None else None
-        rows = table.values() if ids is None else [table[each] for each in ids if each in table]
+        rows = table.values() if ids is None else [table[each] for each in sorted(ids) if each in table]
         visible = (row for row in rows if row["id"] not in hidden) if hidden else rows
-        shown = map(self._shown, visible) if self.settings.status_as_number else visible
+        seen = filter(self.shows, visible) if self.shows is not None and ids is None else visible
+        shown = map(self._shown, seen) if self.settings.status_as_number else seen
         return self._page(query, shown)
 
     def lines_of(self, opportunity: str, options: Mapping[str, str]) -> list[odata.Row]:
@@ -334,7 +342,7 @@ class ActState:
         Raises:
             ActError: 400 if it has no name.
         """
-        key = str(uuid4())
+        key = self.new_id()
         now = self._now()
         record = self._merged(collection, self._blank(collection), body)
         record |= {"id": key, "created": now, **self._edit_stamps(collection, now)}
@@ -387,7 +395,7 @@ class ActState:
         line = self._merged("lines", self._blank("lines"), body)
         quantity, price = line["quantity"] or 0.0, line["price"] or 0.0
         discounted = price - price * (line["discount"] or 0.0) / 100
-        line |= {"discountPrice": discounted, "id": str(uuid4()), "opportunityID": stored["id"]}
+        line |= {"discountPrice": discounted, "id": self.new_id(), "opportunityID": stored["id"]}
         line |= {"created": now, "edited": now, "createDate": now, "editDate": now}
         if line["total"] is None:
             line["total"] = quantity * discounted

@@ -46,6 +46,7 @@ class Company:
     Attributes:
         realm: Its id.
         lock: Held by whoever calls a method.
+        shows: False for a record that a search does not show yet. One asked for by its id is always shown.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Company:
     ) -> None:
         self.realm = realm
         self.lock = threading.RLock()
+        self.shows: Callable[[str, Record], bool] | None = None
         self._settings = settings
         self._clock = clock
         self._announced = False
@@ -232,6 +234,8 @@ class Company:
         # MetaData has whole seconds: what changed in the second of `since` counts as changed.
         floor = since.replace(microsecond=0)
         living = [record for record in self.books.tables[entity].records.values() if updated(record) >= floor]
+        if self.shows is not None:
+            living = [record for record in living if self.shows(entity, record)]
         gone = [
             {"domain": "QBO", "status": "Deleted", "Id": record_id, "MetaData": {"LastUpdatedTime": moment}}
             for record_id, moment in self.books.deleted.get(entity, {}).items()
@@ -262,6 +266,9 @@ class Company:
         else:
             candidates = list(table.records.values())
         tests = [matcher(each) for each in conditions]
+        shows = self.shows
+        if shows is not None and (by_index is None or by_index.field != "Id"):
+            tests.append(lambda record: shows(entity, dict(record)))
         if entity in NAME_LISTS and not any(each.field == "Active" for each in conditions):
             tests.append(lambda record: field_value(record, "Active") is not False)
         return [record for record in candidates if all(test(record) for test in tests)]
