@@ -16,6 +16,7 @@ from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
 from tieout.domain.records import Kind
 from tieout.engine.operate import Operate
 from tieout.engine.stored_plans import Cap, Comparison, End, StoredPlans
+from tieout.mapping import preset
 from tieout.ports.state import StoredSync
 
 SYNC = "deals-to-invoices"
@@ -842,3 +843,51 @@ def test_an_undo_names_what_is_gone_or_withdrawn_already(world: World, desk: Des
     assert desk.undo(plan) is None
     assert desk.report.left_out[key("invoices", "d1")] == "its document is withdrawn already"
     assert desk.report.left_out[key("invoices", "d2")] == "its document is gone from the other side"
+
+
+def test_an_update_of_a_two_way_step_is_taken_back_on_one_side_and_stays_so():
+    two_way = preset("act-quickbooks_online").replace("    to: customer\n", "    to: customer\n    two_way: ask\n")
+    world = World(two_way)
+    desk = Desk(world)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550100")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.clock.time += timedelta(minutes=1)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550199")
+    plan = desk.make("c1")
+    assert plan.counts == {"customers": {"update": 1}}
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    undo = desk.undo(plan)
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+
+    def phones() -> tuple[object, object]:
+        (customer,) = world.books.all(Kind.CUSTOMER)
+        return customer.fields["phone"], world.crm.records[Kind.COMPANY, "c1"].fields["phone"]
+
+    for _ in range(2):
+        world.clock.time += timedelta(minutes=1)
+        world.apply("c1", kind=Kind.COMPANY)
+        world.apply(world.books.all(Kind.CUSTOMER)[0].id, kind=Kind.CUSTOMER, connection=BOOKS)
+        world.settle_down()
+        assert phones() == ("+16505550100", "+16505550199")
+    assert world.unsynced() == []
+    world.clock.time += timedelta(minutes=1)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550177")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.settle_down()
+    assert phones() == ("+16505550177", "+16505550177")
+
+
+def test_a_plan_above_the_caps_cannot_be_begun(world: World, desk: Desk):
+    capped(world, run_writes=2)
+    world.deal("d1", "1054")
+    plan = desk.make()
+    with pytest.raises(RejectedError, match="needs approval"):
+        desk.plans.begin(plan, desk.writes(plan), by="lee")
+    assert world.queue.now == []
+
+
+def test_a_change_of_a_plan_that_was_not_begun_writes_nothing(world: World, desk: Desk):
+    world.deal("d1", "1054")
+    plan = desk.make()
+    world.new_worker().apply([replace(one, plan=plan.id) for one in world.change(Kind.DEAL, "d1")])
+    assert (world.books.records, world.queue.later) == ({}, [])

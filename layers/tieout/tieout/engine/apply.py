@@ -154,6 +154,8 @@ class ApplyChanges:
                 ends.unwanted(some, "its plan is no longer kept")
             elif kept is not None and kept.state is PlanState.UNDONE:
                 ends.unwanted(some, "its plan was taken back")
+            elif kept is not None and kept.began_at is None and kept.revision:
+                ends.unwanted(some, "its plan was not applied")
             else:
                 yield kept, some
 

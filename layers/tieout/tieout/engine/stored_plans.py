@@ -24,7 +24,7 @@ from tieout.domain.plans import (
 )
 from tieout.domain.records import Kind
 from tieout.engine.backfill import Progress, sync_of
-from tieout.engine.collect import Connect
+from tieout.engine.collect import Connect, compiled
 from tieout.engine.preview import PlanReport, Preview
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
@@ -160,8 +160,8 @@ class StoredPlans:
         Raises:
             SettingsError: If it is too large to be kept.
         """
-        draft = self._draft(tenant, sync, "plan", by=by)
-        return self._keep(draft if version is None else replace(draft, sync_version=version), report)
+        running = sync_of(self._config, tenant, sync).version if version is None else version
+        return self._keep(self._draft(tenant, sync, running, "plan", by=by), report)
 
     def plan(self, tenant: str, plan_id: str) -> StoredPlan:
         """The stored plan of this id.
@@ -205,8 +205,9 @@ class StoredPlans:
             cap: A tighter one; it counts even for what was approved.
         """
         said = cap.exceeded(plan) if cap is not None else []
-        if plan.approved_at is None:
-            caps = sync_of(self._config, plan.tenant, plan.sync).document.caps
+        running = [one for one in self._config.syncs(plan.tenant) if one.name == plan.sync]
+        if plan.approved_at is None and running:
+            caps = compiled(running[0]).document.caps
             said += [one for one in Cap(caps.run_writes, caps.run_amount).exceeded(plan) if one not in said]
         return said
 
@@ -274,10 +275,17 @@ class StoredPlans:
         """The plan, its changes queued: the workers write just what it says. Beginning again does no harm.
 
         Raises:
-            RejectedError: If it was applied or taken back already.
+            RejectedError: If it was applied or taken back already, or needs approval.
             ClaimedError: If somebody else changed it meanwhile.
         """
         self.check_open(plan)
+        if plan.state is not PlanState.APPLYING and (needs := self.needs(plan)):
+            raise RejectedError(
+                f"The plan {plan.id} needs approval. {' '.join(needs)}",
+                code="plan-needs-approval",
+                next_step=f"See `tieout plan show {plan.id} --tenant {plan.tenant}`, then run `tieout plan approve "
+                f"{plan.id} --tenant {plan.tenant}` and `tieout apply {plan.id} --tenant {plan.tenant}`.",
+            )
         now = self._clock.now()
         begun = plan
         if plan.state is not PlanState.APPLYING:
@@ -316,10 +324,14 @@ class StoredPlans:
             writes: Those asked for.
             over: True if nothing of it can be waiting in a queue any more.
         """
-        keys = [plan.key(write) for write in writes]
-        links = self._links.get(keys)
+        keys = {plan.key(write): plan.key_of(write.step.removesuffix(CREDITING), write.source_id) for write in writes}
+        links = self._links.get(list({*keys, *keys.values()}))
         left_out = self._plans.left_out(plan)
-        return {key: _ended(plan, links.get(key), left_out.get(key, ""), over=over) for key in keys}
+        # Until a credit note stands, what is said of its invoice holds for it.
+        return {
+            key: _ended(plan, links.get(key) or links.get(main), left_out.get(key) or left_out.get(main, ""), over=over)
+            for key, main in keys.items()
+        }
 
     def finish(self, plan: StoredPlan, ends: Mapping[LinkKey, Ended]) -> StoredPlan:
         """The plan with its ends; applied once none of its writes waits any more."""
@@ -366,7 +378,8 @@ class StoredPlans:
         if plan.began_at is None:
             raise RejectedError(f"The plan {plan.id} was never applied.", code="plan-not-applied")
         sync = sync_of(self._config, plan.tenant, plan.sync)
-        draft = replace(self._draft(plan.tenant, plan.sync, "undo", by=by), undoes=plan.id, credit_paid=credit_paid)
+        draft = self._draft(plan.tenant, plan.sync, sync.version, "undo", by=by)
+        draft = replace(draft, undoes=plan.id, credit_paid=credit_paid)
         records = _records(sync, [(write.step, write.source_id) for write in self.writes(plan)])
         report = self._preview().take_back(draft, progress=progress, records=records)
         return (self._keep(draft, report) if report.writes else None), report
@@ -378,12 +391,12 @@ class StoredPlans:
             config=self._config, links=self._links, connect=self._connect, clock=self._clock, plans=self._plans
         )
 
-    def _draft(self, tenant: str, sync: str, what: str, *, by: str) -> StoredPlan:
+    def _draft(self, tenant: str, sync: str, version: int, what: str, *, by: str) -> StoredPlan:
         return StoredPlan(
             tenant=tenant,
             id=self._new_id(what),
             sync=sync,
-            sync_version=sync_of(self._config, tenant, sync).version,
+            sync_version=version,
             digest="",
             created_at=self._clock.now(),
             created_by=by,
@@ -451,7 +464,7 @@ def _ended(plan: StoredPlan, link: Link | None, left_out: str, *, over: bool) ->
         return Ended(End.PARKED if is_parked else End.STILL_WAITING, reason=unsynced.reason)
     if over and link.settled_at is not None and link.settled_at > (plan.began_at or plan.created_at):
         return Ended(End.CHANGED_SINCE, reason="Another change wrote it meanwhile.")
-    return Ended(End.UNCHANGED if over else End.STILL_WAITING, link.target_id or "")
+    return Ended(End.STILL_WAITING)
 
 
 def _too_late(plan: StoredPlan, what: str) -> RejectedError:

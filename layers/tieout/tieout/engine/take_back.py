@@ -75,7 +75,7 @@ class TakeBack:
             elif step.to_kind is Kind.INVOICE and planned.withdrawal is None and not planned.links_only:
                 withdrawn.append(work)
             else:
-                leave_out(self._session, work, STAYS)
+                leave_out(self._session, work, _why_it_stays(planned))
         self._withdrawals.withdraw(self._as_planned(withdrawn), Withdrawal.UNDONE)
         self._restore(step, updated)
 
@@ -122,6 +122,12 @@ class TakeBack:
         else:
             return _restoring(work, former, today)
         return None
+
+
+def _why_it_stays(planned: PlannedWrite) -> str:
+    if planned.links_only:
+        return "It was only linked, and stays linked."
+    return "What was withdrawn cannot be taken back." if planned.takes_back else STAYS
 
 
 def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
