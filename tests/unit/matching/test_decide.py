@@ -12,7 +12,8 @@ from tests.unit.matching.labelled import COMMITTED, Case, Part, committed, gener
 from tests.unit.matching.measured import measured
 from tieout.domain.documents import Address, Customer
 from tieout.domain.records import Kind, Record
-from tieout.matching import Adopt, Ask, New, Thresholds, decide, score
+from tieout.mapping.document import Matching
+from tieout.matching import DEFAULTS, Adopt, Ask, New, Thresholds, decide, score
 
 ACME = Customer(
     name="Acme Ltd",
@@ -169,3 +170,9 @@ def test_the_order_of_the_candidates_makes_no_difference():
     for case in committed()[::7]:
         turned = Case(case.part, case.perturbation, case.document, case.books[::-1], case.truth)
         assert decide(case.customer(), case.candidates()) == decide(turned.customer(), turned.candidates())
+
+
+def test_the_defaults_of_a_sync_are_those_that_were_measured():
+    said = Matching()
+
+    assert (said.adopt_from, said.review_from) == (DEFAULTS.adopt_from, DEFAULTS.review_from)
