@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tests.engine.test_properties import FAULTS, Trouble, deliver, settle
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import RejectedError, ThrottledError
 from tieout.domain.links import Link, LinkKey, Withdrawal
@@ -125,6 +127,8 @@ def test_invoice_that_was_voided_or_deleted_by_hand_is_only_noted(world: World):
     writes = world.books.calls["write"]
 
     world.apply("d1", "d2")
+    assert (link(world, "d1").withdrawn, link(world, "d2").withdrawn) == (Withdrawal.LEFT, None)
+    world.settle_down()
 
     assert (link(world, "d1").withdrawn, link(world, "d2").withdrawn) == (Withdrawal.LEFT, Withdrawal.TARGET_GONE)
     assert (world.books.calls["write"], world.unsynced()) == (writes, [])
@@ -467,6 +471,120 @@ def test_books_that_are_busy_let_it_wait(world: World, paid: str):
 
     assert (link(world).withdrawn, world.unsynced()) == (Withdrawal.LEFT, [])
     assert len(credit_notes(world)) == int(paid != "0")
+
+
+def meddling(world: World) -> None:
+    """Another worker changes the link just before it is noted that its document is withdrawn, or is not."""
+    key = LinkKey(TENANT, SYNC, "invoices", "d1")
+    left = [True]
+
+    def meddles(name: str) -> bool:
+        if name == "store" and left:
+            left.pop()
+            world.state.links[key] = replace(world.state.links[key], revision=world.state.links[key].revision + 1)
+        return False
+
+    world.state.crash_before = meddles
+
+
+def void_by_hand(world: World, invoice: Record) -> None:
+    nothing = dict.fromkeys(("total", "balance", "paid"), Decimal(0))
+    world.books.put(Kind.INVOICE, invoice.id, state="voided", **nothing)
+
+
+def test_link_that_another_worker_changes_meanwhile_is_looked_at_again(world: World):
+    void_by_hand(world, invoiced(world))
+    lose(world)
+    meddling(world)
+
+    assert world.apply("d1").waiting == 1
+    world.settle_down()
+
+    assert (link(world).withdrawn, world.unsynced()) == (Withdrawal.LEFT, [])
+
+
+def test_link_that_another_worker_changes_before_the_credit_note_is_credited_once(world: World):
+    invoiced(world, paid="1054")
+    lose(world)
+    meddling(world)
+
+    assert world.apply("d1").waiting == 1
+    assert credit_notes(world) == []
+    world.settle_down()
+
+    assert (len(credit_notes(world)), link(world).withdrawn, world.unsynced()) == (1, Withdrawal.LEFT, [])
+
+
+def test_link_that_another_worker_changes_while_its_withdrawal_is_taken_back(world: World):
+    invoiced(world, paid="400")
+    lose(world)
+    world.books.fault = lambda _: RejectedError("The books are closed.", code="6210", field="date")
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    world.deal("d1", "2000")
+    meddling(world)
+
+    assert world.apply("d1").waiting == 1
+    world.settle_down()
+
+    assert (credit_notes(world), link(world).withdrawn, world.unsynced()) == ([], None, [])
+
+
+def test_link_that_another_worker_changes_while_a_void_is_noticed(world: World):
+    invoice = invoiced(world)
+    void_by_hand(world, invoice)
+    meddling(world)
+
+    assert world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS).waiting == 1
+    world.settle_down()
+
+    assert (link(world).withdrawn, causes(world)) == (Withdrawal.TARGET_GONE, ["target-gone-invoices"])
+
+
+def test_void_that_is_noticed_while_a_write_is_open_waits_for_that(world: World):
+    invoice = invoiced(world)
+    world.deal("d1", "2000")
+    world.books.fault = lambda _: "lost"
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    void_by_hand(world, invoice)
+
+    assert world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS).waiting == 1
+    world.settle_down()
+
+    assert (link(world).intent, states(world)) == (None, ["voided"])
+    assert "invoices" in {one.step for one in world.unsynced()}
+
+
+def test_retry_while_the_books_are_busy_waits(world: World):
+    invoice = invoiced(world)
+    del world.books.records[Kind.INVOICE, invoice.id]
+    world.deal("d1", "2000")
+    world.apply("d1")
+    world.books.records[Kind.INVOICE, invoice.id] = invoice
+    world.books.read_fault = lambda _: ThrottledError("Too many calls.", retry_after_seconds=30)
+
+    world.engine.apply([Change(TENANT, CRM, Kind.DEAL, "d1", world.clock.now(), Origin.OPERATOR)])
+    world.books.read_fault = lambda _: None
+    world.settle_down()
+
+    assert (world.unsynced(), link(world).withdrawn) == ([], None)
+
+
+def test_record_that_is_back_while_the_books_are_paused_waits(world: World):
+    invoiced(world)
+    lose(world)
+    world.apply("d1")
+    world.deal("d1")
+    connection = world.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    world.state.put_connection(replace(connection, state=ConnectionState.PAUSED))
+
+    assert world.apply("d1").waiting == 1
+    world.state.put_connection(connection)
+    world.settle_down()
+
+    assert causes(world) == ["withdrawn-invoices"]
 
 
 # The cap

@@ -213,7 +213,7 @@ class Sweep:
         report: SweepReport,
         out_of_time: Callable[[], bool],
     ) -> None:
-        """Voids of documents that no step reads back: ids do not show them, so the feed is asked what happened since."""
+        """Voids of documents that no step reads back: ids do not show them, so the feed is asked for them."""
         name = f"feed-{side.name}"
         cursor = self._cursor(connection, name)
         if not cursor:

@@ -17,7 +17,7 @@ from typing import Any
 from tieout.domain.changes import Change, Origin
 from tieout.domain.documents import InvoiceStatus
 from tieout.domain.effects import Effect, Operation
-from tieout.domain.errors import ClaimedError, TieoutError
+from tieout.domain.errors import ClaimedError, NotFoundError, TieoutError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.engine import gate
@@ -37,6 +37,8 @@ from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
 from tieout.ports.connector import Connector
 
+# So often one absence is no proof: it may be a matter of rights.
+LOOKS = 2
 # What a credit note takes over from its invoice.
 _CREDITED = ("customer", "currency", "lines", "discount", "tax_total")
 
@@ -134,6 +136,8 @@ class Withdrawals:
             credit = begun.get(work.key)
             if credit is not None and credit.ended:
                 work.ended = True
+            elif document is None and work.change.attempts < LOOKS:
+                self._session.ends.waits(work, NotFoundError("Its document is not visible; it is looked at again."))
             elif document is None:
                 self._note(work, Withdrawal.TARGET_GONE, "its document is gone from the other side")
             elif _is_voided(document) or (credit is not None and credit.link.target_id is not None):
