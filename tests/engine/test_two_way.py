@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
-from tieout.domain.errors import RejectedError, UnavailableError
+from tieout.domain.errors import ClaimedError, RejectedError, UnavailableError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Choice, Decision, Review, ReviewKind, Side
@@ -40,8 +40,8 @@ def sync(policy: str = "ask", **rules: str) -> str:
 class Both(World):
     """A company in the CRM that stands in the books as a customer."""
 
-    def __init__(self, policy: str = "ask", **rules: str) -> None:
-        super().__init__(sync(policy, **rules))
+    def __init__(self, policy: str = "ask", *, text: str = "", **rules: str) -> None:
+        super().__init__(text or sync(policy, **rules))
         self.company("c1", "Acme Corporation")
         self.crm_edit(phone="+16505550100", address=ADDRESS)
         self.apply("c1", kind=Kind.COMPANY)
@@ -371,6 +371,87 @@ def test_a_lookup_goes_back_by_its_table():
     both.books_edit(company_name="Iron customer")
     both.hear(BOOKS)
     assert both.in_crm["custom_fields"]["tier"] == "iron"
+
+
+def test_a_lookup_that_has_two_ways_back_is_asked_about():
+    table = "{gold: Best, silver: Best, iron: Iron}"
+    both = Both(company_name=f"{{path: custom_fields.tier, transforms: [{{lookup: {{table: {table}}}}}]}}")
+    both.crm_edit(custom_fields={"tier": "iron"})
+    both.hear(CRM)
+    both.books_edit(company_name="Best")
+    both.hear(BOOKS)
+    assert "several entries" in both.unsynced()[0].reason
+    both.books_edit(company_name="Unheard of")
+    both.hear(BOOKS)
+    assert "is not in the table" in both.unsynced()[0].reason
+    assert both.in_crm["custom_fields"]["tier"] == "iron"
+
+
+def test_values_that_only_fit_together_go_back_together():
+    postal = "{path: address.postal_code, transforms: [{postal_code: {country_path: address.country}}]}"
+    text = sync().replace(
+        "postal_code: {paths: [billing_address.postal_code, address.postal_code]}", f"postal_code: {postal}"
+    )
+    both = Both(text=text)
+    both.crm_edit(address={**ADDRESS, "postal_code": "97477"})
+    both.hear(CRM)
+    moved = {**both.in_books["billing_address"], "postal_code": "K1A 0B1", "country": "CA"}
+    both.books_edit(billing_address=moved)
+    both.hear(BOOKS)
+    assert both.unsynced() == []
+    assert (both.in_crm["address"]["postal_code"], both.in_crm["address"]["country"]) == ("K1A 0B1", "CA")
+
+
+def test_of_values_that_cannot_go_back_the_others_do():
+    both = Both()
+    address = {**both.in_books["billing_address"], "country": "Nowhere", "city": "Shelbyville"}
+    both.books_edit(billing_address=address, email=None, phone="+16505550199")
+    both.hear(BOOKS)
+    assert both.in_crm["phone"] == "+16505550199"
+    assert both.in_crm["address"]["city"] == "Shelbyville"
+    assert [conflict.field for conflict in both.review().conflicts] == ["billing_address.country"]
+    assert both.in_crm["contact"]["email"] is None
+
+
+def test_a_value_that_would_be_rewritten_again_and_again_does_not_go_back():
+    both = Both(email="{path: contact.email, transforms: [{prefix: {text: x}}, {truncate: {length: 30}}]}")
+    both.books_edit(email="books@acme.example")
+    both.hear(BOOKS)
+    assert both.in_crm["contact"]["email"] == "ada@acme.example"
+    assert both.review().conflicts[0].field == "email"
+
+
+def test_books_that_are_down_while_the_crm_changed_are_asked_again():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books.read_fault = lambda _: UnavailableError("Down.")
+    both.apply("c1", kind=Kind.COMPANY)
+    both.books.read_fault = lambda _: None
+    both.settle_down()
+    assert both.in_books["phone"] == "+16505550111"
+
+
+@pytest.mark.parametrize("case", ["agreed", "asked", "gone"])
+def test_a_note_that_another_worker_was_faster_with_waits(case):
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books_edit(phone="+16505550111" if case == "agreed" else "+16505550222")
+    if case == "gone":
+        del both.books.records[Kind.CUSTOMER, both.customer.id]
+    elif case == "asked":
+        both.state.store(replace(both.link, decision=Decision("0", Choice.FIELDS, "ada", both.clock.now())))
+    store, claims = both.state.store, ["another worker"]
+
+    def claimed(link: Link) -> Link:
+        if claims:
+            raise ClaimedError(claims.pop())
+        return store(link)
+
+    both.state.store = claimed  # type: ignore[method-assign] # fails once
+    both.hear(CRM)
+    assert claims == []
+    causes = [parked.cause for parked in both.unsynced()]
+    assert causes == {"agreed": [], "asked": ["conflict-customers"], "gone": ["target-gone-customers"]}[case]
 
 
 def test_a_constant_goes_one_way():

@@ -41,11 +41,6 @@ class Merged:
     conflicts: list[str] = field(default_factory=list)
     agreed: list[str] = field(default_factory=list)
 
-    @property
-    def open(self) -> list[str]:
-        """Fields on which the sides do not agree yet."""
-        return [*self.to_target, *self.to_source, *self.conflicts]
-
 
 def at(document: Any, path: str) -> Any:  # noqa: ANN401 - plain values, or a record's
     """What stands at a dotted path: ABSENT if the field is not there, None inside a group that is null."""

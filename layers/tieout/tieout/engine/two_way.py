@@ -37,8 +37,7 @@ from tieout.engine.sentences import both_changed, flaps, target_gone
 from tieout.engine.session import Session
 from tieout.engine.write import Pending
 from tieout.mapping import ABSENT, CompiledStep, CompiledSync
-from tieout.mapping.paths import Found
-from tieout.mapping.reverse import Way, read_path, with_values
+from tieout.mapping.reverse import read_path, with_values
 from tieout.mapping.targets import target_fields
 from tieout.ports.connector import Connector
 
@@ -312,62 +311,81 @@ def _review(meeting: _Meeting, paths: Sequence[str]) -> Review:
 
 
 def _way_back(meeting: _Meeting, paths: Sequence[str], reads: Connector) -> _Back:
-    """The target's values of these fields in the source's terms, each tried out on a copy of the record."""
-    fields: dict[str, Value] = {}
-    taken: dict[str, str] = {}
+    """The target's values of these fields in the source's terms, tried out together on a copy of the record."""
+    placed, refused = _placed(meeting, paths, reads)
+    for _ in range(len(placed) + 1):
+        wrong = _wrong(meeting, placed)
+        if not wrong:
+            break
+        refused |= wrong
+        placed = {path: found for path, found in placed.items() if path not in wrong}
+    fields = dict(placed.values())
+    return _Back(fields, _made(meeting, fields) if fields else meeting.source, refused)
+
+
+def _placed(
+    meeting: _Meeting, paths: Sequence[str], reads: Connector
+) -> tuple[dict[str, tuple[str, Value]], dict[str, str]]:
+    """By field, where the target's value goes and what it is there; and why others cannot go."""
+    placed: dict[str, tuple[str, Value]] = {}
     refused: dict[str, str] = {}
     for path in paths:
         way = meeting.step.ways[path]
         place = way.place(meeting.record, lambda one: reads.manifest.takes(meeting.step.from_kind, one))
         if place is None:
             continue  # only goes one way
-        found = _fitting(meeting, path, way, place)
-        if isinstance(found, str):
-            refused[path] = found
-        elif place in fields and not same(plain(fields[place]), plain(found[0])):
-            refused[path] = f"it stands in the same field there as the {_words(taken[place])}, which says otherwise"
+        wanted: Value = at(meeting.target.fields, path)
+        candidates = way.candidates(wanted)
+        other = next((name for name, found in placed.items() if found[0] == place), None)
+        if len(candidates) > 1:
+            refused[path] = f"the rule's table has several entries for {_quoted(wanted)}"
+        elif lost := _cut(read_path(meeting.record, place), at(meeting.source, path)):
+            refused[path] = f"the longer text {_quoted(lost)} stands there, of which only a part came here"
+        elif other is not None and not same(plain(placed[other][1]), plain(candidates[0])):
+            refused[path] = f"it stands in the same field there as the {_words(other)}, which says otherwise"
         else:
-            fields[place], taken[place] = found[0], path
+            placed[path] = (place, candidates[0])
+    return placed, refused
+
+
+def _wrong(meeting: _Meeting, placed: Mapping[str, tuple[str, Value]]) -> dict[str, str]:
+    """By field, why the mapping would not make of the record what the target shows; none if all is well."""
+    fields = dict(placed.values())
     try:
-        after = plain(meeting.step.evaluate(with_values(meeting.record, fields)).fields) if fields else meeting.source
+        after = _made(meeting, fields)
     except MappingError as error:
-        return _Back({}, meeting.source, refused | dict.fromkeys(taken.values(), error.message))
-    return _Back(fields, after, refused)
+        why = error.message[:1].lower() + error.message[1:].rstrip(".")
+        if len(placed) == 1:
+            return dict.fromkeys(placed, why)
+        alone = [_wrong(meeting, {path: found}) for path, found in placed.items()]
+        return {path: said for one in alone for path, said in one.items()} or dict.fromkeys(placed, why)
+    return {
+        path: f"the rule would make something else of {_quoted(at(meeting.target.fields, path))}"
+        for path in placed
+        if not _fits(meeting, path, placed[path][0], fields, _plainly(after, path))
+    }
 
 
-def _fitting(meeting: _Meeting, path: str, way: Way, place: str) -> tuple[Value] | str:
-    """The value that makes the field what the target shows, or why there is none."""
-    wanted: Found = at(meeting.target.fields, path)
-    if wanted is ABSENT:
-        return "the other side does not show it"
-    candidates = way.candidates(plain(wanted)) if way.table else [wanted]
-    if len(candidates) > 1:
-        return f"the rule's table has several entries for {_quoted(wanted)}"
-    why = f"the rule would make something else of {_quoted(wanted)}"
-    lost = _cut(read_path(meeting.record, place), at(meeting.source, path))
-    if lost:
-        return f"the longer text {_quoted(lost)} stands there, of which only a part came here"
-    for candidate in candidates:
-        try:
-            made = _made(meeting, place, candidate, path)
-            if same(made, plain(wanted)) or (not way.table and _is_own_form(meeting, place, made, path, wanted)):
-                return (candidate,)
-        except MappingError as error:
-            why = error.message[:1].lower() + error.message[1:].rstrip(".")
-    return why
-
-
-def _made(meeting: _Meeting, place: str, value: Value, path: str) -> Any:  # noqa: ANN401 - plain JSON
-    """What the mapping makes of the field if `value` stands in the source record."""
-    found = at(meeting.step.evaluate(with_values(meeting.record, {place: value})).fields, path)
-    return None if found is ABSENT else plain(found)
-
-
-def _is_own_form(meeting: _Meeting, place: str, made: Any, path: str, wanted: Value) -> bool:  # noqa: ANN401 - plain JSON
-    """True if the mapping only writes the value in its own form, such as a phone number: again it changes nothing."""
-    if made in (None, "") or wanted in (None, ""):
+def _fits(meeting: _Meeting, path: str, place: str, fields: Mapping[str, Value], made: Any) -> bool:  # noqa: ANN401 - plain JSON
+    """True if the mapping makes what the target shows, or that in its own form, which it does not change again."""
+    wanted = at(meeting.shows, path)
+    if same(made, wanted):
+        return True
+    if meeting.step.ways[path].table or made in (None, "") or wanted in (None, ""):
         return False
-    return same(_made(meeting, place, made, path), made)
+    try:
+        return same(_plainly(_made(meeting, {**fields, place: made}), path), made)
+    except MappingError:
+        return False
+
+
+def _made(meeting: _Meeting, fields: Mapping[str, Value]) -> Any:  # noqa: ANN401 - plain JSON
+    """What the mapping makes of the source record once these values stand in it.
+
+    Raises:
+        MappingError: If it makes nothing of it.
+    """
+    return plain(meeting.step.evaluate(with_values(meeting.record, fields)).fields)
 
 
 def _cut(stands: Any, made: Any) -> str:  # noqa: ANN401 - any value
