@@ -100,3 +100,16 @@ def test_an_unknown_preset_suggests_one(terminal):
     terminal.type("mapping", "preset", "act-quickbooks")
     assert terminal.exit_code == Code.SETUP
     assert "act-quickbooks_online" in terminal.err
+
+
+def test_show_says_what_goes_both_ways(terminal, tmp_path):
+    text = preset("act-quickbooks_online").replace("    # two_way: ask ", "    two_way: newest ")
+    file = tmp_path / "sync.yaml"
+    file.write_text(
+        text.replace("email: {path: contact.email,", "email: {path: contact.email, owner: target,"), "utf-8"
+    )
+    told = terminal.type("mapping", "show", str(file)).out
+    assert "customers: company to customer, and back; if both changed a field, the newest counts" in told
+    assert "email, owner: target" in told
+    file.write_text(text.replace("two_way: newest", "two_way: ask"), "utf-8")
+    assert "if both changed a field, a person decides" in terminal.type("mapping", "show", str(file)).out

@@ -155,6 +155,9 @@ def _conditions(step: Step) -> str:
     parts = [f", if {_condition(step.when)}"] if step.when is not None else []
     if step.writes_back:
         parts.append(f", back to what {step.writes_back} came from")
+    if step.two_way is not None:
+        counts = "a person decides" if step.two_way == "ask" else f"the {step.two_way} counts"
+        parts.append(f", and back; if both changed a field, {counts}")
     return "".join(parts)
 
 
@@ -201,6 +204,8 @@ def _then(rule: Rule) -> str:
     parts = [one.name for one in rule.transforms or []]
     if rule.link is not None:
         parts.append(f"the {rule.link} with this {rule.by}")
+    if rule.owner is not None:
+        parts.append(f"owner: {rule.owner}")
     return ", ".join(parts)
 
 
