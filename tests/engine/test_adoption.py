@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.world import TENANT, World
 from tieout.domain.changes import Origin, UnsyncedState
-from tieout.domain.errors import NameTakenError, UncertainError
+from tieout.domain.errors import ClaimedError, NameTakenError, UncertainError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Choice, Decision, ReviewKind
@@ -456,3 +456,17 @@ def test_the_answer_to_a_write_with_a_suffix_may_be_lost():
 
     assert [one.fields["name"] for one in world.books.all(Kind.CUSTOMER)] == ["Acme Corporation (Customer)"]
     assert (sync(world).unchanged, world.unsynced()) == (1, [])
+
+
+def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.NEVER, "77")
+
+    def raced(_: Any) -> Any:
+        raise ClaimedError("Another worker was faster.")
+
+    world.state.store = raced
+
+    assert sync(world, Origin.OPERATOR).waiting == 1
+    assert world.state.links[KEY].never == ()

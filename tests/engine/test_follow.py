@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.world import BOOKS, TENANT, World
 from tieout.domain.changes import Origin
+from tieout.domain.errors import ClaimedError, UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Choice, Decision
@@ -204,3 +205,59 @@ def test_never_leaves_it_gone(world: World):
 
     (parked,) = world.unsynced()
     assert (parked.review, world.state.links[key("c1")].never) == (None, (survivor,))
+
+
+def test_a_search_that_fails_lets_the_question_wait(world: World):
+    def fail(_: Any) -> Any:
+        raise UnavailableError("The books are down.")
+
+    merge(world, target(world, "c1"), target(world, "c2"), told=False)
+    world.company("c1", "Acme International")
+    world.books.find = fail
+
+    assert world.apply("c1", kind=Kind.COMPANY).waiting == 1
+    link = world.state.links[key("c1")]
+    assert (link.intent, link.withdrawn) == (None, None)
+
+
+def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
+    survivor = lost(world)
+    link = world.state.links[key("c1")]
+    assert link.unsynced is not None
+    assert link.unsynced.review is not None
+    decision = Decision(link.unsynced.review.digest, Choice.ACCEPT, "ada", world.clock.now(), survivor)
+    world.state.store(replace(link, decision=decision))
+
+    def raced(_: Any) -> Any:
+        raise ClaimedError("Another worker was faster.")
+
+    world.state.store = raced
+    (change,) = world.change(Kind.COMPANY, "c1")
+
+    assert world.new_worker().apply([replace(change, origin=Origin.OPERATOR)]).waiting == 1
+
+
+def test_a_merge_waits_for_a_write_that_is_under_way(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    world.company("c1", "Acme International")
+    world.books.fault = lambda _: "lost"
+    world.apply("c1", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    assert world.state.links[key("c1")].intent is not None
+
+    merge(world, loser, survivor)
+
+    assert world.state.links[key("c1")].target_id == loser
+    assert [change.merged_into for _, change in world.queue.later].count(survivor) == 1
+
+
+def test_an_item_that_is_gone_is_said_to_be_gone(world: World):
+    world.apply("p1", kind=Kind.PRODUCT)
+    (item,) = world.books.all(Kind.ITEM)
+    del world.books.records[Kind.ITEM, item.id]
+    world.crm.put(Kind.PRODUCT, "p1", description="A pro")
+
+    world.apply("p1", kind=Kind.PRODUCT)
+
+    (parked,) = world.unsynced()
+    assert parked.reason == "The item GTX Pro is gone from the books."

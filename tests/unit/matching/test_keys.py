@@ -52,6 +52,7 @@ def test_a_free_mail_domain_is_no_company(email, website, domain):
         ("CHE-107.787.577 MWST", "CHE107787577", "CH"),
         ("EL123456789", "123456789", "GR"),
         ("27 AAPFU0939F1ZV", "27aapfu0939f1zv", "IN"),
+        ("12 345 678", "12345678", "eu"),
     ],
 )
 def test_a_tax_number_is_the_same_however_it_is_written(one, other, country):
@@ -100,6 +101,7 @@ def _address(line1="", city="", postal_code="", **more):
         (_address("12 Mill Street", "Leeds"), _address("14 Mill Street", "Leeds"), Place.STREET_DIFFERS),
         (_address("12 Mill Street", "Leeds"), _address("Mill Street", "Leeds"), Place.STREET_DIFFERS),
         (_address("12 Mill Street", "Leeds"), _address("12 Mill Street", "Bristol"), Place.CITY_DIFFERS),
+        (_address(postal_code="DE-50670", country="DE"), _address(postal_code="50670"), Place.POSTAL_CODE),
         (_address(city="Bristol"), _address(city="Bristal"), Place.CITY),
         (_address(postal_code="27613-3502"), _address(postal_code="27613"), Place.POSTAL_CODE),
         (_address("12 Mill Street"), _address("12 Mill Street"), Place.UNKNOWN),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tieout.domain.changes import Origin
 from tieout.domain.documents import Customer
@@ -74,18 +74,16 @@ class Adoption:
             self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
         elif _is_scored(item) and not ours:
             free = [match.record for match in matches if owned.get(match.record.id, item.work.key) == item.work.key]
-            self._score(item, free, target)
+            self._score(item, cast("Customer", item.write.effect.document), free, target)
         elif len(exact) > 1:
             error = several_candidates(item.work, exact)
             self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
         elif exact:
             self._link(item, exact[0].record, target)
 
-    def _score(self, item: Pending, candidates: Sequence[Record], target: Connector) -> None:
+    def _score(self, item: Pending, document: Customer, candidates: Sequence[Record], target: Connector) -> None:
         """Adopt the sure one, do as a person answered, or ask; a new one is left to be created."""
-        work, document = item.work, item.write.effect.document
-        if not isinstance(document, Customer):
-            raise TypeError("only customers are scored")
+        work = item.work
         thresholds = thresholds_of(work)
         for _ in range(ANSWERS_MAX):
             verdict = decide(document, candidates, thresholds, work.link.never)
@@ -171,9 +169,7 @@ def may_get_suffix(work: Work, write: Write) -> bool:
 
 def with_suffix(write: Write) -> Write:
     """The write with ` (Customer)` after the name, which the source does not know of and does not write again."""
-    document = write.effect.document
-    if not isinstance(document, Customer):
-        raise TypeError("only customers share their names")
+    document = cast("Customer", write.effect.document)
     name = document.name[: NAME_MAX - len(SUFFIX)].rstrip() + SUFFIX
     return replace(
         write,
