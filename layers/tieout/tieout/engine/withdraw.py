@@ -37,7 +37,7 @@ from tieout.engine.session import Session
 from tieout.engine.write import Pending, Writer
 from tieout.ports.connector import Connector
 
-# So often one absence is no proof: it may be a matter of rights.
+# One absence is no proof: it may be a matter of rights. Who undoes a run is shown what is gone, and decides.
 LOOKS = 2
 # What a credit note takes over from its invoice.
 _CREDITED = ("customer", "currency", "lines", "discount", "tax_total")
@@ -136,7 +136,7 @@ class Withdrawals:
             credit = begun.get(work.key)
             if credit is not None and credit.ended:
                 work.ended = True
-            elif document is None and work.change.attempts < LOOKS:
+            elif document is None and work.change.attempts < LOOKS and why is not Withdrawal.UNDONE:
                 self._session.ends.waits(work, NotFoundError("Its document is not visible; it is looked at again."))
             elif document is None:
                 self._note(work, Withdrawal.TARGET_GONE, "its document is gone from the other side")
