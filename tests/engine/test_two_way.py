@@ -475,6 +475,27 @@ def test_a_field_that_the_crm_cannot_write_goes_one_way():
     assert both.unsynced() == []
 
 
+def test_a_field_that_the_crm_cannot_write_is_asked_about_if_both_changed_it():
+    both = Both()
+    both.crm.manifest = replace(both.crm.manifest, updates={Kind.COMPANY: frozenset({"name"})})
+    both.crm_edit(phone="+16505550111")
+    both.books_edit(phone="+16505550199")
+    both.hear(CRM)
+    assert [conflict.field for conflict in both.review().conflicts] == ["phone"]
+    both.decide(phone=Side.TARGET)
+    assert both.unsynced() == []
+    both.hear_all()
+    assert (both.in_crm["phone"], both.in_books["phone"]) == ("+16505550111", "+16505550199")
+
+
+def test_a_value_of_which_the_mapping_would_make_nothing_does_not_go_back():
+    both = Both()
+    both.books_edit(email="no address")
+    both.hear(BOOKS)
+    assert both.in_crm["contact"]["email"] == "ada@acme.example"
+    assert both.review().conflicts[0].target == "no address"
+
+
 def test_a_field_that_is_emptied_on_one_side_is_emptied_on_the_other():
     both = Both()
     both.books_edit(phone=None)

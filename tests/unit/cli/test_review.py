@@ -13,11 +13,12 @@ from tests.engine.test_two_way import ADDRESS, KEY, sync
 from tests.engine.world import BOOKS, CRM, START, TENANT
 from tieout.cli import desk as desk_module
 from tieout.cli.identity import caller_here, caller_of
+from tieout.cli.parked import operate
 from tieout.domain.changes import Change, Origin, Unsynced, UnsyncedState
-from tieout.domain.errors import ClaimedError
+from tieout.domain.errors import ClaimedError, SettingsError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
-from tieout.domain.reviews import Candidate, Choice, Review, ReviewKind
+from tieout.domain.reviews import Candidate, Choice, Decision, Review, ReviewKind
 from tieout.ports.state import StoredSync
 
 WHERE = "deals-to-invoices/customers/c1"
@@ -91,6 +92,31 @@ def test_questions_are_listed_by_sync_and_kind(asked):
     assert WHERE in told
     assert "1 question open" in told
     assert asked.type("review", "list", "--kind", "riddle").exit_code == 2
+
+
+def test_of_many_questions_some_are_listed(unsure):
+    (one,) = unsure.world.state.unsynced(TENANT)
+    for number in range(3):
+        key = LinkKey(TENANT, one.sync, one.step, f"more-{number}")
+        unsure.world.state.set_unsynced(key, replace(one, change=replace(one.change, id=key.source_id)))
+    told = unsure.type("review", "list", "--show", "2").out
+    assert "and 2 more (--show 4)" in told
+    assert "4 questions open" in told
+
+
+def test_a_question_of_a_sync_that_is_gone_is_still_shown(asked):
+    asked.world.state.stored_syncs.clear()
+    assert "the target was edited" in asked.type("review", "show", WHERE).out
+
+
+def test_what_is_only_parked_takes_no_answer(terminal):
+    terminal.world.deal("d1", product="Unheard Of")
+    terminal.world.apply("d1")
+    (one,) = terminal.world.unsynced()
+    desk = terminal.desk
+    decision = Decision("0", Choice.CREATE, "ada", START)
+    with pytest.raises(SettingsError, match="Nothing is asked about deals-to-invoices/invoices/d1"):
+        operate(desk).resolve(TENANT, one, decision)
 
 
 def test_a_conflict_is_shown_with_both_values_who_and_when(asked):
