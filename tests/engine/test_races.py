@@ -231,3 +231,24 @@ def test_customer_of_a_write_that_is_not_settled_yet_is_not_adopted_by_another_c
     assert world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", "c1")].target_id != customer.id
     references = [one.fields["reference"] for one in world.books.all(Kind.CUSTOMER)]
     assert len(references) == len(set(references))
+
+
+def test_lost_write_does_not_take_the_customer_of_another_company_of_its_name_for_its_own(world: World):
+    world.company("c1", "Globex")
+    world.company("c2", "Globex")
+    ends = {"c1": "lost", "c2": "vanished"}  # both writes were sent; the first was done, and nobody heard of it
+    references = {LinkKey(TENANT, "deals-to-invoices", "customers", one).reference: one for one in ends}
+    world.books.fault = lambda effect: ends.get(references.get(effect.reference, ""))
+    world.deal("d1", company="c1")
+    world.deal("d2", company="c2")
+    world.apply("d1", "d2")
+    world.books.fault = lambda _: None
+
+    world.clock.sleep(world.policy.look_seconds + 1)
+    world.apply("d2")
+    world.settle_down()
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    owners = {one: world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", one)].target_id for one in ends}
+    assert owners == {"c1": customer.id, "c2": None}
+    assert {one.cause for one in world.unsynced()} == {"same-name-customers"}

@@ -12,6 +12,7 @@ from tieout.domain.effects import Effect, Match, MatchedBy, Operation
 from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
 from tieout.domain.links import Intent, LinkKey
 from tieout.domain.reviews import Side
+from tieout.engine.adopt import owners_of
 from tieout.engine.collect import connection_of, kind_of, read_all
 from tieout.engine.plan import Work, difference, document_of
 from tieout.engine.sentences import several_candidates
@@ -47,7 +48,7 @@ class Recovery:
         try:
             target = self._session.connector(written)
             for chunk in batched(works, target.manifest.write_batch_max, strict=False):
-                found = _written(target, chunk)
+                found = self._free(_written(target, chunk))
                 for work in chunk:
                     self._resolve(work, found.get(work.key, []), target)
         except (ProviderError, SettingsError) as error:
@@ -55,6 +56,22 @@ class Recovery:
             for work in works:
                 if not work.ended and work.link.intent is not None:
                     self._session.ends.waits(work, error)
+
+    def _free(self, found: dict[LinkKey, list[Match]]) -> dict[LinkKey, list[Match]]:
+        """What was found, but for records that only have the name and are another source record's partner."""
+        named = {
+            match.record.id: match.record
+            for matches in found.values()
+            for match in matches
+            if match.by is MatchedBy.NATURAL_KEY
+        }
+        if not named:
+            return found
+        owned = owners_of(self._session, next(iter(found)), list(named.values()))
+        return {
+            key: [m for m in matches if m.by is MatchedBy.REFERENCE or owned.get(m.record.id, key) == key]
+            for key, matches in found.items()
+        }
 
     def _resolve(self, work: Work, matches: list[Match], target: Connector) -> None:
         """Settle what was found; look again later, or let it be written again, what was not."""
