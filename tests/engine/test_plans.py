@@ -837,7 +837,7 @@ def test_an_undo_names_what_is_gone_or_withdrawn_already(world: World, desk: Des
     world.deal("d1", "1000")
     world.deal("d2", "54")
     plan = desk.make()
-    desk.apply(plan)
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
     world.books.put(Kind.INVOICE, world.state.links[key("invoices", "d1")].target_id, state="voided")
     del world.books.records[Kind.INVOICE, world.state.links[key("invoices", "d2")].target_id]
     assert desk.undo(plan) is None
@@ -891,3 +891,143 @@ def test_a_change_of_a_plan_that_was_not_begun_writes_nothing(world: World, desk
     plan = desk.make()
     world.new_worker().apply([replace(one, plan=plan.id) for one in world.change(Kind.DEAL, "d1")])
     assert (world.books.records, world.queue.later) == ({}, [])
+
+
+# What else may have changed
+
+
+def withdrawing(world: World) -> None:
+    text = world.sync_text.replace("    on_leave: park ", "    on_leave: withdraw ", 1)
+    assert text != world.sync_text
+    world.sync_text = text
+    world.state.put_sync(StoredSync(TENANT, SYNC, 1, text, world.clock.now()))
+
+
+def test_a_withdrawal_is_planned_and_applied_like_any_write(world: World, desk: Desk):
+    withdrawing(world)
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1000", status="lost")
+    plan = desk.make()
+    assert (plan.counts, plan.totals) == ({"invoices": {"withdraw": 1}}, {})
+    assert set(desk.apply(plan).values()) == {End.WRITTEN}
+    assert states(world) == ["voided"]
+    assert world.state.links[key("invoices", "d1")].withdrawn is Withdrawal.LEFT
+    assert desk.undo(plan) is None
+    assert desk.report.left_out[key("invoices", "d1")] == "What was withdrawn cannot be taken back."
+
+
+def test_what_would_only_now_be_withdrawn_is_left_to_live_changes(world: World, desk: Desk):
+    withdrawing(world)
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1100")
+    plan = desk.make()
+    world.deal("d1", "1100", status="lost")
+    assert desk.apply(plan)["invoices/d1"] is End.CHANGED_SINCE
+    assert states(world) == ["open"]
+    world.apply("d1")
+    assert states(world) == ["voided"]
+
+
+def test_a_create_that_would_be_an_update_now_is_left_out(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.apply("d1")
+    world.deal("d1", "1200")
+    desk.apply(plan)
+    ended = desk.plans.ends(plan, desk.writes(plan), over=True)[key("invoices", "d1")]
+    assert ended.reason == "The plan says to create; it would be an update now."
+    assert totals(world) == [1000]
+
+
+def test_rewrites_wait_while_too_many_workers_count(world: World):
+    changed_sync(world, 2, rewrites=5)
+    world.state.write_budget = lambda *_: False
+    report = world.apply("d0", "d1")
+    assert (report.waiting, rewritten(world)) == (2, 0)
+    del world.state.write_budget
+    world.settle_down()
+    assert rewritten(world) == 2
+
+
+def test_a_rewrite_of_a_record_without_a_version_counts(world: World):
+    changed_sync(world, 1, rewrites=0)
+    for name in ("d0",):
+        record = world.crm.records[Kind.DEAL, name]
+        world.crm.records[Kind.DEAL, name] = replace(record, version="")
+        link = world.state.links[key("invoices", name)]
+        world.state.links[link.key] = replace(link, source_version="")
+    world.apply("d0")
+    assert rewritten(world) == 0
+    assert [one.code for one in world.unsynced()] == ["cap-rewrites"]
+
+
+def test_an_undo_waits_for_books_that_are_down(world: World, desk: Desk):
+    plan = updated(world, desk)
+    undo = desk.undo(plan)
+    desk.plans.begin(undo, desk.writes(undo), by="lee")
+    world.books.read_fault = lambda _: UnavailableError("Down.")
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    assert set(desk.ends(undo).values()) == {End.STILL_WAITING}
+    world.books.read_fault = lambda _: None
+    world.settle_down()
+    assert set(desk.ends(undo).values()) == {End.WRITTEN}
+
+
+def test_an_updated_record_that_is_gone_is_named(world: World, desk: Desk):
+    plan = updated(world, desk)
+    del world.books.records[Kind.CUSTOMER, world.books.all(Kind.CUSTOMER)[0].id]
+    desk.undo(plan)
+    assert desk.report.left_out[key("customers", "c1")] == "It is gone from the other side."
+
+
+def test_what_was_only_linked_stays_linked(world: World, desk: Desk):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    desk.undo(plan)
+    assert desk.report.left_out[key("customers", "c1")] == "It was only linked, and stays linked."
+
+
+def test_a_step_that_the_sync_has_no_more_is_named(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    start = world.sync_text.index("  payments:\n")
+    world.sync_text = world.sync_text[:start]
+    new_version(world, "  invoices:\n", "  bills:\n")
+    assert desk.undo(plan) is None
+    assert desk.report.left_out[key("invoices", "d1")] == "The sync has this step no more."
+
+
+def test_a_field_that_the_run_wrote_first_stays_and_is_named(world: World, desk: Desk):
+    changed_sync(world, 1, rewrites=0)
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    (write,) = desk.writes(undo)
+    assert write.notices == ("Its memo stays: what stood there before is not known.",)
+    desk.apply(undo)
+    assert rewritten(world) == 1
+
+
+def test_the_plan_that_is_taken_back_may_be_changed_by_others_meanwhile(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    change_plan, raced = world.plans.change_plan, list[StoredPlan]()
+
+    def first_another(one: StoredPlan) -> StoredPlan:
+        if one.id == plan.id and not raced:
+            raced.append(change_plan(replace(world.plans.stored[TENANT, plan.id], ends={"written": 3})))
+        return change_plan(one)
+
+    world.plans.change_plan = first_another
+    desk.apply(undo)
+    assert world.plans.stored[TENANT, plan.id].state is PlanState.UNDONE
+    assert raced
+    assert states(world) == ["voided"]

@@ -380,8 +380,12 @@ class StoredPlans:
         sync = sync_of(self._config, plan.tenant, plan.sync)
         draft = self._draft(plan.tenant, plan.sync, sync.version, "undo", by=by)
         draft = replace(draft, undoes=plan.id, credit_paid=credit_paid)
-        records = _records(sync, [(write.step, write.source_id) for write in self.writes(plan)])
+        writes = self.writes(plan)
+        records = _records(sync, [(write.step, write.source_id) for write in writes])
         report = self._preview().take_back(draft, progress=progress, records=records)
+        steps = {step.name for step in sync.steps}
+        gone = [write for write in writes if write.step.removesuffix(CREDITING) not in steps]
+        report.left_out |= {plan.key(write): "The sync has this step no more." for write in gone}
         return (self._keep(draft, report) if report.writes else None), report
 
     # Inside

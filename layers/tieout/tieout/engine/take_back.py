@@ -93,21 +93,17 @@ class TakeBack:
         """Write the former values again, wherever the other side still shows ours."""
         if not updated:
             return
-        sides: dict[Side, list[tuple[Work, PlannedWrite]]] = {}
-        for work, planned in updated:
-            sides.setdefault(planned.side, []).append((work, planned))
-        for some in sides.values():
-            name = connection_written(self._sync, step)
-            try:
-                target = self._session.connector(name)
-                today = read_all(target, step.to_kind, [work.link.target_id or "" for work, _ in some])
-            except TieoutError as error:
-                self._session.failed(name, error)
-                for work, _ in some:
-                    self._session.ends.waits(work, error)
-                continue
-            pending = [self._restoring(work, one, today.get(work.link.target_id or "")) for work, one in some]
-            self._writer.write_all([item for item in pending if item is not None])
+        name = connection_written(self._sync, step)
+        try:
+            target = self._session.connector(name)
+            today = read_all(target, step.to_kind, [work.link.target_id or "" for work, _ in updated])
+        except TieoutError as error:
+            self._session.failed(name, error)
+            for work, _ in updated:
+                self._session.ends.waits(work, error)
+            return
+        pending = [self._restoring(work, one, today.get(work.link.target_id or "")) for work, one in updated]
+        self._writer.write_all([item for item in pending if item is not None])
 
     def _restoring(self, work: Work, planned: PlannedWrite, today: Record | None) -> Pending | None:
         former, base = planned.former, work.link.base or {}
