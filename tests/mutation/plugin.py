@@ -7,10 +7,15 @@ hide that a mutant does something else, and which function is called by which te
 from __future__ import annotations
 
 import gc
+import sys
 from functools import _lru_cache_wrapper
-from typing import Any
 
 import pytest
+
+
+def pytest_sessionstart() -> None:
+    """Nothing is collected: a fork lives for a second."""
+    gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,20 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_runtest_setup() -> None:
     """No test finds what another one left in a cache of ours."""
-    for cache in _caches(item.session):
-        cache.cache_clear()
-
-
-_FOUND = pytest.StashKey[list[Any]]()
-
-
-def _caches(session: pytest.Session) -> list[Any]:
-    if _FOUND not in session.stash:
-        session.stash[_FOUND] = [
-            found
-            for found in gc.get_objects()
-            if isinstance(found, _lru_cache_wrapper) and found.__module__.startswith(("tieout.", "tests."))
-        ]
-    return session.stash[_FOUND]
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("tieout.", "tests.")):
+            for found in list(vars(module).values()):
+                if isinstance(found, _lru_cache_wrapper):
+                    found.cache_clear()

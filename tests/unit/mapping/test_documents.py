@@ -40,9 +40,10 @@ def problems(text: str) -> list[str]:
     return [str(problem) for problem in caught.value.errors]
 
 
-def test_a_broken_document_gets_every_error_with_place_line_and_suggestion():
-    found = problems((HERE / "broken.yaml").read_text("utf-8"))
-    assert found == (HERE / "broken.txt").read_text("utf-8").splitlines()
+@pytest.mark.parametrize("name", ["broken", "broken_shape", "broken_steps"])
+def test_a_broken_document_gets_every_error_with_place_line_and_suggestion(name: str):
+    found = problems((HERE / f"{name}.yaml").read_text("utf-8"))
+    assert found == (HERE / f"{name}.txt").read_text("utf-8").splitlines()
 
 
 def test_the_error_of_a_document_says_how_many_and_that_nothing_changed():

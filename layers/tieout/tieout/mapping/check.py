@@ -112,7 +112,7 @@ class _Sense:
             here = (*at, "also_on", kind.value)
             if kind is step.from_:
                 yield self._problem(here, f"A changed {words(kind)} concerns itself: this line is not needed.")
-            yield from self._path(here, path, source_shape(kind), source_shape(kind), f"a {words(kind)}")
+            yield from self._path(here, path, source_shape(kind), source_shape(kind), _a(kind))
         if step.when is not None:
             yield from self._condition((*at, "when"), step.when, shape, step.from_)
         for name, type_ in (("label", "text"), ("amount", "number"), ("currency", "text")):
@@ -131,7 +131,7 @@ class _Sense:
             if getattr(step, name) == "withdraw":
                 yield self._problem(
                     (*at, name),
-                    f"Only invoices are withdrawn: Tieout deletes nothing, and a {words(step.to)} cannot be voided.",
+                    f"Only invoices are withdrawn: Tieout deletes nothing, and {_a(step.to)} cannot be voided.",
                     f"Write `{name}: park`, and a person decides, or `{name}: keep`.",
                 )
 
@@ -219,7 +219,7 @@ class _Sense:
             except ValueError as error:
                 yield self._problem(here, f"{error}.")
                 continue
-            yield from self._path(here, name, record, record, f"a {words(step.to)}")
+            yield from self._path(here, name, record, record, _a(step.to))
             yield from self._rule(here, rule, ANYTHING, shape, step)
 
     # Fields and rules
@@ -292,9 +292,9 @@ class _Sense:
 
     def _value(self, at: Location, rule: Rule, target: Target, shape: Shape, step: Step) -> Iterator[DocumentProblem]:
         problems: list[DocumentProblem] = []
-        for key, path in [("path", rule.path), *(("paths", path) for path in rule.paths or [])]:
-            if path is not None:
-                problems += self._path((*at, key), path, shape, source_shape(step.from_), _a(step.from_))
+        places = [((*at, "paths", number), path) for number, path in enumerate(rule.paths or [])]
+        for here, path in [((*at, "path"), rule.path)] if rule.path is not None else places:
+            problems += self._path(here, path, shape, source_shape(step.from_), _a(step.from_))
         yield from problems
         if rule.has_default and rule.default is not None and rule.link is None:
             yield from self._fits((*at, "default"), rule.default, target)
@@ -358,7 +358,7 @@ class _Sense:
         elif rule.by not in source_shape(other.from_):
             known = [name for name in ("id", "name", "sku", "email") if name in source_shape(other.from_)]
             yield self._problem(
-                (*at[:-1], "by"), f"A {words(other.from_)} has no `{rule.by}`.", did_you_mean(rule.by, known)
+                (*at[:-1], "by"), f"{capitalised(_a(other.from_))} has no `{rule.by}`.", did_you_mean(rule.by, known)
             )
 
     def _parameter_paths(self, at: Location, rule: Rule, shape: Shape, step: Step) -> Iterator[DocumentProblem]:

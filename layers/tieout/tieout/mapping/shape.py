@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -77,10 +78,13 @@ class ShapeProblems:
                 said = f"{_shown(found)} is not possible here.", _form(str(details["ctx"]["pattern"]))
             case _ if last in {"constant", "default", "equals"}:
                 said = f"Text, a number, `true`, `false` or `null` is expected here, not {_shown(found)}.", ""
+            case "int_type" if details["loc"][-1] == "int":  # a whole number, or one with a fraction
+                said = f"A number is expected here, not {_shown(found)}.", ""
             case kind if kind in _EXPECTED:
                 said = f"{_EXPECTED[kind]} is expected here, not {_shown(found)}.", ""
             case _:
-                said = details["msg"].replace("Input should", f"{_shown(found)} should", 1) + ".", ""
+                what, _, _ = details["msg"].partition(" after validation")
+                said = f"{capitalised(re.sub(r'^\w+ should', f'{_shown(found)} should', what))}.", ""
         return said
 
 
@@ -114,6 +118,8 @@ def _shown(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
+    if value == "":
+        return "empty text"
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return f"`{text if len(text) <= 40 else text[:39] + '…'}`"  # noqa: PLR2004 - as much as a sentence bears
 
