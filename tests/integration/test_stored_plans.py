@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from functions.apply_changes import app as apply_changes
+from tests.engine.world import TENANT as ENGINE_TENANT
 from tests.whole_way import SYNC, TENANT, WholeWay, whole_way
 from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
 from tieout.engine.stored_plans import End, StoredPlans
@@ -105,3 +107,44 @@ def test_what_a_plan_costs_in_the_table(way: WholeWay, plans: StoredPlans):
     way.units.reads = 0
     assert len(way.deployment.plans.allowed(plan, invoices)) == 50
     assert way.units.reads <= 50 * 3, "of all writes together, a batch of changes reads a part"
+
+
+# The function that writes a plan: the changes come as messages, and the plan from the table
+
+
+def test_the_function_writes_just_the_plan(stack):
+    deployment, world = stack.deployment, stack.world
+    world.deal("d1", "1000")
+    world.deal("d2", "54")
+    plans = StoredPlans(
+        config=deployment.config,
+        links=deployment.links,
+        plans=deployment.plans,
+        queue=deployment.queue,
+        connect=deployment.connect,
+        clock=deployment.clock,
+    )
+    report = plans.preview(ENGINE_TENANT, SYNC, progress=quiet)
+    plan = plans.keep(ENGINE_TENANT, SYNC, report, by="kim")
+    writes = plans.writes(plan)
+    assert plans.plans(ENGINE_TENANT) == [plan]
+    begun = plans.begin(plan, writes, by="kim")
+    world.deal("d2", "55")
+    assert plans.begin(begun, writes, by="kim") == begun  # again, as after a stop
+    while messages := stack.clients.sqs.receive_message(
+        QueueUrl=deployment.settings.changes_queue_url, MaxNumberOfMessages=10
+    ).get("Messages"):
+        records = [{"messageId": one["MessageId"], "body": one["Body"], "eventSource": "aws:sqs"} for one in messages]
+        assert apply_changes.handler({"Records": records}, stack.context) == {"batchItemFailures": []}
+    assert [invoice.fields["total"] for invoice in world.invoices()] == [1000]
+    ends = plans.ends(begun, writes, over=True)
+    assert {f"{key.step}/{key.source_id}": one.end for key, one in ends.items()} == {
+        "customers/c1": End.WRITTEN,
+        "items/p1": End.WRITTEN,
+        "invoices/d1": End.WRITTEN,
+        "invoices/d2": End.CHANGED_SINCE,
+    }
+    assert plans.finish(begun, ends).state is PlanState.APPLIED
+    undo, _ = plans.take_back(plans.plan(ENGINE_TENANT, plan.id), by="kim", progress=quiet, credit_paid=False)
+    assert undo is not None
+    assert undo.counts == {"invoices": {"withdraw": 1}}
