@@ -272,7 +272,7 @@ def test_the_worker_leaves_out_what_changed_in_the_source(world: World, desk: De
     assert (ends["invoices/d1"], ends["invoices/d2"]) == (End.CHANGED_SINCE, End.WRITTEN)
     assert [invoice.fields["total"] for invoice in world.invoices()] == [54]
     ended = desk.plans.ends(plan, desk.writes(plan), over=True)
-    assert ended[key("invoices", "d1")].reason == "Its lines is another now."
+    assert ended[key("invoices", "d1")].reason == "It would have other lines now."
     assert world.unsynced() == []
 
 

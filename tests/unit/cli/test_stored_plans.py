@@ -133,7 +133,7 @@ def test_what_changes_while_it_is_written_is_left_out_and_named(terminal, monkey
     terminal.type("apply", plan, "--yes")
     assert terminal.exit_code == Code.NO
     assert "1 record left out, as they changed since the plan:" in terminal.out
-    assert "invoices/d1  Its lines is another now." in terminal.out
+    assert "invoices/d1  It would have other lines now." in terminal.out
     assert [invoice.fields["total"] for invoice in terminal.world.invoices()] == [55]
 
 

@@ -111,7 +111,7 @@ def _differs(planned: PlannedWrite, item: Pending, allowed: Mapping[LinkKey, Pla
     if planned_hash(planned.step, document) == planned.payload_hash:
         return ""
     changed = next((name for name in document if document[name] != planned.document.get(name)), "")
-    return f"Its {changed.replace('_', ' ')} is another now." if changed else "Its document is another now."
+    return f"It would have other {changed.replace('_', ' ')} now." if changed else "It would be another document now."
 
 
 def _is_new(planned: PlannedWrite) -> bool:
