@@ -39,7 +39,8 @@ class History(Both):
     def shows(self, side: str) -> dict[str, Any]:
         if side == CRM:
             fields = self.in_crm
-            return {"phone": fields["phone"], "email": fields["contact"]["email"], "city": fields["address"]["city"]}
+            phone = fields["contact"].get("phone") or fields["phone"]  # as the mapping reads it
+            return {"phone": phone, "email": fields["contact"]["email"], "city": fields["address"]["city"]}
         fields = self.in_books
         return {"phone": fields["phone"], "email": fields["email"], "city": fields["billing_address"]["city"]}
 
@@ -47,9 +48,10 @@ class History(Both):
         value = VALUES[field][number % len(VALUES[field])]
         self.edited[field].add(value)
         if side == CRM:
-            new: dict[str, Any] = {"phone": {"phone": value}, "email": {"contact": {"email": value}}}.get(field) or {
-                "address": {**self.in_crm["address"], "city": value}
-            }
+            new: dict[str, Any] = {
+                "phone": {"phone": value, "contact": {"phone": None}},
+                "email": {"contact": {"email": value}},
+            }.get(field) or {"address": {**self.in_crm["address"], "city": value}}
             self.crm_edit(**new)
         else:
             self.books_edit(
