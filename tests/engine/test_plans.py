@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import UnsyncedState
+from tieout.domain.effects import Operation
 from tieout.domain.errors import RejectedError, SettingsError, UnavailableError
 from tieout.domain.links import LinkKey, Withdrawal
 from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
@@ -776,7 +781,7 @@ def test_an_undo_survives_lost_answers(world: World, desk: Desk, fault: str):
     assert next(one for one in world.invoices() if one.fields["state"] == "open").fields["total"] == 1000
 
 
-def test_what_still_waits_when_a_run_is_taken_back_is_never_written(world: World, desk: Desk):
+def test_what_still_waits_when_a_run_is_taken_back_is_not_written_by_it(world: World, desk: Desk):
     world.deal("d1", "1000")
     world.deal("d2", "54")
     plan = desk.make()
@@ -1031,3 +1036,95 @@ def test_the_plan_that_is_taken_back_may_be_changed_by_others_meanwhile(world: W
     assert world.plans.stored[TENANT, plan.id].state is PlanState.UNDONE
     assert raced
     assert states(world) == ["voided"]
+
+
+# Whatever happens in between
+
+
+EDITS = st.sampled_from(["win", "raise", "lose", "rename", "edit the books", "pay", "void", "live", "new sync", "die"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.lists(EDITS, max_size=5),
+    between=st.lists(EDITS, max_size=5),
+    faults=st.lists(st.sampled_from([None, "lost", "vanished"]), max_size=5),
+)
+def test_a_run_writes_nothing_but_what_its_plan_says(before: list[str], between: list[str], faults: list[str | None]):
+    world = World()
+    desk = Desk(world)
+    for number in range(3):
+        world.deal(f"d{number}", str(100 + number), status="open" if number == 2 else "won")
+    for number, edit in enumerate(before):
+        happen(world, edit, number)
+    plan = desk.make()
+    planned = {
+        (write.step, write.source_id): write
+        for write in desk.writes(plan)
+        if not write.links_only and not write.takes_back
+    }
+    world.clock.time += timedelta(minutes=1)
+    for number, edit in enumerate(between):
+        happen(world, edit, len(before) + number)
+    world.settle_down()
+
+    written: list[tuple[str, Operation, Any]] = []
+    left = list(faults)
+
+    def note(effect):
+        written.append((effect.reference, effect.operation, effect.document.as_fields().get("lines")))
+        return left.pop(0) if left else None
+
+    stood = dict(world.books.records)
+    world.books.fault = note
+    ends = desk.apply(plan) if plan.writes else {}
+    world.books.fault = lambda _: None
+    world.settle_down()
+
+    allowed = {plan.key_of(*place).reference: write for place, write in planned.items()}
+    for reference, operation, lines in written:
+        assert reference in allowed
+        assert operation is allowed[reference].operation
+        if lines is not None:
+            amounts = [Decimal(line["amount"]) for line in allowed[reference].document["lines"]]
+            assert [line["amount"] for line in lines] == amounts
+    touched = {record for record in world.books.records if world.books.records[record] != stood.get(record)}
+    assert len(touched) <= sum(end is End.WRITTEN for end in ends.values())
+    numbers = [invoice.fields["number"] for invoice in world.invoices()]
+    assert len(numbers) == len(set(numbers))
+    assert End.STILL_WAITING not in ends.values()
+
+
+def happen(world: World, edit: str, number: int) -> None:
+    """Something that people or live changes do."""
+    world.clock.time += timedelta(seconds=20)
+    deal = f"d{number % 3}"
+    invoices = [one for one in world.invoices() if one.fields["number"] == f"S{deal}"]
+    match edit:
+        case "win":
+            world.deal(deal, "150")
+        case "raise":
+            world.deal(deal, str(200 + number), status=str(world.crm.records[Kind.DEAL, deal].fields["status"]))
+        case "lose":
+            world.deal(deal, "100", status="lost")
+        case "rename":
+            world.company("c1", f"Acme {number}")
+        case "edit the books" if invoices:
+            world.books.put(Kind.INVOICE, invoices[0].id, memo=f"Note {number}")
+        case "pay" if invoices:
+            world.pay(invoices[0].id, "1")
+        case "void" if invoices:
+            world.books.put(Kind.INVOICE, invoices[0].id, state="voided")
+        case "new sync":
+            new_version(world)
+        case "live":
+            world.apply("d0", "d1", "d2")
+            world.settle_down()
+        case "die":
+            world.state.crash_after = lambda name: name == "claim"
+            with suppress(Crash):
+                world.apply(deal)
+            world.state.crash_after = lambda _: False
+            world.clock.time += timedelta(seconds=200)
+            world.apply(deal)
+            world.settle_down()
