@@ -24,6 +24,7 @@ class Tally:
         failed: What was broken first, by oracle, by seed.
         counts, doubled: Seeds, and seeds in which a document was created twice, by assumption.
         real: Seeds with the real connectors.
+        deletions: How many deletions were looked at a day later.
         faults: How often each kind of fault was met at each point.
         deeds: How often people did each thing.
     """
@@ -38,6 +39,7 @@ class Tally:
     events: int = 0
     calls: int = 0
     parked: int = 0
+    deletions: int = 0
 
     def add(self, result: Result) -> None:
         """Count one more seed."""
@@ -50,6 +52,7 @@ class Tally:
         self.faults.update((event.point, event.fault) for event in result.history if event.fault is not None)
         self.events, self.calls = self.events + len(result.history), self.calls + result.calls
         self.parked += result.parked
+        self.deletions += result.deletions
         if result.broken:
             self.failed[plan.seed] = {name: found[0] for name, found in result.broken.items()}
 
@@ -58,6 +61,7 @@ class Tally:
         self.seeds, self.real = self.seeds + other.seeds, self.real + other.real
         self.events, self.calls = self.events + other.events, self.calls + other.calls
         self.parked += other.parked
+        self.deletions += other.deletions
         self.failed |= other.failed
         for name in ("counts", "doubled", "faults", "deeds"):
             getattr(self, name).update(getattr(other, name))
@@ -74,6 +78,7 @@ class Tally:
             "points_of_io": self.events,
             "calls": self.calls,
             "parked": self.parked,
+            "deletions_found_within_a_day": self.deletions,
             "faults": {f"{point}: {fault}": count for (point, fault), count in sorted(self.faults.items())},
             "deeds": dict(sorted(self.deeds.items())),
         }

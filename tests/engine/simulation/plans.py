@@ -126,6 +126,11 @@ class Plan:
         return self.seed % REAL_EVERY == REAL_AT
 
     @property
+    def whole_day(self) -> bool:
+        """True if a day goes by with nothing but the deployed schedule of sweeps, to see when deletions are found."""
+        return self.seed % DAY_EVERY == DAY_AT
+
+    @property
     def zombies(self) -> bool:
         """True if a frozen worker may go on after its time."""
         return self.assumption in (Assumption.ZOMBIES, Assumption.ZOMBIES_KEYS)
@@ -142,6 +147,9 @@ class Plan:
 
 
 REAL_EVERY, REAL_AT = 10, 3
+DAY_EVERY, DAY_AT = 25, 5
+DELETED_MORE = 8
+_LASTING = ("revoke crm", "revoke books", "poison")
 _DIES = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.FREEZE_BEFORE, FaultKind.FREEZE_AFTER)
 _ANY = (*_DIES, FaultKind.SLOW, FaultKind.JUMP)
 _ASKED = (*_ANY, FaultKind.THROTTLE, FaultKind.DOWN, FaultKind.LOST, FaultKind.GARBLE)
@@ -247,7 +255,7 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         assumption=assumption,
-        steps=tuple(_steps(random)),
+        steps=tuple(_steps(random, seed % DAY_EVERY == DAY_AT)),
         faults=tuple(sorted(_faults(random, points), key=lambda fault: (fault.point, fault.nth))),
         lag_seconds=random.uniform(30, 400) if lagging else random.choice((0, 0, 4, 7)),
         webhooks=random.choice((0.0, 0.6, 1.0, 1.0)),
@@ -263,9 +271,13 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def _steps(random: Random) -> list[Step]:
+def _steps(random: Random, deletes: bool) -> list[Step]:
     at, steps = 5.0, []
-    names, weights = list(ACTIONS), list(ACTIONS.values())
+    names = list(ACTIONS)
+    weights = list(ACTIONS.values())
+    if deletes:  # and nobody is away for the whole day whose sign-in would have to be renewed
+        more = {"delete deal": DELETED_MORE, "delete invoice": DELETED_MORE, **dict.fromkeys(_LASTING, 0)}
+        weights = [ACTIONS[name] * more.get(name, 1) for name in names]
     pace = random.choice((1, 10, 20, 40, 200))
     busy = random.choice((1, 2, 4))
     for _ in range(random.randint(5, 40)):

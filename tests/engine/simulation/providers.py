@@ -153,6 +153,8 @@ class SimulatedProvider:
         for invoice in self.all(Kind.INVOICE):
             if invoice.fields.get("customer") == customer_id:
                 self.put(Kind.INVOICE, invoice.id, customer=into)
+                if (Kind.INVOICE, invoice.id) in self.ours:
+                    self.ours[Kind.INVOICE, invoice.id] = moved(self.ours[Kind.INVOICE, invoice.id], into)
         self.delete(Kind.CUSTOMER, customer_id)
 
     def all(self, kind: Kind) -> list[Record]:
@@ -341,6 +343,11 @@ class SimulatedProvider:
         if isinstance(document, Invoice):
             fields |= money(sum((line.amount for line in document.lines), Decimal(0)), former.get("paid", Decimal(0)))
         return fields
+
+
+def moved(ours: Mapping[str, Any], customer_id: str) -> Mapping[str, Any]:
+    """What we wrote, with the customer that the books put in place of the merged one: nobody edited the invoice."""
+    return {**ours, "customer": customer_id}
 
 
 def money(total: Decimal, paid: Decimal) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import requests
 from flask import Flask
 
+from tests.engine.simulation.providers import moved
 from tests.engine.simulation.roads import RETRY_AFTER_SECONDS, Reply
 from tests.engine.simulation.runtime import Runtime
 from tieout.connectors.act import translate as act_translate
@@ -533,6 +534,8 @@ class RealBooks:
             for row in list(books.tables[entity].records.values()):
                 if row["CustomerRef"]["value"] == customer_id:
                     books.replace(entity, row, {**row, "CustomerRef": reference})
+                    if (Kind.INVOICE, row["Id"]) in self.ours and entity == "Invoice":
+                        self.ours[Kind.INVOICE, row["Id"]] = moved(self.ours[Kind.INVOICE, row["Id"]], into)
         name = f"{rows[customer_id]['DisplayName']} (deleted)"
         self._edit(Kind.CUSTOMER, customer_id, Active=False, DisplayName=name)
 

@@ -21,6 +21,7 @@ class Result:
     Attributes:
         broken: What was violated, by oracle.
         doubles: Documents created more than once, violation or not.
+        deletions: How many deletions were looked at a day later.
     """
 
     plan: Plan
@@ -29,6 +30,7 @@ class Result:
     doubles: int
     parked: int
     calls: int
+    deletions: int
 
     @property
     def digest(self) -> str:
@@ -48,6 +50,7 @@ def run(plan: Plan) -> Result:
         doubles=len(list(doubles(universe))),
         parked=sum(link.unsynced is not None for link in universe.table.links.values()),
         calls=sum(calls for calls, _ in universe.busiest),
+        deletions=universe.deletions,
     )
 
 

@@ -27,6 +27,7 @@ from tieout.engine.archive import ArchiveAudit
 from tieout.engine.collect import read_all
 from tieout.engine.ends import Ends
 from tieout.engine.plan import NoChange
+from tieout.engine.sweep import Sweep
 from tieout.engine.write import Pending, Writer
 from tieout.transport import Budget
 
@@ -35,6 +36,7 @@ SEEDS = 1000
 PLANTED_SEEDS_MAX = 60
 REAL_SEEDS = range(203, 503, 10)  # with the real connectors, and among the first a connection of few calls a minute
 DIGEST_SEEDS = (7, 13)  # one with simulated providers, and one with the real connectors
+DAY_SEEDS = range(5, 505, 25)  # with a day of sweeps as they are deployed
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,10 @@ def test_the_seeds_meet_every_fault_and_every_deed(met: Tally):
 
 def test_one_seed_of_ten_runs_the_real_connectors(met: Tally):
     assert met.real == SEEDS // 10
+
+
+def test_deletions_are_looked_at_a_day_later(met: Tally):
+    assert met.deletions > SEEDS // 100
 
 
 def test_documents_double_only_where_no_client_can_help_it(met: Tally):
@@ -243,6 +249,12 @@ def test_calls_beyond_the_providers_limit_are_caught(monkeypatch):
 
     assert found is not None
     assert "beyond the limit" in found.broken["I9"][0]
+
+
+def test_deletions_that_no_sweep_finds_are_caught(monkeypatch):
+    monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
+
+    assert next(_breaks("D1", DAY_SEEDS), None) is not None
 
 
 def test_story_of_a_failure_is_short_and_fails_the_same_way(monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
@@ -40,6 +40,10 @@ ALIASED = TEXT.replace("GTXPro: GTX Pro", "GTXPro: GTX Pro, Gizmo Lite: Gizmo")
 POLL_SECONDS = 900
 QUIET_SECONDS = 600  # after the last step, what still breaks may break; then nothing does
 SPARE_SECONDS = 40
+DAY_SECONDS = 86_400
+SPARE_DAY_SECONDS = 3600
+SWEEPS_BEGIN_SECONDS, SWEEPS_SECONDS = 3 * 3600 + 1800, 6 * 3600
+HALF_HOUR_SECONDS = 1800
 POISON_SECONDS = 3700
 HEARD = {"crm": (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "books": (Kind.INVOICE, Kind.PAYMENT)}
 CONNECTIONS = {"crm": "act", "books": "quickbooks"}
@@ -67,6 +71,8 @@ class Universe:
         self.busiest: list[tuple[int, int]] = []
         self.attempts_max = 0
         self.version = 1
+        self.deletions = 0
+        self.unknown: list[str] = []
         self._poisoned: dict[tuple[str, str], float] = {}
         self._open = False
         self.processes: Processes | None = None
@@ -168,10 +174,14 @@ class Universe:
     def run(self) -> None:
         """All steps, then until nothing moves any more and every alert is sent."""
         after, ends_at = self.runtime.after, self.plan.ends_at
-        quiet = ends_at + QUIET_SECONDS
+        quiet = ends_at + (DAY_SECONDS + SPARE_DAY_SECONDS if self.plan.whole_day else QUIET_SECONDS)
         for step in self.plan.steps:
             after(step.at, lambda one=step: self._do(one))
-        polls = [*range(0, int(quiet), POLL_SECONDS), quiet + 60, quiet + 2000, quiet + 9000]
+        polls = [*range(0, int(ends_at + QUIET_SECONDS), POLL_SECONDS), quiet + 60, quiet + 2000, quiet + 9000]
+        if self.plan.whole_day:
+            for at in self._scheduled(int(quiet)):
+                after(at, self._sweep_all)
+                polls.append(at + HALF_HOUR_SECONDS)
         for at in polls:
             after(at, self._poll_all)
         for at in (quiet + 100, quiet + 8000):  # what two in a row do not see has vanished
@@ -186,6 +196,31 @@ class Universe:
                 after(3610, self._alert)  # the hour of the last one is over, whatever the clock says
                 self.runtime.run()
         self.runtime.close()
+
+    def _scheduled(self, until: int) -> Iterator[float]:
+        """When the deployed schedule sweeps: at 3:30, 9:30, 15:30 and 21:30 UTC."""
+        midnight = self.plan.start.replace(hour=0, minute=0)
+        began = (self.plan.start - midnight).total_seconds()
+        for at in range(SWEEPS_BEGIN_SECONDS, until + DAY_SECONDS, SWEEPS_SECONDS):
+            if 0 <= at - began < until:
+                yield at - began
+
+    def _deleted(self, key: LinkKey) -> None:
+        """A record was deleted, or the document that was made of it: a day later that has to be known."""
+        link = self.table.links.get(key)
+        if self.plan.whole_day and link is not None and link.target_id is not None and not self._knows(key):
+            self.runtime.after(DAY_SECONDS, lambda: self._has_to_know(key))
+
+    def _has_to_know(self, key: LinkKey) -> None:
+        self.deletions += 1
+        if not self._knows(key):
+            self.unknown.append(f"{key.tenant} {key.step}/{key.source_id}")
+
+    def _knows(self, key: LinkKey) -> bool:
+        link = self.table.links[key]
+        paused = any(one.state is ConnectionState.PAUSED for one in self.table.connections(key.tenant))
+        held = {one for braked in self._sweep().held(key.tenant) for one in braked.ids}
+        return paused or link.unsynced is not None or link.withdrawn is not None or key.source_id in held
 
     def _calm(self) -> None:
         self.runtime.faulty = False
@@ -418,6 +453,7 @@ class Universe:
 
     def do_delete_deal(self, tenant: str, deal: str, _: str) -> None:
         self.crm(tenant).delete(Kind.DEAL, self.id_of(deal))
+        self._deleted(LinkKey(tenant, SYNC, "invoices", self.id_of(deal)))
 
     def _deal(self, tenant: str, deal: str) -> Record | None:
         return self.crm(tenant).records.get((Kind.DEAL, self.id_of(deal)))
@@ -500,6 +536,7 @@ class Universe:
         invoice = self._invoice(tenant, deal)
         if invoice is not None:
             self.books(tenant).delete(Kind.INVOICE, invoice.id)
+            self._deleted(LinkKey(tenant, SYNC, "invoices", self.id_of(deal)))
 
     def do_edit_customer(self, tenant: str, company: str, value: str) -> None:
         for record_id in self._customers(tenant, company):
