@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.engine.world import CRM, TENANT
+from tests.engine.world import BOOKS, CRM, TENANT
 from tieout import connectors
+from tieout.cli.documents import check_sides, read_documents
 from tieout.cli.talk import Code
 from tieout.domain.connections import ConnectionState
+from tieout.domain.records import Kind
 from tieout.mapping import preset
 
 SYNC = "deals-to-invoices"
@@ -171,3 +175,24 @@ def test_check_knows_what_a_provider_cannot_do(terminal, tmp_path):
     problems = terminal.json("config", "check", str(file))["error"]["problems"]
     assert "steps.customers.from" in {problem["path"] for problem in problems}
     assert "Tieout cannot read `company` with QuickBooks Online." in {problem["message"] for problem in problems}
+
+
+def test_a_two_way_step_needs_a_source_that_is_written_and_a_target_that_is_read(terminal, tmp_path):
+    file = tmp_path / "sync.yaml"
+    text = preset("act-quickbooks_online")
+    file.write_text(text.replace("    # two_way: ask ", "    two_way: ask "), "utf-8")
+    written = read_documents([file], terminal.desk.deployment.provider)
+    crm, books = terminal.world.crm.manifest, terminal.world.books.manifest
+    assert check_sides(written, {CRM: crm, BOOKS: books}, complete=True) == []
+    sides = {
+        CRM: replace(crm, writes=crm.writes - {Kind.COMPANY}),
+        BOOKS: replace(books, reads=books.reads - {Kind.CUSTOMER}),
+    }
+    problems = check_sides(written, sides, complete=True)
+    assert [(each.path, each.message) for each in problems] == [
+        ("steps.customers.two_way", "Tieout cannot write `company` with the CRM."),
+        ("steps.customers.two_way", "Tieout cannot read `customer` with the books."),
+    ]
+    file.write_text(text, "utf-8")
+    written = read_documents([file], terminal.desk.deployment.provider)
+    assert check_sides(written, sides, complete=True) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.mapping import ConnectionDocument, DocumentError, SyncDocument, parse_documents
+from tieout.mapping.document import Step
 from tieout.mapping.parse import parse
 from tieout.mapping.problems import Location, did_you_mean
 from tieout.ports.connector import Manifest, Provider
@@ -156,7 +157,20 @@ def check_sides(written: Sequence[Written], manifests: Mapping[str, Manifest], *
                 problems.append(one.problem(("steps", name, "from"), *_cannot(reads, "read", step.from_, reads.reads)))
             if writes is not None and step.to not in writes.writes:
                 problems.append(one.problem(("steps", name, "to"), *_cannot(writes, "write", step.to, writes.writes)))
+            if step.two_way is not None:
+                problems += _both_ways(one, name, step, reads, writes)
     return problems
+
+
+def _both_ways(
+    one: Written, name: str, step: Step, source: Manifest | None, target: Manifest | None
+) -> Iterator[Problem]:
+    """What the way back of a two-way step asks of its connections that they cannot do."""
+    at: Location = ("steps", name, "two_way")
+    if source is not None and step.from_ not in source.writes:
+        yield one.problem(at, *_cannot(source, "write", step.from_, source.writes))
+    if target is not None and step.to not in target.reads:
+        yield one.problem(at, *_cannot(target, "read", step.to, target.reads))
 
 
 def _cannot(manifest: Manifest, verb: str, kind: Kind, kinds: frozenset[Kind]) -> tuple[str, str]:
