@@ -50,10 +50,19 @@ def test_the_error_of_a_document_says_how_many_and_that_nothing_changed():
     with pytest.raises(SettingsError) as caught:
         parse_documents(MINIMAL.replace("path: name", "pth: name"))
     assert caught.value.message == "The document has 1 error."
-    assert "stays as it is" in caught.value.next_step
+    assert caught.value.next_step == "Mend what is listed; the version that is running stays as it is."
     assert (
         caught.value.detail == "line 11, steps.customers.fields.name.pth: `pth` is not known here. Did you mean `path`?"
     )
+
+
+def test_several_errors_are_counted_and_told_one_in_a_line():
+    with pytest.raises(DocumentError) as caught:
+        parse_documents(MINIMAL.replace("path: name", "pth: name").replace("crm", "My CRM"))
+    assert caught.value.message == "The document has 2 errors."
+    first, second = caught.value.detail.split("\n")
+    assert first.startswith("line 4, source: ")
+    assert second.startswith("line 11, steps.customers.fields.name.pth: ")
 
 
 @pytest.mark.parametrize("name", presets())
@@ -64,7 +73,10 @@ def test_every_preset_is_without_error(name: str):
 def test_an_unknown_preset_is_told_which_there_are():
     with pytest.raises(SettingsError, match="no preset `act-quickbooks`") as caught:
         preset("act-quickbooks")
-    assert caught.value.next_step.startswith("Did you mean `act-quickbooks_online`?")
+    assert caught.value.next_step == f"Did you mean `act-quickbooks_online`? There are: {', '.join(presets())}."
+    with pytest.raises(SettingsError) as caught:
+        preset("zzz")
+    assert caught.value.next_step == f"There are: {', '.join(presets())}."
 
 
 def test_steps_stand_behind_those_that_they_link_to():
@@ -105,8 +117,9 @@ def test_several_documents_of_a_file_keep_their_own_text():
 def test_compile_sync_wants_one_sync():
     with pytest.raises(SettingsError, match="here are 0 documents"):
         compile_sync("")
-    with pytest.raises(SettingsError, match="One sync document is expected"):
+    with pytest.raises(SettingsError, match="One sync document is expected") as caught:
         compile_sync("kind: connection\nid: books\nprovider: quickbooks_online\n")
+    assert caught.value.next_step == "Give the text of one document whose `kind` is `sync`."
 
 
 def test_scalars_are_read_as_an_accountant_means_them():
@@ -122,16 +135,21 @@ def test_scalars_are_read_as_an_accountant_means_them():
     [
         ("a: 1\nb: 2\na: 3\n", "line 3, a: `a` stands here twice (first in line 1): keep one."),
         ("a: &x [1]\nb: *x\n", "line 1, a: Anchors and aliases"),
-        ("a: *x\n", "line 1, a: Anchors and aliases"),
-        ("a: !!python/object:os.system {}\n", "line 1, a: Tags"),
-        ("? [1]\n: 2\n", "line 1: A name is expected here"),
+        ("a: *x\n", "line 1, a: Anchors and aliases (`&name`, `*name`) are not used here: write the value out."),
+        ("b: 1\n&x a: 1\n", "line 2, a: Anchors and aliases"),
+        ("a: !!python/object:os.system {}\n", "line 1, a: Tags (`!name`) are not used here."),
+        ("b: 1\n!x a: 1\n", "line 2, a: Tags"),
+        ("a: ! x\n", "line 1, a: Tags"),
+        ("? [1]\n: 2\n", "line 1: A name is expected here, followed by a colon."),
+        ("a: 1\n*x : 2\n", "line 2: A name is expected here"),
         ("[" * 200_000, "nested deeper than"),
         ("a: " * 3, "line 1: This is not YAML"),
-        ("a: 'open\n", "This is not YAML"),
-        ("a: \x00\n", "line 1: This is not YAML"),
+        ("a: 'open\n", "line 2: This is not YAML: found unexpected end of stream."),
+        ("a: 1\n b: 2", "line 2: This is not YAML: mapping values are not allowed here."),
+        ("b: 1\na: \x00\nc: 1\n", "line 2: This is not YAML: unacceptable character #x0000: special characters are"),
         ("#" * (256 * 1024 + 1), "line 1: The file has more than 256 KB."),
         ("---\n" * 102, "The file has more than 100 documents."),
-        ("a: \udcff", "This is not YAML"),
+        ("a: \udcff", "line 1: This is not YAML: unacceptable character #xdcff: special characters are not allowed."),
     ],
 )
 def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, message: str):
@@ -148,6 +166,18 @@ def test_the_deepest_allowed_nesting_is_read():
     parse("[" * DEPTH_MAX + "]" * DEPTH_MAX)
     with pytest.raises(DocumentError):
         parse("[" * (DEPTH_MAX + 2) + "]" * (DEPTH_MAX + 2))
+
+
+def test_the_largest_allowed_file_is_read():
+    assert parse("#" * 256 * 1024) == []
+    assert len(parse("---\na: 1\n" * 100)) == 100
+
+
+def test_what_is_wrong_with_the_whole_file_has_no_path():
+    for text in ("#" * (256 * 1024 + 1), "a: 'open", "\x00", "no document", "- list", "name: small"):
+        with pytest.raises(DocumentError) as caught:
+            parse_documents(text)
+        assert caught.value.errors[0].path == ""
 
 
 def test_a_file_without_content_has_no_documents():

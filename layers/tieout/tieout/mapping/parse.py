@@ -46,12 +46,13 @@ def parse(text: str) -> list[Parsed]:
     try:
         return list(_Composer(text, YAML(typ="safe", pure=True).parse(text)).documents())
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 1
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise DocumentError([DocumentProblem("", f"This is not YAML: {error.problem}.", line=line)]) from None
     except YAMLError as error:
-        # A character that YAML does not allow; it names no line.
-        raise DocumentError([DocumentProblem("", f"This is not YAML: {error}".split("\n")[0], line=1)]) from None
+        # A character that YAML does not allow; it names its place, not its line.
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        what, _, _ = str(error).partition("\n")
+        raise DocumentError([DocumentProblem("", f"This is not YAML: {what}.", line=line)]) from None
 
 
 class _Composer:
@@ -82,10 +83,7 @@ class _Composer:
         self._parsed.lines.setdefault(at, event.start_mark.line + 1)
         if len(at) > DEPTH_MAX:
             raise _refused(at, event, f"This is nested deeper than {DEPTH_MAX} levels.")
-        if name == "AliasEvent" or getattr(event, "anchor", None) is not None:
-            raise _refused(at, event, "Anchors and aliases (`&name`, `*name`) are not used here: write the value out.")
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise _refused(at, event, "Tags (`!name`) are not used here.")
+        _refuse_names_for_values(at, event)
         if name == "MappingStartEvent":
             return self._mapping(at)
         if name == "SequenceStartEvent":
@@ -99,8 +97,7 @@ class _Composer:
                 raise _refused(at, event, "A name is expected here, followed by a colon.")
             key = str(event.value)
             here = (*at, key)
-            if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) not in (None, "!"):
-                raise _refused(here, event, "Anchors and tags (`&name`, `!name`) are not used here.")
+            _refuse_names_for_values(here, event)
             if key in found:
                 first = self._parsed.lines[here]
                 raise _refused(here, event, f"`{key}` stands here twice (first in line {first}): keep one.")
@@ -113,6 +110,13 @@ class _Composer:
         while type(event := next(self._events)).__name__ != "SequenceEndEvent":
             found.append(self._value((*at, len(found)), event))
         return found
+
+
+def _refuse_names_for_values(at: Location, event: Any) -> None:  # noqa: ANN401 - ruamel's events are untyped
+    if event.anchor is not None:
+        raise _refused(at, event, "Anchors and aliases (`&name`, `*name`) are not used here: write the value out.")
+    if event.tag is not None:
+        raise _refused(at, event, "Tags (`!name`) are not used here.")
 
 
 def _scalar(text: str) -> Any:  # noqa: ANN401 - a YAML scalar
