@@ -463,7 +463,7 @@ def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
     sync(world)
     answer(world, Choice.NEVER, "77")
 
-    def raced(_: Any) -> Any:
+    def raced(_: Any, **_options: Any) -> Any:
         raise ClaimedError("Another worker was faster.")
 
     world.state.store = raced

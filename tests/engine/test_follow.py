@@ -87,6 +87,29 @@ def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_t
     )
 
 
+def test_a_customer_that_a_link_went_on_to_is_not_adopted_by_another_company(world: World):
+    survivor = world.books.put(Kind.CUSTOMER, "77", name="Acme (main)", email="main@acme.example")
+    world.books.looks_similar = lambda _document, record: record.id == survivor.id
+    merge(world, target(world, "c1"), survivor.id)
+    world.company("c3", "Acme (main)")
+
+    world.apply("c3", kind=Kind.COMPANY)
+
+    assert target(world, "c1") == survivor.id
+    assert world.state.links[key("c3")].target_id != survivor.id
+    (parked,) = world.unsynced()
+    assert "belongs to another company already" in parked.reason
+
+
+def test_a_link_that_only_follows_does_not_take_the_way_back_from_the_one_that_writes(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    merge(world, loser, survivor)
+
+    found = world.state.by_target(TENANT, "deals-to-invoices", "customers", [survivor])
+
+    assert key("c1") not in {link.key for link in found.values()}
+
+
 def test_what_was_told_counts_only_once_it_is_so(world: World):
     loser, survivor = target(world, "c1"), target(world, "c2")
     tell(world, loser, survivor)
@@ -228,7 +251,7 @@ def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
     decision = Decision(link.unsynced.review.digest, Choice.ACCEPT, "ada", world.clock.now(), survivor)
     world.state.store(replace(link, decision=decision))
 
-    def raced(_: Any) -> Any:
+    def raced(_: Any, **_options: Any) -> Any:
         raise ClaimedError("Another worker was faster.")
 
     world.state.store = raced

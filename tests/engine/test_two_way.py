@@ -442,10 +442,10 @@ def test_a_note_that_another_worker_was_faster_with_waits(case):
         both.state.store(replace(both.link, decision=Decision("0", Choice.FIELDS, "ada", both.clock.now())))
     store, claims = both.state.store, ["another worker"]
 
-    def claimed(link: Link) -> Link:
+    def claimed(link: Link, **options: Any) -> Link:
         if claims:
             raise ClaimedError(claims.pop())
-        return store(link)
+        return store(link, **options)
 
     both.state.store = claimed  # type: ignore[method-assign] # fails once
     both.hear(CRM)

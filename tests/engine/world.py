@@ -120,8 +120,10 @@ class MemoryState:
 
         return self._write("keep_intent", act)
 
-    def store(self, link: Link) -> Link:
+    def store(self, link: Link, *, pointer: bool = False) -> Link:
         def act() -> Link:
+            if pointer and link.target_id is not None:
+                self.pointers[link.key.tenant, link.key.sync, link.key.step, link.target_id] = link.key
             if self.links.get(link.key, Link(link.key)).revision != link.revision:
                 raise ClaimedError("It changed meanwhile.")
             return self._put(link)

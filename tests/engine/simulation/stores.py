@@ -93,17 +93,23 @@ class Table(MemoryState):
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         return self._store("keep", link, intent)
 
-    def store(self, link: Link) -> Link:
+    def store(self, link: Link, *, pointer: bool = False) -> Link:
+        if pointer:
+            self._point_back(link)
         return self._store("note", link, link.intent)
 
     def release(self, link: Link, *, worker: str) -> Link:
         return self._store("release", link, None, worker=worker)
 
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:
-        if pointer and link.target_id is not None:
+        if pointer:
+            self._point_back(link)
+        return self._store("settle", link, None, worker=worker, clears=True)
+
+    def _point_back(self, link: Link) -> None:
+        if link.target_id is not None:
             name = (link.key.tenant, link.key.sync, link.key.step, link.target_id)
             self._write("pointer", lambda: self.pointers.update({name: link.key}))
-        return self._store("settle", link, None, worker=worker, clears=True)
 
     def _store(self, name: str, link: Link, intent: Intent | None, *, worker: str = "", clears: bool = False) -> Link:
         def act() -> Link:

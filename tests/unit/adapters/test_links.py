@@ -316,6 +316,13 @@ def test_a_pointer_to_a_link_that_has_another_target_is_ignored(links):
     assert set(links.by_target(TENANT, SYNC, STEP, ["1042", "1050"])) == {"1050"}
 
 
+def test_a_link_that_goes_on_to_another_target_is_found_by_that_one(links):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    moved = links.store(replace(link, target_id="1050"), pointer=True)
+    links.store(moved)
+    assert set(links.by_target(TENANT, SYNC, STEP, ["1042", "1050"])) == {"1050"}
+
+
 def test_the_pointer_stands_before_the_link_is_settled(links, calls):
     link = claimed(links)
     calls.clear()

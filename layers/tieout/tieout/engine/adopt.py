@@ -140,7 +140,8 @@ def owners_of(session: Session, key: LinkKey, records: Sequence[Record]) -> dict
 def store(session: Session, work: Work, link: Link) -> bool:
     """True if the link was stored beside its write; if somebody else changed it, the work waits."""
     try:
-        work.link = session.links.store(link)
+        moved = link.target_id != work.link.target_id and not link.follows
+        work.link = session.links.store(link, pointer=moved)
     except ClaimedError as error:
         session.ends.waits(work, error)
         return False

@@ -68,7 +68,8 @@ def _follow(session: Session, connection: str, syncs: Sequence[CompiledSync], ch
     for sync, step, link in losers:
         if link.intent is not None:
             raise ClaimedError("The record that was merged is being written.")
-        moved = session.links.store(moved_to(session, link, survivor))
+        moved = moved_to(session, link, survivor)
+        moved = session.links.store(moved, pointer=not moved.follows)
         if link.unsynced is not None or not moved.follows:
             again.append(_own(change, sync, step, link))
     session.ends.unwanted([change], "its record was merged, and is followed")

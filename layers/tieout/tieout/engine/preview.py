@@ -190,7 +190,7 @@ class _DryLinks:
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         return self._keep(replace(link, intent=intent))
 
-    def store(self, link: Link) -> Link:
+    def store(self, link: Link, *, pointer: bool = False) -> Link:  # noqa: ARG002 - the port's arguments
         return self._keep(link)
 
     def release(self, link: Link, *, worker: str) -> Link:  # noqa: ARG002 - the port's arguments

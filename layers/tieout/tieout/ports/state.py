@@ -42,8 +42,10 @@ class LinkStore(Protocol):
             ClaimedError: If another worker changed the link since.
         """
 
-    def store(self, link: Link) -> Link:
+    def store(self, link: Link, *, pointer: bool = False) -> Link:
         """Store what we know beside the write: decisions, withdrawals, what is followed. Intent and reason stay.
+
+        `pointer` as for `settle`: the link has another target than before, which it writes.
 
         Raises:
             ClaimedError: If the link changed since it was read.

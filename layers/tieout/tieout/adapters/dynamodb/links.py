@@ -73,9 +73,13 @@ class DynamoLinks:
         Raises:
             ClaimedError: If another worker took the intent over.
         """
-        if pointer and link.target_id is not None:
-            self._table.put(_pointer_key(link.key, link.target_id), {"source_id": link.key.source_id})
+        if pointer:
+            self._point_back(link)
         return self._write(replace(link, unsynced=None), None, worker=worker, drop=_UNSYNCED)
+
+    def _point_back(self, link: Link) -> None:
+        if link.target_id is not None:
+            self._table.put(_pointer_key(link.key, link.target_id), {"source_id": link.key.source_id})
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         """Replace the intent (unknown, another look, taken over after its time), if it is still the one that was read.
@@ -85,12 +89,14 @@ class DynamoLinks:
         """
         return self._write(link, intent, worker=None)
 
-    def store(self, link: Link) -> Link:
+    def store(self, link: Link, *, pointer: bool = False) -> Link:
         """Store what we know beside the write: decisions, withdrawals, what is followed. Intent and reason stay.
 
         Raises:
             ClaimedError: If the link changed since it was read.
         """
+        if pointer:
+            self._point_back(link)
         return self._write(link, link.intent, worker=None)
 
     def release(self, link: Link, *, worker: str) -> Link:
