@@ -536,3 +536,19 @@ def test_parked_change_is_retried_or_dismissed(world: World):
 
     with pytest.raises(SettingsError, match="Nothing is parked"):
         operator.one(TENANT, f"{SYNC}/invoices/d1")
+
+
+def test_changes_that_failed_together_are_tried_alone_before_any_is_parked(world: World):
+    world.deal("d1")
+    world.deal("d2")
+    parking = ParkChanges(
+        config=world.state, links=world.state, alerts=world.state, queue=world.queue, clock=world.clock
+    )
+    report = parking.park([*world.change(Kind.DEAL, "d1"), *world.change(Kind.DEAL, "d2")])
+
+    assert (report.waiting, report.parked, world.unsynced()) == (2, 0, [])
+    (first, one), (second, two) = world.queue.later
+    assert (one.id, two.id, one.alone, two.alone) == ("d1", "d2", True, True)
+    assert (second - first).total_seconds() >= 15, "they do not meet in one worker again"
+
+    assert parking.park([one, two]).parked == 2

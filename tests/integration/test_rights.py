@@ -129,6 +129,11 @@ def test_the_workers(stack, asked, role):
 
 def test_parking(stack, asked):
     stack.world.deal("d1")
+    together = sample("park_change")
+    together["Records"].append(
+        together["Records"][0] | {"body": together["Records"][0]["body"].replace('"d1"', '"d2"')}
+    )
+    park_change.handler(together, stack.context)
     park_change.handler(sample("park_change"), stack.context)
     assert asked() == allowed("ParkChangeRole")
 

@@ -59,6 +59,7 @@ ALLOWED = {
         ("dynamodb:Query", "Table.Arn"),
         ("dynamodb:UpdateItem", "Table.Arn"),
     }
+    | LET_WAIT
     | takes("ChangesDeadLetterQueue"),
     "SendAlertsRole": TRACES
     | logs("SendAlertsLogs")

@@ -32,7 +32,7 @@ VARIABLES = {
     "PollChanges": {"TIEOUT_CHANGES_QUEUE_URL", "TIEOUT_SECRETS_PREFIX", "TIEOUT_WORKER_TIMEOUT_SECONDS"},
     "ApplyChanges": WORKER,
     "RetryChanges": WORKER,
-    "ParkChange": set(),
+    "ParkChange": {"TIEOUT_RETRY_QUEUE_URL"},
     "SendAlerts": {"TIEOUT_ALERT_TOPIC_ARN"},
     "ArchiveAudit": {"TIEOUT_AUDIT_BUCKET"},
 }

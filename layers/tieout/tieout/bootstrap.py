@@ -189,7 +189,7 @@ class Deployment:
         """What makes visible on which changes the workers failed."""
         from tieout.engine.park import ParkChanges  # noqa: PLC0415 - see the module
 
-        self.settings.need("table")
+        self.settings.need("table", "retry_queue_url")
         return ParkChanges(config=self.config, links=self.links, alerts=self.alerts, queue=self.queue, clock=self.clock)
 
     def send_alerts(self) -> SendAlerts:

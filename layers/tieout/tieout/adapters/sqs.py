@@ -150,6 +150,7 @@ def encode(changes: Sequence[Change]) -> str:
                 }
                 | ({"plan": change.plan} if change.plan else {})
                 | ({"merged_into": change.merged_into} if change.merged_into else {})
+                | ({"alone": True} if change.alone else {})
                 for change in changes
             ],
         },
@@ -189,6 +190,7 @@ def _changes(message: Any) -> list[Change]:  # noqa: ANN401  JSON is anything
             attempts=_count(one["attempts"]),
             plan=_text(one["plan"]) if "plan" in one else "",
             merged_into=_text(one["merged_into"]) if "merged_into" in one else "",
+            alone=one.get("alone", False) is True,
         )
         for one in message["changes"]
     ]

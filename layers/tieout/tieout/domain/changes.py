@@ -46,6 +46,7 @@ class Change:
         attempts: How often it was tried without reaching an end.
         plan: Id of the stored plan that asks for it: just what the plan says is written, or nothing; empty otherwise.
         merged_into: Id of the record that it was merged into, as the provider told; empty if it was not.
+        alone: True if workers failed on it among others, and it is tried by itself.
     """
 
     tenant: str
@@ -58,6 +59,7 @@ class Change:
     attempts: int = 0
     plan: str = ""
     merged_into: str = ""
+    alone: bool = False
 
 
 class UnsyncedState(StrEnum):

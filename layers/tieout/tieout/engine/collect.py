@@ -61,6 +61,7 @@ def coalesce(changes: Iterable[Change]) -> list[Change]:
                 lane=former.lane if former.lane is Lane.LIVE else change.lane,
                 origin=max(former.origin, change.origin, key=_ASKS_FOR.index),
                 merged_into=former.merged_into or change.merged_into,
+                alone=former.alone and change.alone,
             )
         )
     return list(kept.values())

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tieout.domain.changes import Change
 from tieout.domain.errors import RejectedError
 from tieout.engine.collect import brought_back, compiled, links_of, steps_back, steps_of, works_of
 from tieout.engine.ends import ApplyReport, Ends
-from tieout.engine.policy import RetryPolicy
+from tieout.engine.policy import DELAY_SECONDS_MAX, RetryPolicy
 from tieout.mapping import CompiledStep, CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import AlertStore, ConfigStore, LinkStore
 
+# One change a worker: those that travelled together come back so far apart.
+APART_SECONDS = 15
+
 
 class ParkChanges:
-    """Makes changes visible on which the workers failed again and again without saying why."""
+    """Makes changes visible on which the workers failed again and again without saying why.
+
+    One change can make workers fail on all that travel with it, so several are tried once more, each alone.
+    """
 
     def __init__(
         self, *, config: ConfigStore, links: LinkStore, alerts: AlertStore, queue: ChangeQueue, clock: Clock
@@ -24,7 +31,20 @@ class ParkChanges:
         self._config, self._links, self._alerts, self._queue, self._clock = config, links, alerts, queue, clock
 
     def park(self, changes: Sequence[Change]) -> ApplyReport:
-        """The report, with one parked record for each change and each step that reads its kind."""
+        """The report, with one parked record for each change and each step that reads its kind.
+
+        Of several changes, those that were not tried alone yet wait for that instead.
+        """
+        again = [change for change in changes if not change.alone] if len(changes) > 1 else []
+        for number, change in enumerate(again, start=1):
+            delay = min(APART_SECONDS * number, DELAY_SECONDS_MAX)
+            self._queue.send_later([replace(change, alone=True)], delay_seconds=delay)
+        left = [change for change in changes if change not in again]
+        report = self._park_all(left)
+        report.waiting += len(again)
+        return report
+
+    def _park_all(self, changes: Sequence[Change]) -> ApplyReport:
         ends = Ends(
             config=self._config,
             links=self._links,
