@@ -91,6 +91,78 @@ def test_a_number_grouped_in_another_way_is_refused(text: str, locale: str):
         apply({"number": {"locale": locale}}, text)
 
 
+@pytest.mark.parametrize(
+    ("written", "text", "expected"),
+    [
+        ({}, "+5", "5"),
+        ({}, " 12.50 ", "12.50"),
+        ({}, "9" * 30, "9" * 30),
+        ({"locale": "en_US"}, "+1,234.56", "1234.56"),
+        ({"locale": "en_US"}, "1" * 30, "1" * 30),
+        ({"locale": "de_DE"}, "-1.234,5", "-1234.5"),
+        ({"locale": "fr_FR"}, "1 234,56", "1234.56"),
+        ({"locale": "fr_FR"}, "1\u202f234,56", "1234.56"),
+        ({"locale": "de_CH"}, "1'234.56", "1234.56"),
+        ({"locale": "de_CH"}, "1\u2019234.56", "1234.56"),
+        ({"locale": "pt-BR"}, "1.234,56", "1234.56"),
+    ],
+)
+def test_a_number_is_read_as_it_is_written_there(written: object, text: str, expected: str):
+    assert apply({"number": written}, text) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "sentence", "next_step"),
+    [
+        (
+            {},
+            "1,5",
+            '"1,5" is not a number.',
+            "Correct the number, or set `locale` in this rule's `number`.",
+        ),
+        ({"locale": "de_DE"}, "1.5", '"1.5" is not a number as `de_DE` writes it.', "Correct the number."),
+        ({"locale": "de_DE"}, "2'000", '"2\'000" is not a number as `de_DE` writes it.', "Correct the number."),
+        ({"locale": "en_US"}, "1 234", '"1 234" is not a number as `en_US` writes it.', "Correct the number."),
+        ({"locale": "en_US"}, "(5)", '"(5)" is not a number as `en_US` writes it.', "Correct the number."),
+    ],
+)
+def test_what_is_no_number_there_is_refused_with_what_to_do(written: object, text: str, sentence: str, next_step: str):
+    with pytest.raises(RefusedError) as refused:
+        apply({"number": written}, text)
+    assert (refused.value.message, refused.value.next_step) == (sentence, next_step)
+
+
+@pytest.mark.parametrize("written", [{}, {"locale": "en_US"}])
+def test_a_number_of_more_than_thirty_digits_is_refused(written: object):
+    with pytest.raises(RefusedError, match="is not a number"):
+        apply({"number": written}, "1" * 31)
+
+
+@pytest.mark.parametrize(
+    ("number", "fine"), [("1e30", True), ("1e31", False), ("1e-30", True), ("1e-31", False), ("0e99", True)]
+)
+def test_a_number_is_calculated_with_up_to_thirty_digits(number: str, fine: bool):
+    if fine:
+        assert apply("number", Decimal(number)) == Decimal(number)
+    else:
+        with pytest.raises(RefusedError, match="is not a number to calculate with"):
+            apply("number", Decimal(number))
+
+
+def test_a_product_is_exact_or_refused():
+    assert apply({"multiply": {"by": Decimal("0.01")}}, "1999") == Decimal("19.99")
+    assert apply({"multiply": {"by": -1}}, Decimal("5.00")) == Decimal("-5.00")
+    for value, sentence in (
+        (True, "yes is not a number."),
+        (["1"], "A list is not a number."),
+        (Decimal("NaN"), "NaN is not a number to calculate with."),
+        (Decimal("1e31"), "1E+31 is not a number to calculate with."),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            apply({"multiply": {"by": 100}}, value)
+        assert refused.value.message == sentence
+
+
 @given(day=st.dates(min_value=dt.date(2000, 1, 1), max_value=dt.date(2099, 12, 31)))
 def test_a_date_written_by_a_format_is_read_again(day: dt.date):
     for form, written in (
@@ -103,6 +175,89 @@ def test_a_date_written_by_a_format_is_read_again(day: dt.date):
         assert apply({"date": {"format": form}}, written) == day
     assert apply("date", day.isoformat()) == day
     assert apply("date", day) == day
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "expected"),
+    [
+        ({}, "31/12/2026", "2026-12-31"),
+        ({}, "12/31/2026", "2026-12-31"),
+        ({}, "5.5.2026", "2026-05-05"),
+        ({}, "2026/1/2", "2026-01-02"),
+        ({}, "2026-01-31T23:30:00", "2026-01-31"),
+        ({}, "2026-01-31T23:30:00Z", "2026-01-31"),
+        ({"timezone": "Asia/Kolkata"}, "2026-01-31T23:30:00Z", "2026-02-01"),
+        ({"timezone": "America/New_York"}, "2026-02-01T03:00:00+00:00", "2026-01-31"),
+        ({"locale": "de_DE"}, "3.4.2026", "2026-04-03"),
+        ({"locale": "en_GB"}, "3/4/2026", "2026-04-03"),
+        ({"locale": "en_US"}, "3/4/2026", "2026-03-04"),
+        ({"format": "D MMM YYYY", "locale": "de_DE"}, "3 Sept. 2026", "2026-09-03"),
+        ({"format": "D. MMMM YYYY", "locale": "de_DE"}, "3. März 2026", "2026-03-03"),
+        ({"format": "D MMMM YYYY"}, "3 MARCH 2026", "2026-03-03"),
+        ({"format": "DD/MM/YY"}, "03/04/00", "2000-04-03"),
+        ({"format": "DD/MM/YY"}, "03/04/99", "2099-04-03"),
+        ({"format": "DD.MM.YYYY"}, "2026-01-31", "2026-01-31"),
+    ],
+)
+def test_a_date_is_read_as_it_is_written_there(written: object, text: str, expected: str):
+    assert apply({"date": written}, text).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "sentence", "next_step"),
+    [
+        (
+            {},
+            "03/04/2026",
+            '"03/04/2026" can be 2026-04-03 or 2026-03-04.',
+            "Set `format`, such as `DD/MM/YYYY`, in this rule's `date`.",
+        ),
+        (
+            {},
+            "31.04.2026",
+            '"31.04.2026" is not a date such as 2026-01-31.',
+            "Correct the date, or set `format` in this rule's `date`.",
+        ),
+        (
+            {"format": "DD.MM.YYYY"},
+            "1.1.2026",
+            '"1.1.2026" is not a date `DD.MM.YYYY`.',
+            "Correct the date, or set `format` in this rule's `date`.",
+        ),
+        (
+            {"format": "D MMM YYYY"},
+            "3 Mai 2026",
+            '"3 Mai 2026" is not a date `D MMM YYYY`.',
+            "Correct the date, or set `format` in this rule's `date`.",
+        ),
+        (
+            {"locale": "en_US"},
+            "31/12/2026",
+            '"31/12/2026" is not a date such as 2026-01-31.',
+            "Correct the date, or set `format` in this rule's `date`.",
+        ),
+        ({"timezone": "Asia/Tokyo"}, "9999-12-31T23:00:00Z", '"9999-12-31" is outside the calendar.', ""),
+    ],
+)
+def test_what_is_no_date_or_two_is_refused_with_what_to_do(written: object, text: str, sentence: str, next_step: str):
+    with pytest.raises(RefusedError) as refused:
+        apply({"date": written}, text)
+    assert (refused.value.message, refused.value.next_step) == (sentence, next_step)
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "left", "notice"),
+    [
+        ("keep", "soon", '"soon" is not a date such as 2026-01-31. It was passed on as it stands.'),
+        ("empty", None, '"soon" is not a date such as 2026-01-31. It was left empty.'),
+    ],
+)
+def test_what_cannot_be_read_is_kept_or_left_empty_with_a_notice(otherwise: str, left: object, notice: str):
+    around = Around()
+    assert params({"date": {"otherwise": otherwise}}).apply("soon", around) == left
+    assert around.notices == [notice]
+    assert params({"date": {"otherwise": otherwise}}).apply("2026-01-31", around) == dt.date(2026, 1, 31)
+    assert len(around.notices) == 1
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "30/02/2026", "1/2/26", "tomorrow", "2026-13-01", "31.12.", "20260131"])
@@ -124,25 +279,56 @@ def test_a_due_date_is_days_later_or_outside_the_calendar(day: dt.date, days: in
 @pytest.mark.parametrize(
     ("terms", "expected"),
     [
-        ("Net 10", "2026-02-10"),
+        ("Net 10", "2026-01-25"),
         ("net10", None),
-        ("10 days", "2026-02-10"),
-        ("n/10", "2026-02-10"),
-        ("Due on receipt", "2026-01-31"),
+        ("10 days", "2026-01-25"),
+        ("10 days net.", "2026-01-25"),
+        ("n/10", "2026-01-25"),
+        ("n10", "2026-01-25"),
+        ("1", "2026-01-16"),
+        ("10000", None),
+        ("Due on receipt", "2026-01-15"),
+        ("on  receipt", "2026-01-15"),
+        ("Immediately", "2026-01-15"),
+        ("CASH", "2026-01-15"),
+        ("C.O.D.", "2026-01-15"),
         ("EOM", "2026-01-31"),
+        ("End of month", "2026-01-31"),
         ("EOM + 10", "2026-02-10"),
-        ("", "2026-03-02"),
-        (None, "2026-03-02"),
+        ("eom+10 days", "2026-02-10"),
+        ("", "2026-02-14"),
+        (None, "2026-02-14"),
         ("when we like", None),
     ],
 )
 def test_terms_of_the_record_count_first(terms: str | None, expected: str | None):
     transform = {"terms_to_due_date": {"days": 30, "terms_path": "terms"}}
     if expected is None:
-        with pytest.raises(RefusedError, match="not known as terms"):
-            apply(transform, "2026-01-31", terms=terms)
+        with pytest.raises(RefusedError, match=f'^"{terms}" is not known as terms of payment\\.$') as refused:
+            apply(transform, "2026-01-15", terms=terms)
+        assert refused.value.next_step == "Write them as `Net 30` or `EOM + 10`."
     else:
-        assert apply(transform, "2026-01-31", terms=terms).isoformat() == expected
+        assert apply(transform, "2026-01-15", terms=terms).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "day", "expected"),
+    [
+        ({"days": 0}, "2026-01-15", "2026-01-15"),
+        ({"days": 30}, "2026-01-15", "2026-02-14"),
+        ({"end_of_month_plus_days": 0}, "2026-02-01", "2026-02-28"),
+        ({"end_of_month_plus_days": 0}, "2028-02-29", "2028-02-29"),
+        ({"end_of_month_plus_days": 15}, "2026-12-31", "2027-01-15"),
+    ],
+)
+def test_days_are_counted_from_the_invoice_or_from_the_end_of_its_month(written: object, day: str, expected: str):
+    assert apply({"terms_to_due_date": written}, day).isoformat() == expected
+
+
+def test_no_date_has_no_due_date():
+    assert apply({"terms_to_due_date": {"days": 3}}, " ") is None
+    with pytest.raises(RefusedError, match=r"The due date after 9999-12-31 is outside the calendar\."):
+        apply({"terms_to_due_date": {"days": 1}}, "9999-12-31")
 
 
 @pytest.mark.parametrize(
@@ -241,6 +427,7 @@ def test_a_postal_code_of_digits_may_have_lost_a_zero():
         {"date": {"format": "DD.MM"}},
         {"date": {"locale": "xx_YY"}},
         {"date": {"timezone": "Mars/Base"}},
+        {"number": {"locale": "xx"}},
         {"number": {"locale": "not a locale"}},
         {"money": {}},
         {"money": {"currency": "usd"}},

@@ -86,7 +86,7 @@ class Reading(Params):
 
 
 def _known_locale(name: str) -> str:
-    """The name as it is.
+    """The name as babel writes it, `pt_BR` for `pt-BR`.
 
     Raises:
         ValueError: If it is no locale.
@@ -94,10 +94,9 @@ def _known_locale(name: str) -> str:
     from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - only loaded where it is used
 
     try:
-        Locale.parse(name.replace("-", "_"))
+        return str(Locale.parse(name.replace("-", "_")))
     except (ValueError, UnknownLocaleError) as error:
         raise ValueError(f"`{name}` is not a locale, such as `en_US` or `de_DE`") from error
-    return name
 
 
 # Not `type`: the published schema shows them as the text that they are.

@@ -84,7 +84,7 @@ def _country_names(locale: str) -> Mapping[str, str]:
     from babel import Locale  # noqa: PLC0415 - as above
 
     names: dict[str, str] = {}
-    territories = Locale.parse(locale.replace("-", "_")).territories
+    territories = Locale.parse(locale).territories
     for country in iso3166.countries:
         for name in (country.alpha2, country.alpha3, country.name, country.apolitical_name):
             names[name.casefold()] = country.alpha2
