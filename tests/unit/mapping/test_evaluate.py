@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -301,6 +302,29 @@ def test_nothing_left_by_the_transforms_is_empty_too():
     assert error.message == 'Customer name is empty: nothing is left of "a,b".'
 
 
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, ABSENT),
+        ({"website": None}, None),
+        ({"website": None, "phone": ""}, None),
+        ({"phone": " "}, " "),
+        ({"phone": "", "website": None}, None),
+        ({"phone": "1", "website": None}, "1"),
+    ],
+)
+def test_where_no_path_has_a_value_the_first_that_is_there_counts(fields: dict[str, Value], found: object):
+    assert customer_field("{paths: [industry, website, phone]}", fields) == found
+
+
+def test_the_path_that_was_read_is_told():
+    step = step_with("{name: {paths: [industry, website], required: true}, note: {constant: x}}")
+    for fields, path in (({}, "industry"), ({"website": ""}, "website"), ({"website": None}, "website")):
+        record = Record(Kind.COMPANY, "c", fields=fields)
+        assert refused(step, record).path == path
+        assert [found.path for found in step.explain(record)] == [path, ""]
+
+
 def test_a_default_is_used_as_it_stands_after_the_transforms():
     rule = "{path: industry, transforms: [upper], default: none}"
     assert customer_field(rule, {}) == "none"
@@ -346,6 +370,158 @@ def test_a_list_of_rules_makes_one_text_or_one_line():
     DOCUMENTS[Kind.INVOICE].model_validate(mapped.fields)
 
 
+def test_a_list_of_rules_leaves_out_what_has_no_value():
+    rule = "{list: [{path: industry}, {path: website}], transforms: [join]}"
+    assert customer_field(rule, {}) is ABSENT
+    assert customer_field(rule, {"industry": None}) is None
+    assert customer_field(rule, {"industry": None, "website": "w"}) == "w"
+    assert customer_field("{list: [{path: industry}], transforms: [join], default: x}", {}) == "x"
+
+
+EACH = "{each: lines, fields: {item: {constant: x}, amount: {path: amount}}}"
+LINES = "customer: {constant: '1'}, date: {path: closed_on}, currency: {constant: EUR}, lines: "
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes", "sentence", "next_step", "path"),
+    [
+        (
+            f"{{{LINES}{{list: [{{path: custom_fields.line}}]}}}}",
+            {},
+            "Invoice lines is empty: none of its items has a value.",
+            "Complete the deal.",
+            "",
+        ),
+        (
+            f"{{billing_address: {{required: true, object: {{city: {{path: owner}}}}}}, {LINES}{EACH}}}",
+            {},
+            "Invoice billing address is empty: none of its fields has a value.",
+            "Complete the deal.",
+            "",
+        ),
+        (
+            f"{{{LINES}{{each: custom_fields.list, fields: {{item: {{constant: x}}, amount: {{path: amount}}}}}}}}",
+            {"custom_fields": {"list": "x"}},
+            "Invoice lines: the list of the deal is no list.",
+            "Correct the path of `steps.one.fields.lines.each`.",
+            "custom_fields.list",
+        ),
+        (
+            f"{{{LINES}{EACH}}}",
+            {"lines": [{"amount": Decimal(1)}] * 2001},
+            "Invoice lines: the deal has 2,001 lines, more than 2,000.",
+            "Split the deal.",
+            "lines",
+        ),
+    ],
+)
+def test_a_group_or_a_list_that_cannot_be_made_says_why(
+    fields: str, changes: dict[str, Value], sentence: str, next_step: str, path: str
+):
+    error = refused(step_with(fields, to="invoice", kind="deal"), deal(**changes))
+    assert (error.message, error.next_step, error.path) == (sentence, next_step, path)
+
+
+def test_the_longest_allowed_list_becomes_as_many_lines():
+    step = step_with(
+        f"{{{LINES}{{each: lines, fields: {{item: {{path: name}}, amount: {{path: amount}}}}}}}}",
+        to="invoice",
+        kind="deal",
+    )
+    lines: list[Value] = [{"name": str(number), "amount": Decimal(1)} for number in range(2000)]
+    made = step.evaluate(deal(lines=lines)).fields["lines"]
+    assert (len(made), made[1999]["item"]) == (2000, "1999")
+
+
+def test_a_link_to_nothing_empties_the_field_or_leaves_it_alone():
+    step = compile_sync("""
+kind: sync
+name: small
+source: crm
+target: books
+steps:
+  items: {from: product, to: item, fields: {name: {path: name}}}
+  one:
+    from: company
+    to: customer
+    fields: {name: {constant: x, link: items, by: name}, note: {path: phone, link: items}}
+""").step("one")
+    assert step.evaluate(Record(Kind.COMPANY, "c", fields={"phone": " "})).fields["note"] is None
+    link = step.evaluate(Record(Kind.COMPANY, "c", fields={"phone": " 7 "})).fields["note"]
+    assert (link.step, link.by, link.value, link.path) == ("items", "id", "7", "phone")
+    [first, _] = step.evaluate(Record(Kind.COMPANY, "c", fields={"phone": "7"})).links
+    assert (first.value, first.path) == ("x", "")
+
+
+def test_a_record_that_concerns_others_names_them_in_text_numbers_or_lists():
+    step = step_with("{name: {constant: x}}", more="also_on: {contact: custom_fields.companies}")
+    cases: list[tuple[Any, list[str]]] = [
+        ("7", ["7"]),
+        (7, ["7"]),
+        (["7", 8, None, True, "", "7"], ["7", "8"]),
+        (None, []),
+        ({}, []),
+    ]
+    for said, ids in cases:
+        contact = Record(Kind.CONTACT, "p", fields={"custom_fields": {"companies": said}})
+        assert step.concerns(contact) == ids
+    assert step.also_on == {Kind.CONTACT: "custom_fields.companies"}
+
+
+def test_a_step_says_what_its_document_says():
+    sync = compile_sync("""
+kind: sync
+name: small
+source: crm
+target: books
+steps:
+  invoices:
+    from: deal
+    to: invoice
+    on_leave: withdraw
+    on_delete: keep
+    if_paid: credit_note
+    match: {adopt_from: 0.9}
+    fields:
+      customer: {path: "companies[0].id", link: customers}
+      date: {path: closed_on}
+      currency: {path: custom_fields.currency}
+      memo: {path: name, link: items}
+      lines: {each: lines, fields: {item: {path: sku, link: items}, amount: {path: amount}}}
+  items: {from: product, to: item, fields: {name: {path: name}}}
+  customers: {from: company, to: customer, two_way: newest, flaps_max: 3, fields: {name: {path: name, owner: ask}}}
+""")
+    assert (sync.name, sync.source, sync.target, sync.document.name, sync.version) == (
+        "small",
+        "crm",
+        "books",
+        "small",
+        0,
+    )
+    items, customers, invoices = sync.steps
+    assert [step.name for step in sync.steps] == ["items", "customers", "invoices"]
+    assert (invoices.on_leave, invoices.on_delete, invoices.if_paid) == ("withdraw", "keep", "credit_note")
+    assert (invoices.reads, invoices.from_kind, invoices.to_kind, invoices.pairs) == (
+        "source", Kind.DEAL, Kind.INVOICE, None,
+    )  # fmt: skip
+    assert invoices.links_to == ("customers", "items")
+    assert (invoices.match.adopt_from, customers.match.adopt_from) == (Decimal("0.9"), Decimal("0.98"))
+    assert (customers.two_way, customers.flaps_max, customers.owners) == ("newest", 3, {"name": "ask"})
+    assert (items.on_leave, items.on_delete, items.if_paid, items.two_way) == ("park", "park", "park", None)
+    assert invoices.currency(deal(custom_fields={"currency": "SEK"})) == "SEK"
+    credit = sync.step("invoices.credit_note")
+    assert (credit.name, credit.to_kind) == ("invoices.credit_note", Kind.CREDIT_NOTE)
+    assert [step.name for step in sync.linked_steps] == ["items", "customers", "invoices", "invoices.credit_note"]
+
+
+def test_what_is_written_back_is_called_by_its_own_name():
+    text = preset("act-quickbooks_online").replace(
+        "custom_fields.invoice_number: {path: number}", "custom_fields.invoice_number: {path: number, required: true}"
+    )
+    error = refused(compile_sync(text).step("payments"), Record(Kind.INVOICE, "1", fields={"state": "paid"}))
+    assert error.message == "Deal invoice number is empty: the invoice has no number."
+
+
 def test_inside_a_list_the_record_can_still_be_read():
     step = step_with(
         "{customer: {constant: '1'}, date: {path: closed_on}, currency: {constant: EUR}, lines: {each: lines, fields:"
@@ -363,11 +539,62 @@ def test_the_records_id_and_custom_fields_can_be_read():
     assert customer_field("{path: custom_fields.other}", custom) is ABSENT
 
 
-def test_values_of_the_wrong_type_are_refused_with_what_to_add():
-    step = step_with("{name: {constant: x}, active: {path: custom_fields.a}}")
-    error = refused(step, Record(Kind.COMPANY, "c", fields={"custom_fields": {"a": "maybe"}}))
-    assert error.message == 'Customer active: yes or no is needed, and "maybe" is neither.'
-    assert error.next_step == "Add a `lookup` whose table gives `true` and `false`."
+@pytest.mark.parametrize(
+    ("to", "field", "value", "sentence", "next_step"),
+    [
+        (
+            "customer", "active", "maybe",
+            'Customer active: yes or no is needed, and "maybe" is neither.',
+            "Add a `lookup` whose table gives `true` and `false`.",
+        ),
+        (
+            "item", "price", "many",
+            'Item price: a number is needed, and "many" is none.',
+            "Add `number` to the transforms.",
+        ),
+        ("item", "price", Decimal("NaN"), 'Item price: a number is needed, and "NaN" is none.', "Add `number` to the"),
+        ("item", "price", True, "Item price: a number is needed, and yes is none.", "Add `number` to the transforms."),
+        (
+            "item", "type", "goods",
+            'Item type: "goods" is none of `service`, `non_inventory`.',
+            "Add a `lookup` to the transforms.",
+        ),
+        (
+            "item", "sku", [1],
+            "Item sku: A list is not text.",
+            "Correct the record, or the rule `steps.one.fields.sku`.",
+        ),
+        (
+            "invoice", "date", "soon",
+            'Invoice date: a date is needed, and "soon" is none.',
+            "Add `date` to the transforms.",
+        ),
+        (
+            "invoice", "date", dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC),
+            'Invoice date: a date is needed, and "2026-01-31T12:00:00+00:00" is none.',
+            "Add `date` to the transforms.",
+        ),
+        (
+            "invoice", "date", 5,
+            'Invoice date: a date is needed, and "5" is none.',
+            "Add `date` to the transforms.",
+        ),
+    ],
+)  # fmt: skip
+def test_values_of_the_wrong_type_are_refused_with_what_to_add(
+    to: str, field: str, value: Value, sentence: str, next_step: str
+):
+    others = {
+        "customer": "name: {constant: x}",
+        "item": "name: {constant: x}",
+        "invoice": "customer: {constant: x}, currency: {constant: EUR}, lines: {each: lines, fields:"
+        " {item: {constant: x}, amount: {constant: 1}}}",
+    }
+    step = step_with(f"{{{field}: {{path: custom_fields.a}}, {others[to]}}}", to=to, kind="deal")
+    error = refused(step, deal(custom_fields={"a": value}))
+    assert error.message == sentence
+    assert error.next_step.startswith(next_step)
+    assert (error.rule, error.path) == (f"steps.one.fields.{field}", "custom_fields.a")
 
 
 def test_what_is_cut_is_noticed():
@@ -391,7 +618,19 @@ def test_a_list_is_transformed_item_by_item():
         ("{path: phone, exists: true}", False),
         ("{path: website, exists: false}", True),
         ("{path: custom_fields.n, greater_than: 0}", True),
+        ("{path: custom_fields.n, greater_than: 1}", False),
+        ("{path: custom_fields.n, greater_than: 0.999}", True),
+        ("{path: custom_fields.n, less_than: 1}", False),
+        ("{path: custom_fields.n, less_than: 1.001}", True),
         ("{path: custom_fields.n, less_than: 0.5}", False),
+        ("{path: industry, exists: true}", False),
+        ("{path: industry, equals: ''}", True),
+        ("{path: custom_fields.empty, greater_than: 0}", False),
+        ("{path: 'custom_fields.none[*]', exists: true}", False),
+        ("{path: 'custom_fields.tags[*]', exists: true}", True),
+        ("{path: 'custom_fields.amounts[*]', greater_than: 4}", True),
+        ("{path: 'custom_fields.amounts[*]', less_than: 1}", False),
+        ("{any: [{path: phone, exists: true}, {path: website, exists: true}]}", False),
         ("{path: custom_fields.n, equals: 1}", True),
         ("{path: custom_fields.yes, equals: 1}", False),
         ("{path: custom_fields.yes, equals: true}", True),
@@ -411,7 +650,16 @@ def test_conditions_choose_records(condition: str, selected: bool):
         fields={
             "name": "Acme",
             "phone": None,
-            "custom_fields": {"n": Decimal("1.0"), "yes": True, "day": dt.date(2026, 1, 31), "tags": ["a", "b"]},
+            "industry": "",
+            "custom_fields": {
+                "n": Decimal("1.0"),
+                "yes": True,
+                "day": dt.date(2026, 1, 31),
+                "tags": ["a", "b"],
+                "none": [],
+                "empty": "",
+                "amounts": [1, Decimal(5)],
+            },
         },
     )
     assert step_with("{name: {path: name}}", more=f"when: {condition}").selects(record) is selected
@@ -421,7 +669,25 @@ def test_a_condition_that_cannot_be_told_parks_the_record_instead_of_losing_it()
     step = step_with("{name: {path: name}}", more="when: {path: custom_fields.n, greater_than: 0}")
     record = Record(Kind.COMPANY, "c", fields={"name": "Acme", "custom_fields": {"n": "1,200"}})
     assert step.selects(record)
-    assert refused(step, record).message == ('The n of the company is "1,200", which cannot be compared as a number.')
+    error = refused(step, record)
+    assert error.message == 'The n of the company is "1,200", which cannot be compared as a number.'
+    assert (error.rule, error.path, error.value) == ("steps.one.when", "custom_fields.n", "1,200")
+    assert error.next_step == "Enter a number in the company."
+
+
+@pytest.mark.parametrize(
+    ("condition", "rule"),
+    [
+        ("{not: {path: custom_fields.n, less_than: 0}}", "steps.one.when.not"),
+        ("{all: [{path: name, exists: true}, {path: custom_fields.n, less_than: 0}]}", "steps.one.when.all[1]"),
+        ("{any: [{not: {path: custom_fields.n, greater_than: 0}}]}", "steps.one.when.any[0].not"),
+    ],
+)
+def test_the_condition_that_cannot_be_told_is_named(condition: str, rule: str):
+    step = step_with("{name: {path: name}}", more=f"when: {condition}")
+    for value in ("many", Decimal("NaN"), Decimal("Infinity")):
+        record = Record(Kind.COMPANY, "c", fields={"name": "Acme", "custom_fields": {"n": value}})
+        assert refused(step, record).rule == rule
 
 
 def test_the_value_that_cannot_be_compared_is_told_as_it_stands():
@@ -429,6 +695,21 @@ def test_the_value_that_cannot_be_compared_is_told_as_it_stands():
     for value, told in ((dt.date(2026, 1, 31), "2026-01-31"), ("1,200", "1,200"), (True, "yes")):
         record = Record(Kind.COMPANY, "c", fields={"name": "Acme", "custom_fields": {"n": value}})
         assert refused(step, record).value == told
+
+
+def test_label_amount_and_currency_have_rules_of_their_own():
+    step = step_with(
+        "{name: {constant: x}}",
+        more="label: {path: name, transforms: [upper]}\n    amount: {path: custom_fields.worth, transforms: [number]}\n"
+        "    currency: {path: custom_fields.currency}",
+    )
+    custom: dict[str, Value] = {"worth": "12.50", "currency": "EUR"}
+    record = Record(Kind.COMPANY, "c", fields={"name": " a\n b ", "custom_fields": custom})
+    assert (step.label(record), step.amount(record), step.currency(record)) == ("A B", Decimal("12.50"), "EUR")
+    long = Record(Kind.COMPANY, "c", fields={"name": "x" * 121, "custom_fields": {"worth": "much", "currency": ""}})
+    assert (step.label(long), step.amount(long), step.currency(long)) == ("X" * 120, None, "")
+    odd = Record(Kind.COMPANY, "c", fields={"name": [], "custom_fields": {"currency": ["EUR"]}})
+    assert (step.label(odd), step.currency(odd)) == ("company c", "")
 
 
 def test_a_record_without_a_name_is_called_by_kind_and_id():
@@ -483,12 +764,30 @@ def test_without_the_alias_the_deal_says_what_to_add():
 
 def test_a_link_to_nothing_alike_and_to_several_say_so():
     link = link_of(preset_sync(), "Zeppelin")
-    assert missing_link(link, ["GTX Pro"]).message == 'No item is named "Zeppelin".'
-    assert missing_link(link, [], count=2).message == (
+    nothing = missing_link(link, ["GTX Pro"], count=1)
+    assert nothing.message == 'No item is named "Zeppelin".'
+    assert nothing.next_step == (
+        "Add the product, or add an alias for `Zeppelin` to lookup.aliases in"
+        " `steps.invoices.fields.lines.fields.item.transforms`."
+    )
+    assert (nothing.rule, nothing.path, nothing.value) == (link.rule, "lines[0].name", "Zeppelin")
+    several = missing_link(link, [], count=2)
+    assert several.message == (
         '2 records of the kind product have the name "Zeppelin": it is not clear which item is meant.'
     )
-    by_id = preset_sync().step("invoices").evaluate(deal()).links[0]
-    assert missing_link(by_id, []).message == ('The company "c-1" that the record names is gone, or not visible to us.')
+    assert several.next_step == "Give each product a name of its own, or delete the one that is not used."
+    by_sku = missing_link(replace(link, by="sku"), [])
+    assert by_sku.message == 'No item is found by the sku "Zeppelin".'
+    by_id = missing_link(preset_sync().step("invoices").evaluate(deal()).links[0], [])
+    assert by_id.message == 'The company "c-1" that the record names is gone, or not visible to us.'
+    assert by_id.next_step == "Name another company in the record, or make this one visible."
+
+
+def test_the_catalogues_name_that_differs_in_case_and_signs_only_is_the_closest():
+    link = link_of(preset_sync(), "gtx-plus pro")
+    known = ["GTX Plus Prob", "GTX Plus Pro"]
+    assert missing_link(link, known).message.endswith('The catalogue has "GTX Plus Pro".')
+    assert missing_link(replace(link, value="ab c"), ["abc d", "A.B.C."]).message.endswith('has "A.B.C.".')
 
 
 # Nothing but MappingError
