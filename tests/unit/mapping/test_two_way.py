@@ -113,6 +113,22 @@ def test_where_nothing_stands_a_value_goes_to_the_group_that_is_there():
     assert way.place(Record(Kind.COMPANY, "1", fields={}), everything) == "billing_address.line2"
 
 
+def test_a_value_goes_only_where_it_may_be_written():
+    record = Record(Kind.COMPANY, "1", fields={})
+    assert Way(("id", "contact.phone", "phone")).place(record, lambda path: path == "phone") == "phone"
+    assert Way(("contact.phone", "phone")).place(record, lambda _: False) is None
+
+
+def test_an_empty_group_deep_down_counts_as_little_as_none():
+    way = Way(("contact.address.line2", "address.line2", "note"))
+    fields = {
+        "contact": {"address": {"city": "", "line1": None}, "name": "Ann"},
+        "address": {"city": "Rome", "line1": ""},
+    }
+    assert way.place(Record(Kind.COMPANY, "1", fields=fields), everything) == "address.line2"
+    assert Way(("contact.x", "note")).place(Record(Kind.COMPANY, "1", fields={}), everything) == "note"
+
+
 @pytest.mark.parametrize("path", ["lines[0].name", "tags[*]", "id"])
 def test_an_item_of_a_list_and_the_id_are_not_written(path):
     assert Way((path,)).place(Record(Kind.COMPANY, "1", fields={}), everything) is None
