@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.engine.world import BOOKS, TENANT, World
-from tieout.domain.changes import Origin
-from tieout.domain.errors import ClaimedError, UnavailableError
+from tieout.domain.changes import Origin, UnsyncedState
+from tieout.domain.errors import ClaimedError, NotFoundError, UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Choice, Decision
+from tieout.engine.operate import Operate
 
 
 def key(record_id: str) -> LinkKey:
@@ -284,3 +285,139 @@ def test_an_item_that_is_gone_is_said_to_be_gone(world: World):
 
     (parked,) = world.unsynced()
     assert parked.reason == "The item GTX Pro is gone from the books."
+
+
+# A document names a customer that is gone
+
+
+def refuses(world: World) -> None:
+    """The books refuse invoices of customers that are gone or inactive, as QuickBooks does (610)."""
+
+    def fault(effect: Any) -> Any:
+        if effect.kind is not Kind.INVOICE:
+            return None
+        customer = world.books.records.get((Kind.CUSTOMER, effect.document.customer))
+        if customer is None or customer.fields.get("active") is False:
+            return NotFoundError("The books have no such active record.", code="610")
+        return None
+
+    world.books.fault = fault
+
+
+def test_an_invoice_for_a_customer_that_is_gone_brings_up_what_became_of_that(world: World):
+    refuses(world)
+    survivor = target(world, "c2")
+    world.books.looks_similar = lambda _document, record: record.id == survivor
+    world.company("c2", "Acme Corp.")
+    world.apply("c2", kind=Kind.COMPANY)
+    merge(world, target(world, "c1"), survivor, told=False)
+    world.deal("d1")
+
+    assert world.apply("d1").waiting > 0
+    world.settle_down()
+
+    company, deal = sorted(world.unsynced(), key=lambda one: one.step)
+    assert company.review is not None
+    assert [one.target_id for one in company.review.candidates] == [survivor]
+    assert (deal.cause, deal.reason, deal.review) == (company.cause, company.reason, None)
+    link = world.state.links[key("c1")]
+    assert (link.intent, link.withdrawn) == (None, None)
+
+
+def test_the_answer_lets_the_invoice_go_on_too(world: World):
+    test_an_invoice_for_a_customer_that_is_gone_brings_up_what_became_of_that(world)
+    survivor = target(world, "c2")
+    company = next(one for one in world.unsynced() if one.review is not None)
+    assert company.review is not None
+
+    decision = Decision(company.review.digest, Choice.ACCEPT, "ada", world.clock.now(), survivor)
+    Operate(config=world.state, links=world.state, queue=world.queue, clock=world.clock).resolve(
+        TENANT, company, decision
+    )
+    world.new_worker().apply(world.queue.now)
+    world.settle_down()
+
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [survivor]
+    assert world.unsynced() == []
+
+
+def test_an_invoice_whose_customer_is_inactive_waits_for_a_person(world: World):
+    refuses(world)
+    customer = target(world, "c1")
+    world.books.put(Kind.CUSTOMER, customer, active=False)
+    world.deal("d1")
+    world.apply("d1")
+    world.settle_down()
+
+    assert {one.cause for one in world.unsynced()} == {"target-gone-customers"}
+    assert all("is inactive in the books" in one.reason for one in world.unsynced())
+
+    world.books.put(Kind.CUSTOMER, customer, active=True)
+    retry(world)
+
+    assert len(world.invoices()) == 1
+    assert world.unsynced() == []
+
+
+def retry(world: World) -> None:
+    changes = [replace(one.change, origin=Origin.OPERATOR, attempts=0) for one in world.unsynced()]
+    world.new_worker().apply(changes)
+    world.settle_down()
+
+
+def test_an_invoice_whose_customer_is_told_to_be_merged_meanwhile_ends_by_itself(world: World):
+    refuses(world)
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    merge(world, loser, survivor, told=False)
+    world.deal("d1")
+    world.apply("d1")
+
+    tell(world, loser, survivor)
+    world.settle_down()
+
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [survivor]
+    assert world.unsynced() == []
+
+
+def test_an_invoice_that_is_refused_though_its_customer_stands_is_parked_at_once(world: World):
+    world.books.fault = lambda effect: NotFoundError("Something.", code="610") if effect.kind is Kind.INVOICE else None
+    world.deal("d1")
+
+    report = world.apply("d1")
+
+    assert (report.waiting, report.parked, world.queue.later) == (0, 1, [])
+
+
+def test_a_doubt_about_a_customer_that_stands_changes_nothing(world: World):
+    (change,) = world.change(Kind.COMPANY, "c1")
+
+    report = world.new_worker().apply([replace(change, origin=Origin.DOUBT)])
+
+    assert (report.unchanged, world.unsynced()) == (1, [])
+
+
+def test_a_doubt_that_cannot_be_looked_at_now_waits(world: World):
+    world.books.read_fault = lambda _: UnavailableError("The books are down.")
+    (change,) = world.change(Kind.COMPANY, "c1")
+
+    report = world.new_worker().apply([replace(change, origin=Origin.DOUBT)])
+
+    assert report.waiting == 1
+    world.books.read_fault = lambda _: None
+    world.settle_down()
+
+
+def test_a_document_waits_only_so_often_for_a_look_at_its_customer(world: World):
+    """Should the look at the customer be lost, the document does not wait for ever."""
+    refuses(world)
+    world.books.put(Kind.CUSTOMER, target(world, "c1"), active=False)
+    world.deal("d1")
+    world.apply("d1")
+    for _ in range(5):
+        changes = [change for _, change in world.queue.later if change.kind is Kind.DEAL]
+        world.queue.later.clear()
+        if changes:
+            world.new_worker().apply(changes)
+
+    (parked,) = world.unsynced()
+    assert (parked.step, parked.state, parked.code) == ("invoices", UnsyncedState.PARKED, "610")

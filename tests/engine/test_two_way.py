@@ -789,3 +789,16 @@ def test_what_was_adopted_differs_until_one_side_changes_it():
     world.books.put(Kind.CUSTOMER, "55", phone="+16505550166")
     world.apply("55", kind=Kind.CUSTOMER, connection=BOOKS)
     assert world.crm.records[Kind.COMPANY, "c1"].fields["phone"] == "+16505550166"
+
+
+def test_an_inactive_customer_that_an_invoice_could_not_name_is_told_and_only_then():
+    both = Both()
+    both.books.put(Kind.CUSTOMER, both.customer.id, active=False)
+    both.hear(BOOKS)
+    assert both.unsynced() == []
+
+    (change,) = both.change(Kind.COMPANY, "c1")
+    both.new_worker().apply([replace(change, origin=Origin.DOUBT)])
+
+    (parked,) = both.unsynced()
+    assert (parked.cause, parked.code) == ("target-gone-customers", "target-inactive")

@@ -21,8 +21,9 @@ class Lane(StrEnum):
 class Origin(StrEnum):
     """Where a change was seen.
 
-    TARGET: on the other side of a two-way step; the change names the record that it comes back to. RELINK: after a
-    restore; what we may have written is looked up before a create. APPROVED: a person let it pass the sync's caps.
+    TARGET: on the other side of a two-way step; the change names the record that it comes back to. DOUBT: a write that
+    named its partner was refused, as if that were gone: whether it stands is looked at. RELINK: after a restore; what
+    we may have written is looked up before a create. APPROVED: a person let it pass the sync's caps.
     """
 
     WEBHOOK = "webhook"
@@ -30,6 +31,7 @@ class Origin(StrEnum):
     SWEEP = "sweep"
     BACKFILL = "backfill"
     TARGET = "target"
+    DOUBT = "doubt"
     RELINK = "relink"
     OPERATOR = "operator"
     APPROVED = "approved"

@@ -36,7 +36,7 @@ from tieout.engine.collect import (
     works_of,
 )
 from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQueue
-from tieout.engine.follow import follow
+from tieout.engine.follow import follow, is_doubted, look_for_partners
 from tieout.engine.gate import leave_out, note_passed
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
@@ -265,6 +265,7 @@ class SyncRun:
         self._withdrawals = Withdrawals(session, self._writer, self._recovery)
         self._two_way = TwoWay(session, sync)
         self._met: list[tuple[Work, Document]] = []
+        self._doubted: list[tuple[Work, Document]] = []
         self._names = Names(source)
         self._works: dict[str, list[Work]] = {step.name: [] for step in sync.steps}
         self._kinds = {step.name: step.from_kind for step in sync.steps}
@@ -469,7 +470,9 @@ class SyncRun:
             self._met.append((work, document))
             return None
         decision = plan(work, document)
-        if isinstance(decision, NoChange):
+        if isinstance(decision, NoChange) and is_doubted(work):
+            self._doubted.append((work, document))
+        elif isinstance(decision, NoChange):
             self._session.ends.unchanged(work)
         elif (error := lines_differ(work, document)) is not None:
             self._session.ends.parked(work, error, cause=f"lines-differ-{work.step.name}")
@@ -500,6 +503,8 @@ class SyncRun:
     def _write(self, step: CompiledStep) -> None:
         planned = [self._plan(work) for work in self._works[step.name] if not work.ended]
         self._writer.write_all([item for item in planned if item is not None])
+        doubted, self._doubted = self._doubted, []
+        look_for_partners(self._session, doubted)
         met, self._met = self._met, []
         merged = self._two_way.plan(met)
         for side in Side:

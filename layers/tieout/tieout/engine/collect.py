@@ -29,6 +29,7 @@ _ASKS_FOR = (
     Origin.SWEEP,
     Origin.BACKFILL,
     Origin.TARGET,
+    Origin.DOUBT,
     Origin.RELINK,
     Origin.OPERATOR,
     Origin.APPROVED,

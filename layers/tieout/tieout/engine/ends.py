@@ -352,6 +352,14 @@ def pause(config: Connections, alerts: AlertSink, clock: Clock, connection: Conn
     config.put_connection(replace(current, state=ConnectionState.PAUSED, paused_because=error.message, paused_at=now))
 
 
+def waited(work: Work, error: TieoutError) -> int:
+    """How often in a row the work waited because of this."""
+    former = work.link.unsynced
+    if former is None or (former.state, former.cause) != (UnsyncedState.WAITING, cause_of(error)):
+        return 0
+    return max(1, work.change.attempts - former.change.attempts)
+
+
 def cause_of(error: TieoutError) -> str:
     """A short name that is equal for equal causes, fit for a command line."""
     match error:

@@ -1,7 +1,8 @@
 """Following: two records of the other side were merged, and the link of the one that is gone goes on to the other.
 
 A provider that tells of the merge is believed once its records show it. Where nobody told, the next write finds the
-partner gone, and a person says whether one that is like it is what it became.
+partner gone, be it its own or that of a document that names it, and a person says whether one that is like it is what
+it became.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from tieout.domain.changes import Change, Origin
 from tieout.domain.documents import Customer, Document
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import ClaimedError, NotFoundError, TieoutError
-from tieout.domain.links import Link
+from tieout.domain.links import Link, Withdrawal
 from tieout.domain.records import Record
 from tieout.domain.reviews import Choice, Decision, Review, ReviewKind
 from tieout.engine.adopt import ANSWERS_MAX, candidate_of, owners_of, store, thresholds_of
-from tieout.engine.collect import read_all
+from tieout.engine.collect import connection_written, read_all
 from tieout.engine.decisions import answer_to, without_answer
 from tieout.engine.plan import Work, otherwise
-from tieout.engine.sentences import may_have_become
+from tieout.engine.sentences import may_have_become, target_gone, target_inactive
 from tieout.engine.session import Session
 from tieout.mapping import CompiledStep, CompiledSync
 from tieout.matching import Adopt, Ask, decide
@@ -110,6 +111,61 @@ def moved_to(session: Session, link: Link, record: Record) -> Link:
     )
 
 
+def is_doubted(work: Work) -> bool:
+    """True if the work's partner was found gone, or may be, so that it is looked for before anything else is said."""
+    said = work.link.unsynced
+    return work.link.target_id is not None and (
+        work.change.origin is Origin.DOUBT or (said is not None and said.cause == cause_gone(work.step))
+    )
+
+
+def cause_gone(step: CompiledStep) -> str:
+    """What everything is gathered by that waits for a person to say what became of a partner."""
+    return f"target-gone-{step.name}"
+
+
+def look_for_partners(session: Session, doubted: Sequence[tuple[Work, Document]]) -> None:
+    """Each work, whose record did not change, ended: unchanged if its partner stands, else as `end_gone` does."""
+    if not doubted:
+        return
+    sync, step = doubted[0][0].sync, doubted[0][0].step
+    connection = connection_written(sync, step)
+    try:
+        target = session.connector(connection)
+        today = read_all(target, step.to_kind, list(dict.fromkeys(work.link.target_id or "" for work, _ in doubted)))
+    except TieoutError as error:
+        session.failed(connection, error)
+        for work, _ in doubted:
+            session.ends.waits(work, error)
+        return
+    for work, document in doubted:
+        record = today.get(work.link.target_id or "")
+        if stands(record):
+            session.ends.unchanged(work)
+        else:
+            end_gone(session, work, document, target, record)
+
+
+def stands(record: Record | None) -> bool:
+    """True if it is there and can be named by documents."""
+    return record is not None and record.fields.get("active") is not False
+
+
+def end_gone(session: Session, work: Work, document: Document, target: Connector, record: Record | None = None) -> None:
+    """End the work whose partner is gone, or is only there as the inactive `record`; it has no open intent.
+
+    One that is gone is not written again by itself, and later changes need not ask the provider again.
+    """
+    if lost(session, work, document, target):
+        session.forget(work.key)
+    elif record is not None:
+        session.forget(work.key)
+        session.ends.parked(work, target_inactive(work, target), cause=cause_gone(work.step))
+    elif store(session, work, replace(work.link, withdrawn=Withdrawal.TARGET_GONE)):
+        session.forget(work.key)
+        session.ends.parked(work, target_gone(work, target), cause=cause_gone(work.step))
+
+
 def lost(session: Session, work: Work, document: Document, target: Connector) -> bool:
     """True if the work ended here: its partner is gone, and others may be what it became.
 
@@ -128,7 +184,7 @@ def lost(session: Session, work: Work, document: Document, target: Connector) ->
             answer = answer_to(work.link, review)
             if answer is None:
                 error = may_have_become(work, target, scored)
-                session.ends.parked(work, error, cause=f"target-gone-{work.step.name}", review=review)
+                session.ends.parked(work, error, cause=cause_gone(work.step), review=review)
                 return True
             changed = _answered(session, work.link, answer, {one.record.id: one.record for one in scored})
             if not store(session, work, changed):
@@ -149,7 +205,7 @@ def _alike(work: Work, document: Customer, target: Connector) -> list[Record]:
         operation=Operation.CREATE,
         kind=work.step.to_kind,
         document=document,
-        reference=work.key.reference,
+        reference=work.link.reference,
         similar=True,
     )
     matches = target.find([effect]).get(effect.id, ())
@@ -162,6 +218,14 @@ def _answered(session: Session, link: Link, answer: Decision, there: Mapping[str
     if answer.choice is Choice.ACCEPT and chosen is not None:
         return moved_to(session, link, chosen)
     if answer.choice is Choice.CREATE:  # the same question is asked before the create, and this answers it too
-        return Link(link.key, revision=link.revision, decision=answer, never=link.never, unsynced=link.unsynced)
+        return Link(
+            link.key,
+            revision=link.revision,
+            decision=answer,
+            never=link.never,
+            unsynced=link.unsynced,
+            generation=link.generation,
+            renewed_by=link.renewed_by,
+        )
     ruled_out = (answer.target_id,) if answer.choice is Choice.NEVER and chosen is not None else ()
     return replace(without_answer(link), never=(*link.never, *ruled_out))

@@ -118,7 +118,9 @@ class Operate:
         ]
 
     def resolve(self, tenant: str, one: Unsynced, decision: Decision) -> None:
-        """Keep the answer to the parked change's question and queue it; the next run uses the answer up.
+        """Keep the answer to the parked change's question and queue it, with what waits for the same answer.
+
+        The next run uses the answer up.
 
         Raises:
             SettingsError: If the answer does not fit the question.
@@ -134,7 +136,8 @@ class Operate:
             except ClaimedError:
                 if attempt + 1 == STORE_ATTEMPTS_MAX:
                     raise
-        self.retry([one])
+        waiting = [other for other in self.parked(tenant, cause=one.cause) if _waits_for(other, one)]
+        self.retry([one, *waiting])
 
     def one(self, tenant: str, where: str) -> Unsynced:
         """The parked change at `sync/step/source id`.
@@ -187,6 +190,11 @@ def check_answer(one: Unsynced, decision: Decision) -> None:
             f"`{decision.target_id}` is none of the candidates for {where}.",
             next_step=f"Candidates: {', '.join(f'`{one}`' for one in ids)}.",
         )
+
+
+def _waits_for(other: Unsynced, one: Unsynced) -> bool:
+    """True if the other was parked only because it needs this one's record."""
+    return other.review is None and (other.sync, other.reason) == (one.sync, one.reason)
 
 
 def _where(one: Unsynced) -> str:

@@ -86,6 +86,16 @@ def target_gone(work: Work, target: Connector) -> RejectedError:
     )
 
 
+def target_inactive(work: Work, target: Connector) -> RejectedError:
+    """The document's partner stands on the other side, but nothing can name it."""
+    title = target.manifest.title
+    return RejectedError(
+        f"The {document_name(work)} is inactive in {title}, and nothing there is like it.",
+        code="target-inactive",
+        next_step=f"Make it active in {title}, then retry; what needs it waits.",
+    )
+
+
 def changed_on_both_sides(work: Work, target: Connector, changed: Difference) -> RejectedError:
     """Both sides changed what we wrote last."""
     return RejectedError(

@@ -96,6 +96,10 @@ class Session:
             if connection is not None:
                 self.ends.paused(connection, error)
 
+    def forget(self, key: LinkKey) -> None:
+        """What needs the partner of this link has to wait as the link does."""
+        self.targets.pop(key, None)
+
     def know(self, links: Mapping[LinkKey, Link]) -> None:
         """Remember the partners of these links; one that was withdrawn, or is gone, is none."""
         self.targets |= {

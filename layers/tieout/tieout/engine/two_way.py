@@ -14,12 +14,12 @@ from tieout.domain.changes import Change, Origin
 from tieout.domain.documents import DOCUMENTS, Document, RecordUpdate
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import ClaimedError, MappingError, TieoutError
-from tieout.domain.links import Link, Withdrawal
+from tieout.domain.links import Link
 from tieout.domain.records import Kind, Record, Value
 from tieout.domain.reviews import FieldConflict, Review, ReviewKind, Side
 from tieout.engine.collect import brought_back, read_all, steps_back
 from tieout.engine.decisions import answer_to, without_answer
-from tieout.engine.follow import lost
+from tieout.engine.follow import end_gone, is_doubted, stands
 from tieout.engine.merge import (
     Merged,
     agreement,
@@ -33,7 +33,7 @@ from tieout.engine.merge import (
     turns_of,
 )
 from tieout.engine.plan import Work, Write, effect_id, payload_hash, plain, same
-from tieout.engine.sentences import both_changed, flaps, target_gone
+from tieout.engine.sentences import both_changed, flaps
 from tieout.engine.session import Session
 from tieout.engine.write import Pending
 from tieout.mapping import ABSENT, CompiledStep, CompiledSync
@@ -41,7 +41,7 @@ from tieout.mapping.reverse import read_path, with_values
 from tieout.mapping.targets import target_fields
 from tieout.ports.connector import Connector
 
-_ASK_BOTH = frozenset({Origin.TARGET, Origin.RELINK, Origin.OPERATOR, Origin.APPROVED})
+_ASK_BOTH = frozenset({Origin.TARGET, Origin.DOUBT, Origin.RELINK, Origin.OPERATOR, Origin.APPROVED})
 
 
 def come_back(
@@ -168,20 +168,11 @@ class TwoWay:
         planned = []
         for work, document in works:
             record = records.get(work.link.target_id or "")
-            if record is None:
-                if not lost(self._session, work, document, target):
-                    self._gone(work, target)
+            if record is None or (is_doubted(work) and not stands(record)):
+                end_gone(self._session, work, document, target, record)
             elif (write := self._plan(work, document, record, source, target)) is not None:
                 planned.append(Pending(work, write))
         return planned
-
-    def _gone(self, work: Work, target: Connector) -> None:
-        try:
-            work.link = self._session.links.store(replace(work.link, withdrawn=Withdrawal.TARGET_GONE))
-        except ClaimedError as error:
-            self._session.ends.waits(work, error)
-        else:
-            self._session.ends.parked(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
 
     def _is_quiet(self, work: Work, document: Document) -> bool:
         """True, and the work ended, if the source says what both agreed on and nobody says that the target changed."""
@@ -426,7 +417,7 @@ def _to_target(meeting: _Meeting, merged: Merged, writes: Connector) -> Write:
             operation=Operation.UPDATE,
             kind=kind,
             document=document,
-            reference=work.key.reference,
+            reference=work.link.reference,
             target_id=work.link.target_id,
             target_version=version if writes.manifest.versions else "",
             label=meeting.step.label(meeting.record),
@@ -469,7 +460,7 @@ def _to_source(meeting: _Meeting, merged: Merged, back: _Back, reads: Connector)
             operation=Operation.UPDATE,
             kind=meeting.step.from_kind,
             document=RecordUpdate(fields=dict(back.fields)),
-            reference=work.key.reference,
+            reference=work.link.reference,
             target_id=work.key.source_id,
             target_version=meeting.record.version if reads.manifest.versions else "",
             label=meeting.step.label(meeting.record),

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import batched
 from typing import Any
 
+from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
@@ -23,23 +24,25 @@ from tieout.domain.errors import (
     TieoutError,
     UncertainError,
 )
-from tieout.domain.links import Intent, IntentState, Withdrawal
+from tieout.domain.links import Intent, IntentState
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
 from tieout.engine import gate
-from tieout.engine.adopt import Adoption, may_get_suffix, store, with_suffix
+from tieout.engine.adopt import Adoption, may_get_suffix, with_suffix
 from tieout.engine.collect import connection_of, connection_read, read_all
-from tieout.engine.ends import DIFFERENCE
-from tieout.engine.follow import lost
+from tieout.engine.ends import DIFFERENCE, waited
+from tieout.engine.follow import end_gone, stands
 from tieout.engine.merge import agreed_on
 from tieout.engine.plan import Work, Write, as_shown, difference, document_of, otherwise
 from tieout.engine.sentences import (
     changed_on_both_sides,
-    target_gone,
     total_differs,
 )
 from tieout.engine.session import Session
 from tieout.ports.connector import Connector
+
+LOOKS_FOR_NAMED = 3
+"""How often a document waits for a look at what it names before it is parked."""
 
 
 @dataclass(slots=True)
@@ -295,23 +298,47 @@ class Writer:
         effect = item.write.effect
         try:
             gone = effect.operation is Operation.UPDATE and not read_all(target, effect.kind, [effect.target_id or ""])
+            if not gone:
+                self._doubt(item, error, target)
+                return
         except TieoutError as failed:
             self._wait(item.work, failed)
             return
-        if gone and item.write.side is Side.SOURCE:
+        if item.write.side is Side.SOURCE:
             self._wait(item.work, error)  # the next try finds the record gone, and says so
-        elif gone:
-            self._gone(item, target)
         else:
-            self._park(item.work, error)
+            self._gone(item, target)
+
+    def _doubt(self, item: Pending, error: NotFoundError, target: Connector) -> None:
+        """If what it names does not stand any more, it waits until that was looked at; else a person has to decide.
+
+        Raises:
+            TieoutError: If that cannot be read now.
+        """
+        work, session = item.work, self._session
+        named = {key: link for link, key in work.needs.items() if link.to_kind is Kind.CUSTOMER}
+        ids = {key: session.targets[key] for key in named if key in session.targets}
+        today = read_all(target, Kind.CUSTOMER, list(dict.fromkeys(ids.values())))
+        gone = [key for key, one in ids.items() if not stands(today.get(one))]
+        for key, link in session.links.get(gone).items():
+            if link.unsynced is not None and link.unsynced.state is UnsyncedState.PARKED:
+                said = RejectedError(link.unsynced.reason, next_step=link.unsynced.next_step)
+                self._park(work, said, cause=link.unsynced.cause)
+                return
+            if waited(work, error) < LOOKS_FOR_NAMED:
+                kind, change = named[key].from_kind, work.change
+                session.ends.look_at(
+                    Change(key.tenant, work.sync.source, kind, key.source_id, change.seen_at, Origin.DOUBT, change.lane)
+                )
+        if gone and waited(work, error) < LOOKS_FOR_NAMED:
+            self._wait(work, error)
+        else:
+            self._park(work, error)
 
     def _gone(self, item: Pending, target: Connector) -> None:
-        """It is not written again by itself, and later changes need not ask the provider again."""
         work, whole = item.work, {**(item.write.agreed or {}), **item.write.document}
-        if not self._released(work) or lost(self._session, work, document_of(item.write.effect.kind, whole), target):
-            return
-        if store(self._session, work, replace(work.link, withdrawn=Withdrawal.TARGET_GONE)):
-            self._session.ends.parked(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
+        if self._released(work):
+            end_gone(self._session, work, document_of(item.write.effect.kind, whole), target)
 
     def _park(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
         if self._released(work):
