@@ -296,6 +296,26 @@ def test_what_is_required_may_not_be_absent_null_or_empty(fields: dict[str, Valu
     assert error.message == "Customer name is empty: the company has no name."
 
 
+def test_a_rule_that_gives_nothing_is_at_fault_not_the_record():
+    error = refused(step_with("{name: {constant: ' '}}"), Record(Kind.COMPANY, "c"))
+    assert error.message == "Customer name is empty: its rule gives none."
+    assert (error.next_step, error.path) == ("Correct the rule `steps.one.fields.name`.", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "written"),
+    [({}, ABSENT), ({"paid_for": None}, ABSENT), ({"paid_for": []}, []), ({"paid_for": [{"id": "7"}]}, ["7"])],
+)
+def test_a_list_that_cannot_be_emptied_is_left_alone_if_it_is_null(fields: dict[str, Value], written: object):
+    step = step_with(
+        "{customer: {path: id}, date: {constant: '2026-01-31'}, currency: {constant: EUR}, amount: {constant: 1},"
+        " allocations: {each: custom_fields.paid_for, fields: {invoice: {path: id}, amount: {constant: 1}}}}",
+        to="payment",
+    )
+    made = step.evaluate(Record(Kind.COMPANY, "c", fields={"custom_fields": fields})).fields.get("allocations", ABSENT)
+    assert made == written if not isinstance(made, list) else [line["invoice"] for line in made] == written
+
+
 def test_nothing_left_by_the_transforms_is_empty_too():
     step = step_with('{name: {path: name, transforms: [{split: {at: ",", take: 3}}]}}')
     error = refused(step, Record(Kind.COMPANY, "c", fields={"name": "a,b"}))
@@ -530,6 +550,7 @@ def test_inside_a_list_the_record_can_still_be_read():
         kind="deal",
     )
     assert step.evaluate(deal()).fields["lines"][0]["description"] == "Acme - GTX Pro"
+    assert [found.path for found in step.explain(deal())][3:] == ["lines[0].name", "lines[0].amount", "name"]
 
 
 def test_the_records_id_and_custom_fields_can_be_read():

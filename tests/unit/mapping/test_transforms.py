@@ -56,6 +56,18 @@ def test_money_at_the_edge(amount: str, expected: str):
     assert apply({"money": {"currency": "USD"}}, amount) == Decimal(expected)
 
 
+def test_an_amount_of_nothing_is_none_and_one_beyond_all_money_is_refused():
+    assert apply({"money": {"currency": "USD"}}, "  ") is None
+    assert apply({"money": {"currency_path": "currency"}}, "") is None
+    with pytest.raises(RefusedError) as refused:
+        apply({"money": {"currency": "USD"}}, Decimal("1e30"))
+    assert refused.value.message == '"1E+30" is too large for an amount of money.'
+    with pytest.raises(RefusedError) as refused:
+        apply({"money": {"currency_path": "currency"}}, 1, currency="Euro")
+    assert refused.value.message == 'The amount has no currency: `currency` says "Euro".'
+    assert refused.value.next_step == "Enter the currency as three capital letters, such as USD."
+
+
 def test_money_without_a_currency_is_refused():
     transform = {"money": {"currency_path": "currency"}}
     assert apply(transform, Decimal("1.5"), currency="JPY") == Decimal(2)
@@ -243,6 +255,77 @@ def test_what_is_no_date_or_two_is_refused_with_what_to_do(written: object, text
     with pytest.raises(RefusedError) as refused:
         apply({"date": written}, text)
     assert (refused.value.message, refused.value.next_step) == (sentence, next_step)
+
+
+def test_a_moment_is_the_day_that_it_is_there():
+    moment = dt.datetime(2026, 1, 31, 23, 30, tzinfo=dt.UTC)
+    assert apply("date", moment) == dt.date(2026, 1, 31)
+    assert apply({"date": {"timezone": "Europe/Berlin", "format": None}}, moment) == dt.date(2026, 2, 1)
+    assert apply({"date": {"timezone": "Europe/Berlin"}}, moment.replace(tzinfo=None)) == dt.date(2026, 1, 31)
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "expected"),
+    [
+        ({"aliases": {"Net thirty": "Net 30"}}, "net THIRTY", "Net 30"),
+        ({"aliases": {"a": "1", "A": "2"}}, "A", "2"),
+        ({"aliases": {"ab": "1", "AB": "2"}}, "Ab", "Ab"),
+        ({"aliases": {"a": "1"}}, " a ", "1"),
+        ({"aliases": {"a": "1"}}, " b ", " b "),
+        ({"table": {"7": "seven"}}, 7, "seven"),
+        ({"table": {"a": None}, "otherwise": "keep"}, "a", None),
+        ({"table": {"a": None}, "otherwise": "keep"}, "b", "b"),
+        ({"table": {"a": True}, "otherwise": False}, "b", False),
+        ({"table": {"a": 1}, "otherwise": None}, "b", None),
+    ],
+)
+def test_a_lookup_tells_case_only_where_the_list_does(written: object, value: Value, expected: object):
+    assert apply({"lookup": written}, value) == expected
+
+
+def test_what_is_not_in_the_table_is_refused_with_what_to_add():
+    with pytest.raises(RefusedError) as refused:
+        apply({"lookup": {"table": {"won": "issued"}}}, "lost")
+    assert refused.value.message == '"lost" is not in the table of this rule.'
+    assert refused.value.next_step == "Add a line for `lost` to its table."
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "country", "sentence", "next_step"),
+    [
+        (
+            {"country_path": "country"}, "123", "Nowhere",
+            "The tax number's country is not known: `country` names none.", "Enter the country in the record.",
+        ),
+        ({"country_path": "country"}, "123", "Kiribati", "We cannot check tax numbers of KI.", ""),
+        (
+            {"type": "eu.vat"}, "DE136695977", "",
+            '"DE136695977" is not a valid tax number (eu.vat): the number\'s checksum or check digit is invalid.',
+            "Correct the number in the record.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tax_number_that_is_none_says_why(written: object, number: str, country: str, sentence: str, next_step: str):
+    with pytest.raises(RefusedError) as refused:
+        apply({"tax_id": written}, number, country=country)
+    assert (refused.value.message, refused.value.next_step) == (sentence, next_step)
+
+
+def test_a_tax_number_is_written_without_spaces_by_the_rules_of_its_country():
+    assert apply({"tax_id": {"type": "eu.vat"}}, "DE 136.695 976") == "DE136695976"
+    assert apply({"tax_id": {"country_path": "country"}}, "136 695 976", country="Germany") == "136695976"
+
+
+def test_a_country_has_names_in_english_in_another_language_and_those_of_the_document():
+    transform = {"country": {"locale": "de", "aliases": {"Blighty": "GB", "Die Staaten": "US"}}}
+    for said, code in (("die  staaten", "US"), ("Österreich", "AT"), ("Austria", "AT"), ("AUT", "AT"), ("UK", "GB")):
+        assert apply(transform, said) == code
+    with pytest.raises(RefusedError) as refused:
+        apply("country", "Österreich")
+    assert refused.value.message == '"Österreich" is not a country that we know.'
+    assert refused.value.next_step == (
+        "Correct it in the record, or add `Österreich` to `aliases` of this rule's `country`."
+    )
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_a_table_is_read_backwards_if_it_is_clear():
     assert way.candidates("issued") == ["won"]
     assert way.candidates("void") == ["lost", "gone"]
     assert way.candidates("new") == ["new"]
+    assert Way(("status",)).candidates("void") == ["void"]
 
 
 def test_with_values_leaves_the_record_as_it_was():

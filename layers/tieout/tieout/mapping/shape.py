@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,7 +15,7 @@ from tieout.mapping.problems import DocumentProblem, Location, capitalised, did_
 from tieout.mapping.transforms import TRANSFORMS
 
 _RULES = ("fields", "object")
-_STEP_RULES = ("label", "amount", "currency")
+_STEP_RULES = (("label",), ("amount",), ("currency",))
 
 
 class ShapeProblems:
@@ -133,28 +133,24 @@ def line_of(lines: Mapping[Location, int], at: Location) -> int:
 
 def _names_at(model: Any, at: Location) -> list[str]:  # noqa: ANN401 - annotations are any objects
     """The names that may stand in the group at the place; none if it is no group of known names."""
-    annotation: Any = model
+    annotation = _plain(model)
     for part in at:
-        annotation = _plain(annotation)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-            annotation = fields.get(str(part))
-        else:
-            annotation = get_args(annotation)[-1] if get_args(annotation) else None
-    annotation = _plain(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [field.alias or name for name, field in annotation.model_fields.items()]
-    return []
+        held = get_args(annotation)
+        annotation = _plain(held[-1] if held else _annotations(annotation).get(str(part)))
+    return list(_annotations(annotation))
+
+
+def _annotations(model: Any) -> Mapping[str, Any]:  # noqa: ANN401 - annotations are any objects
+    """What stands in a model by name; empty for all else."""
+    return {field.alias or name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
 
 
 def _plain(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any objects
-    """The annotation without names, notes and `None`."""
+    """The annotation without notes and `None`."""
     while True:
-        if hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        elif hasattr(annotation, "__metadata__"):
+        if hasattr(annotation, "__metadata__"):
             annotation = get_args(annotation)[0]
-        elif NoneType in get_args(annotation) and get_origin(annotation) is not dict:
+        elif NoneType in get_args(annotation):
             annotation = next(choice for choice in get_args(annotation) if choice is not NoneType)
         else:
             return annotation
@@ -162,21 +158,19 @@ def _plain(annotation: Any) -> Any:  # noqa: ANN401 - annotations are any object
 
 def _set_aside(data: Any, at: Location) -> None:  # noqa: ANN401 - parsed YAML
     """Take the smallest part that contains the place and can be missed out of `data`."""
-    condition = _condition_around(at)
-    place = _rule_around(at) or condition or at[:3]
+    rule, condition = _rule_around(at), _condition_around(at)
+    place = rule or condition or at[:3]
     parent = data
-    for part in place[:-1]:
-        try:
+    try:
+        for part in place[:-1]:
             parent = parent[part]
-        except (KeyError, IndexError, TypeError):
-            return
-    if not place or type(parent) not in {dict, list}:
-        return
-    if condition and place == condition:
-        parent[place[-1]] = {"path": "id", "exists": True}
-    elif _rule_around(at):
+    except KeyError:
+        return  # What it stands in is out already.
+    if rule:
         parent[place[-1]] = {"constant": None}
-    elif type(parent) is dict:
+    elif condition:
+        parent[place[-1]] = {"path": "id", "exists": True}
+    else:
         parent.pop(place[-1], None)
         if len(place) == len(("steps", "name", "key")) and place[-1] in {"from", "to", "fields", "writes_back"}:
             # Without these the step says nothing that could be checked.
@@ -185,7 +179,7 @@ def _set_aside(data: Any, at: Location) -> None:  # noqa: ANN401 - parsed YAML
 
 def _condition_around(at: Location) -> Location:
     """The deepest condition that contains the place; empty if it is in none."""
-    if len(at) < len(("steps", "name", "when")) or at[0] != "steps" or at[2] != "when":
+    if at[:1] != ("steps",) or at[2:3] != ("when",):
         return ()
     position = len(("steps", "name", "when"))
     while position < len(at) and at[position] in {"all", "any", "not"}:
@@ -198,9 +192,9 @@ def _condition_around(at: Location) -> Location:
 
 def _rule_around(at: Location) -> Location:
     """The deepest rule that contains the place; empty if it is in none."""
-    if len(at) < len(("steps", "name", "label")) or at[0] != "steps":
+    if at[:1] != ("steps",):
         return ()
-    if at[2] in _STEP_RULES:
+    if at[2:3] in _STEP_RULES:
         return at[:3]
     found: Location = ()
     position = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal, Protocol, override
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -35,7 +36,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
-class Params(Strict):
+class Params(Strict, ABC):
     """Base of all transforms: the fields are its parameters, `apply` is what it does.
 
     A parameter whose name ends in `_path` says where the record holds something; `check` follows it.
@@ -48,13 +49,13 @@ class Params(Strict):
     gives: ClassVar[Literal["text", "number", "date", "same"]] = "text"
     takes_list: ClassVar[bool] = False
 
+    @abstractmethod
     def apply(self, value: Value, around: Surroundings) -> Value:
         """What becomes of `value`.
 
         Raises:
             RefusedError: If it cannot be read.
         """
-        raise NotImplementedError
 
 
 class Reading(Params):
@@ -80,9 +81,9 @@ class Reading(Params):
             around.notice(f"{refused.message} It was {done}.")
             return value if self.otherwise == "keep" else None
 
+    @abstractmethod
     def understand(self, value: Value, around: Surroundings) -> Value:
         """What `value`, which is not empty text, means."""
-        raise NotImplementedError
 
 
 def _known_locale(name: str) -> str:

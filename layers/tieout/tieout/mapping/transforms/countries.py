@@ -88,6 +88,5 @@ def _country_names(locale: str) -> Mapping[str, str]:
     for country in iso3166.countries:
         for name in (country.alpha2, country.alpha3, country.name, country.apolitical_name):
             names[name.casefold()] = country.alpha2
-        if country.alpha2 in territories:
-            names[territories[country.alpha2].casefold()] = country.alpha2
+        names[territories.get(country.alpha2, country.name).casefold()] = country.alpha2
     return names

@@ -44,10 +44,7 @@ class Multiply(Params):
     @override
     def apply(self, value: Value, around: Surroundings) -> Value:
         """The exact product."""
-        try:
-            return _finite(number_of(value) * self.by)
-        except InvalidOperation:
-            raise RefusedError(f"{quoted(value)} is too large to calculate with.") from None
+        return _finite(number_of(value) * self.by)
 
 
 class MoneyAmount(Params):
