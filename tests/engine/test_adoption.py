@@ -470,3 +470,50 @@ def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
 
     assert sync(world, Origin.OPERATOR).waiting == 1
     assert world.state.links[KEY].never == ()
+
+
+# Why it was adopted
+
+
+def whys(world: World) -> list[str]:
+    """What the intents that adopt say, from now on."""
+    found: list[str] = []
+    claim = world.state.claim
+
+    def noted(link: Any, intent: Any) -> Any:
+        if intent.adopts:
+            found.append(intent.adopts)
+        return claim(link, intent)
+
+    world.state.claim = noted
+    return found
+
+
+def test_the_intent_says_what_spoke_for_it(world: World):
+    found = whys(world)
+    world.books.put(Kind.CUSTOMER, "77", name="ACME Corp.", email="ada@acme.example")
+    sync(world)
+    assert found == ["same name, same e-mail address (score 0.999)"]
+
+
+def test_the_intent_says_who_answered(world: World):
+    found = whys(world)
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, Choice.ACCEPT, "77")
+    sync(world, Origin.OPERATOR)
+    assert len(found) == 1
+    assert found[0].startswith("ada said so; same e-mail address")
+
+
+def test_the_intent_says_that_an_item_has_the_name(world: World):
+    found = whys(world)
+    world.books.put(Kind.ITEM, "88", name="GTX Pro", price=Decimal(4500))
+    world.apply("p1", kind=Kind.PRODUCT)
+    assert found == ["same name"]
+
+
+def test_a_write_adopts_nothing(world: World):
+    found = whys(world)
+    sync(world)
+    assert found == []

@@ -484,7 +484,7 @@ def test_an_intent_of_a_two_way_write_is_read_back_equal(links):
         shown={"phone": "0049", "fax": None},
         withdrawal=Withdrawal.LEFT,
         plan="p1",
-        adopts=True,
+        adopts="same tax id, same name (score 0.999)",
     )
     stored = links.claim(Link(key("d-1")), two_way)
     assert links.get([stored.key])[stored.key].intent == two_way

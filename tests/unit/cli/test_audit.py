@@ -170,8 +170,8 @@ def test_a_record_that_stood_there_already_is_told_as_linked(edited):
     world.apply("d9")
     edited.feed()
     told = edited.type("show", "c9").out
-    assert "  intent opened to link\n" in told
-    assert "  linked with 77, which stood there already\n" in told
+    assert "  intent opened to link: same name (score 0.996)\n" in told
+    assert "  linked with 77, which stood there already: same name (score 0.996)\n" in told
 
 
 def test_a_parked_records_history_says_why(edited):

@@ -36,6 +36,18 @@ def test_a_plan_as_json_has_every_write_with_its_document(terminal):
     assert invoice["document"]["number"] == "Sd1"
 
 
+def test_what_would_only_be_linked_is_told_with_its_reasons(terminal):
+    terminal.world.books.put(Kind.CUSTOMER, "77", name="ACME Corp.", email="ada@acme.example")
+    terminal.world.books.looks_similar = lambda _document, _record: True
+    terminal.world.deal("d1")
+    terminal.type("plan", SYNC)
+    assert "1 record stand on the other side already" in terminal.out
+    assert "Notice: customers, Acme Corporation: It would be linked to ACME Corp.: " in terminal.out
+    assert "same e-mail address" in terminal.out
+    (link,) = terminal.json("plan", SYNC)["links"]
+    assert (link["id"], link["operation"]) == ("c1", "link")
+
+
 def test_a_plan_that_would_park_ends_with_three_and_says_what_to_do(terminal):
     terminal.world.deal("d1", product="GTX Por")
     terminal.type("plan", SYNC)

@@ -370,10 +370,11 @@ def _said(entry: Entry) -> str:
     stands: Mapping[str, Any] = entry.after or entry.former() or {}
     intent: Mapping[str, Any] = stands.get("intent") or {}
     unsynced: Mapping[str, Any] = stands.get("unsynced") or {}
+    adopts, why = intent.get("adopts"), ((entry.former() or {}).get("intent") or {}).get("adopts")
     more = {
-        What.INTENT_OPENED: "to link" if intent.get("adopts") else f"to {intent.get('operation', 'write')}",
+        What.INTENT_OPENED: f"to link: {adopts}" if adopts else f"to {intent.get('operation', 'write')}",
         What.CREATED: f"as {stands.get('target_id')}",
-        What.LINKED: f"with {stands.get('target_id')}, which stood there already",
+        What.LINKED: f"with {stands.get('target_id')}, which stood there already" + (f": {why}" if why else ""),
         What.UPDATED: str(stands.get("target_id")),
         What.PARKED: str(unsynced.get("reason", "")),
         What.WAITS: str(unsynced.get("reason", "")),

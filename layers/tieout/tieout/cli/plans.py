@@ -554,6 +554,7 @@ def _data(sync: str, report: PlanReport, paused: Sequence[str]) -> dict[str, Any
         "waiting": report.counts.waiting,
         "paused": paused,
         "writes": [_write_data(write) for write in report.writes],
+        "links": [_write_data(write) for write in report.links],
         "parked": [data_of(one) for one in report.parked],
     }
 
@@ -609,7 +610,8 @@ def _table(writes: Sequence[PlannedWrite], show: int) -> Iterator[RenderableType
 def _notices(report: PlanReport, show: int) -> Iterator[str]:
     if report.counts.adopted:
         yield f"{counted(report.counts.adopted, 'record')} stand on the other side already and would only be linked."
-    noticed = [f"{write.step}, {write.label}: {notice}" for write in report.writes for notice in write.notices]
+    written = [*report.writes, *report.links]
+    noticed = [f"{write.step}, {write.label}: {notice}" for write in written for notice in write.notices]
     yield from (f"Notice: {notice}" for notice in noticed[:show])
     if len(noticed) > show:
         yield f"and {len(noticed) - show:,} more notices (--json lists all)"

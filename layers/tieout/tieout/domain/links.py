@@ -88,7 +88,8 @@ class Intent:
         shown: What the other side shows otherwise than `agreed` says, in a two-way step, as in `Link.shown`.
         withdrawal: Why the document will not stand any more once it is done; None for every other write.
         plan: Id of the stored plan that asks for it, if one does.
-        adopts: Whether the record stands there already: nothing is written, it is only linked.
+        adopts: Why a record that stands there already is taken for this one: nothing is written, it is only linked.
+            Empty for every write.
     """
 
     effect_id: str
@@ -107,7 +108,7 @@ class Intent:
     shown: Mapping[str, Any] | None = None
     withdrawal: Withdrawal | None = None
     plan: str = ""
-    adopts: bool = False
+    adopts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

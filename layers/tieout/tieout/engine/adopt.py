@@ -32,6 +32,9 @@ SUFFIX = " (Customer)"
 NAME_MAX = 100
 """Characters that every provider with unique names takes."""
 
+WHYS_MAX = 4
+"""The reasons that the trail keeps of an adoption: those that weigh most."""
+
 ANSWERS_MAX = 1 + 10
 """A question about ten candidates can be answered with `never` ten times before it is another one."""
 
@@ -43,7 +46,7 @@ class Adoption:
         self,
         session: Session,
         *,
-        claim: Callable[[Pending], bool],
+        claim: Callable[[Pending, str], bool],
         settle: Callable[[Work, Record, Connector], bool],
     ) -> None:
         self._session, self._claim, self._settle = session, claim, settle
@@ -79,7 +82,7 @@ class Adoption:
             error = several_candidates(item.work, exact)
             self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
         elif exact:
-            self._link(item, exact[0].record, target)
+            self._link(item, exact[0].record, target, "it bears our reference" if ours else "same name")
 
     def _score(self, item: Pending, document: Customer, candidates: Sequence[Record], target: Connector) -> None:
         """Adopt the sure one, do as a person answered, or ask; a new one is left to be created."""
@@ -89,7 +92,7 @@ class Adoption:
             verdict = decide(document, candidates, thresholds, work.link.never)
             if not isinstance(verdict, Ask):
                 if isinstance(verdict, Adopt):
-                    self._link(item, verdict.scored.record, target)
+                    self._link(item, verdict.scored.record, target, why_of(verdict.scored))
                 return
             review = Review(ReviewKind.MATCH, candidates=tuple(map(candidate_of, verdict.scored)))
             answer = answer_to(work.link, review)
@@ -99,17 +102,17 @@ class Adoption:
                 return
             if answer.choice is Choice.CREATE:
                 return  # settling the new one uses the answer up
-            chosen = next((one.record for one in verdict.scored if one.record.id == answer.target_id), None)
+            chosen = next((one for one in verdict.scored if one.record.id == answer.target_id), None)
             if answer.choice is Choice.ACCEPT and chosen is not None:
-                self._link(item, chosen, target)
+                self._link(item, chosen.record, target, f"{answer.by} said so; {why_of(chosen)}")
                 return
             ruled_out = (answer.target_id,) if answer.choice is Choice.NEVER and chosen is not None else ()
             if not store(self._session, work, replace(without_answer(work.link), never=(*work.link.never, *ruled_out))):
                 return
 
-    def _link(self, item: Pending, record: Record, target: Connector) -> None:
+    def _link(self, item: Pending, record: Record, target: Connector, why: str) -> None:
         """Link the record as it stands; what it shows otherwise stays until the source changes it."""
-        if self._claim(item) and self._settle(item.work, record, target):
+        if self._claim(item, why) and self._settle(item.work, record, target):
             self._session.ends.adopted(item.work)
 
 
@@ -157,6 +160,12 @@ def candidate_of(scored: Scored) -> Candidate:
     """The candidate as a person is shown it."""
     name = str(scored.record.fields.get("name") or scored.record.id)
     return Candidate(scored.record.id, name, scored.score, tuple(reason.says for reason in scored.reasons))
+
+
+def why_of(scored: Scored) -> str:
+    """What speaks most for it, and its score, in a few words."""
+    reasons = [reason.says for reason in scored.reasons if reason.weight > 0][:WHYS_MAX]
+    return f"{', '.join(reasons)} (score {scored.score})"
 
 
 def may_get_suffix(work: Work, write: Write) -> bool:

@@ -181,9 +181,11 @@ class _DryLinks:
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:  # noqa: ARG002 - the port's arguments
         intent = self._kept[link.key].intent
         planned = self._claimed.pop(intent.effect_id, None) if intent is not None else None
-        if planned is not None and planned.operation is Operation.CREATE:  # nothing was written: it stands there
+        if planned is not None and intent is not None and planned.operation is Operation.CREATE:  # nothing was written: it stands there
             planned.links_only, planned.target_id = True, link.target_id or ""
             planned.label = str(planned.document.get("name", ""))
+            name = (link.shown or {}).get("name") or planned.label or planned.target_id
+            planned.notices = (f"It would be linked to {name}: {intent.adopts}.",)
             self._report.links.append(planned)
         return self._keep(replace(link, intent=None))
 

@@ -64,7 +64,9 @@ class Writer:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._adoption = Adoption(
-            session, claim=partial(self._claim, adopts=True), settle=partial(self.settle, found=True)
+            session,
+            claim=lambda item, why: self._claim(item, adopts=why),
+            settle=partial(self.settle, found=True),
         )
 
     def write_all(self, pending: Sequence[Pending]) -> None:
@@ -163,8 +165,8 @@ class Writer:
         with suppress(ClaimedError):  # whoever took it over will look it up
             work.link = self._session.links.keep_intent(work.link, kept)
 
-    def _claim(self, item: Pending, *, adopts: bool = False) -> bool:
-        """True if the document is ours to write now, or only to link if it `adopts` what stands there."""
+    def _claim(self, item: Pending, *, adopts: str = "") -> bool:
+        """True if the document is ours to write now, or only to link if it `adopts` what stands there, and why."""
         work, now = item.work, self._session.clock.now()
         effect = replace(item.write.effect, attempt=str(work.link.revision))
         item.write = replace(item.write, effect=effect)

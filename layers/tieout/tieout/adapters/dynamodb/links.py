@@ -271,7 +271,7 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
     if intent.plan:
         values["plan"] = intent.plan
     if intent.adopts:
-        values["adopts"] = 1
+        values["adopts"] = intent.adopts
     return values
 
 
@@ -327,7 +327,7 @@ def _intent(values: dict[str, Any]) -> Intent:
         shown=unpack(values["shown"]) if "shown" in values else None,
         withdrawal=Withdrawal(values["withdrawal"]) if "withdrawal" in values else None,
         plan=values.get("plan", ""),
-        adopts=bool(values.get("adopts", 0)),
+        adopts=str(values.get("adopts", "")),
     )
 
 
