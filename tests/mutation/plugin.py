@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from functools import _lru_cache_wrapper
 from pathlib import Path
@@ -16,8 +17,9 @@ import pytest
 
 
 def pytest_sessionstart() -> None:
-    """Nothing is collected: a fork lives for a second."""
+    """Nothing is left of what was worked out before; and no garbage is collected, as a fork lives for a second."""
     gc.disable()
+    _clear_our_caches()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """No test finds what another one left in a cache of ours."""
+    """While it is found out which function is called by which test, none is spared by what another one left."""
+    if os.environ["MUTANT_UNDER_TEST"] == "stats":
+        _clear_our_caches()
+
+
+def _clear_our_caches() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(("tieout.", "tests.")):
             for found in list(vars(module).values()):

@@ -518,6 +518,8 @@ def test_a_postal_code_of_digits_may_have_lost_a_zero():
         {"terms_to_due_date": {}},
         {"country": {"aliases": {"Philipines": "Philippines"}}},
         {"tax_id": {"type": "os.system"}},
+        {"tax_id": {"type": "eu"}},
+        {"tax_id": {"type": "EU.vat"}},
         {"tax_id": {}},
         {"postal_code": {}},
         {"postal_code": {"country": "gb"}},
