@@ -147,14 +147,15 @@ class MemoryState:
     def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
         wanted = set(references)
         return {
-            key.reference: link
+            link.reference: link
             for key, link in self.links.items()
-            if (key.tenant, key.sync, key.step) == (tenant, sync, step) and key.reference in wanted
+            if (key.tenant, key.sync, key.step) == (tenant, sync, step) and link.reference in wanted
         }
 
     def by_target(self, tenant: str, sync: str, step: str, target_ids: Sequence[str]) -> dict[str, Link]:
         keys = {target: self.pointers.get((tenant, sync, step, target)) for target in target_ids}
-        return {target: self.links[key] for target, key in keys.items() if key is not None}
+        found = {target: self.links[key] for target, key in keys.items() if key is not None}
+        return {target: link for target, link in found.items() if link.target_id == target}
 
     def all(self, tenant: str, sync: str, step: str) -> Iterator[Link]:
         return iter(

@@ -381,6 +381,7 @@ def _said(entry: Entry) -> str:
         What.DISMISSED: str(unsynced.get("reason", "")),
         What.DECIDED: f"by {(stands.get('decision') or {}).get('by', '')}",
         What.WITHDRAWN: str(stands.get("withdrawn", "")),
+        What.RENEWED: f"by {stands.get('renewed_by', '')}: a new document may be written in its place",
         What.PAUSED: str(stands.get("paused_because", "")),
         What.APPROVED: f"by {(stands.get('values') or {}).get('approved_by', '')}",
         What.APPLIED: f"version {stands.get('version')}",

@@ -215,6 +215,27 @@ def undo(
 
 
 @app.command()
+def renew(
+    where: Annotated[str, typer.Argument(help="A record whose document was withdrawn: sync/step/id.")] = "",
+    *,
+    plan: Annotated[
+        str, typer.Option(help="All that this undo withdrew; the plan that it took back will do, too.")
+    ] = "",
+    yes: Yes = False,
+    show: Show = 20,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Allow new documents in place of those that were withdrawn. Nothing is written yet."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk
+        from tieout.cli import renew as work
+
+        conversation.answer(work.renew(desk.open_desk(stack, tenant), conversation, where, plan, yes=yes, show=show))
+
+
+@app.command()
 def backfill(
     sync: Sync,
     *,

@@ -75,7 +75,7 @@ def make(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], *, file: Path | 
     plan: StoredPlan | None = None
     if save and report.writes:
         try:
-            plan = _plans(desk).keep(
+            plan = stored_plans(desk).keep(
                 desk.tenant, sync, report, by=desk.who(), version=instead.version if instead is not None else None
             )
         except SettingsError as error:  # too large: what would be written is worth knowing all the same
@@ -111,7 +111,7 @@ def apply(desk: Desk, talk: Talk, name: str, ids: Sequence[str], wish: Wish) -> 
         )
         code = Code.TRY_LATER if report.counts.waiting else Code.WOULD_PARK if report.parked else Code.OK
         return Answer(data, lambda: _view(report, paused, wish.show), code)
-    plan = _plans(desk).keep(desk.tenant, name, report, by=desk.who())
+    plan = stored_plans(desk).keep(desk.tenant, name, report, by=desk.who())
     _refuse_above(desk, plan, wish.cap)
     if not wish.yes:
         _ask(talk, [*_view(report, paused, wish.show), *_kept(plan)], len(report.writes))
@@ -121,7 +121,7 @@ def apply(desk: Desk, talk: Talk, name: str, ids: Sequence[str], wish: Wish) -> 
 
 
 def _apply_plan(desk: Desk, talk: Talk, plan_id: str, wish: Wish) -> Answer:
-    plans = _plans(desk)
+    plans = stored_plans(desk)
     plan = plans.plan(desk.tenant, plan_id)
     writes = plans.writes(plan)
     if plan.state is PlanState.APPLYING:  # somebody began it and did not see its end: the workers keep to it
@@ -146,7 +146,7 @@ def _apply_plan(desk: Desk, talk: Talk, plan_id: str, wish: Wish) -> Answer:
 
 def _write(desk: Desk, talk: Talk, plan: StoredPlan, writes: Sequence[PlannedWrite], wish: Wish) -> Answer:
     """Queue the writes, wait for their ends, and tell."""
-    plans = _plans(desk)
+    plans = stored_plans(desk)
     begun = plans.begin(plan, writes, by=desk.who())
     talk.resume = f"What is queued goes on being written: see `tieout plan show {plan.id} --tenant {desk.tenant}`."
     ends = _follow(desk, talk, begun, writes, wish.wait_seconds)
@@ -183,7 +183,7 @@ def undo(desk: Desk, talk: Talk, plan_id: str, *, credit_paid: bool, show: int) 
 
     Its status is 3 if something stays that a person has to see to, else 0.
     """
-    plans = _plans(desk)
+    plans = stored_plans(desk)
     plan = plans.plan(desk.tenant, plan_id)
     with talk.progress() as progress:
         made, report = plans.take_back(plan, by=desk.who(), progress=progress, credit_paid=credit_paid)
@@ -217,7 +217,7 @@ def undo(desk: Desk, talk: Talk, plan_id: str, *, credit_paid: bool, show: int) 
 
 def listed(desk: Desk, *, show: int) -> Answer:
     """The plans that are kept, the newest first."""
-    found = _plans(desk).plans(desk.tenant)
+    found = stored_plans(desk).plans(desk.tenant)
 
     def view() -> Iterator[RenderableType]:
         if not found:
@@ -237,7 +237,7 @@ def listed(desk: Desk, *, show: int) -> Answer:
 
 def shown(desk: Desk, plan_id: str, *, show: int) -> Answer:
     """One plan with its writes and, once it was begun, how each of them ended."""
-    plans = _plans(desk)
+    plans = stored_plans(desk)
     plan = plans.plan(desk.tenant, plan_id)
     writes = plans.writes(plan)
     ends: dict[LinkKey, Ended] = {}
@@ -265,7 +265,7 @@ def shown(desk: Desk, plan_id: str, *, show: int) -> Answer:
 
 def approved(desk: Desk, plan_id: str) -> Answer:
     """Who approved the plan, and when: it may be applied whatever the sync's caps say."""
-    plans = _plans(desk)
+    plans = stored_plans(desk)
     plan = plans.approve(plans.plan(desk.tenant, plan_id), by=desk.who())
 
     def view() -> Iterator[RenderableType]:
@@ -291,7 +291,8 @@ def cap_of(most_writes: int | None, most_amount: str) -> Cap:
 # What the commands share
 
 
-def _plans(desk: Desk) -> StoredPlans:
+def stored_plans(desk: Desk) -> StoredPlans:
+    """What an operator does with plans."""
     deployment = desk.deployment
     return StoredPlans(
         config=deployment.config,
@@ -305,7 +306,7 @@ def _plans(desk: Desk) -> StoredPlans:
 
 def _preview(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], instead: StoredSync | None = None) -> PlanReport:
     with talk.progress() as progress:
-        return _plans(desk).preview(desk.tenant, sync, progress=progress, ids=ids, instead=instead)
+        return stored_plans(desk).preview(desk.tenant, sync, progress=progress, ids=ids, instead=instead)
 
 
 def _instead(desk: Desk, name: str, file: Path) -> StoredSync:
@@ -347,7 +348,7 @@ def _refuse_above(desk: Desk, plan: StoredPlan, cap: Cap) -> None:
     """
     if said_ := cap.exceeded(plan):
         raise AnswerError(" ".join(said_), code=Code.NO, next_step="Raise --max-writes or --max-amount, or plan less.")
-    if needs := _plans(desk).needs(plan):
+    if needs := stored_plans(desk).needs(plan):
         raise AnswerError(
             f"The plan {plan.id} needs approval. {' '.join(needs)}",
             code=Code.NO,
@@ -374,7 +375,7 @@ def _follow(
     desk: Desk, talk: Talk, plan: StoredPlan, writes: Sequence[PlannedWrite], wait_seconds: float
 ) -> dict[LinkKey, Ended]:
     """How each write ended, once all did, all queues stood empty for two looks, or the time is over."""
-    deployment, plans = desk.deployment, _plans(desk)
+    deployment, plans = desk.deployment, stored_plans(desk)
     ends: dict[LinkKey, Ended] = {}
     left, quiet = list(writes), 0
     deadline = deployment.clock.now() + timedelta(seconds=wait_seconds)
@@ -444,7 +445,7 @@ def _head(desk: Desk, plan: StoredPlan | None, *, needs: bool = True) -> dict[st
         "ends": plan.ends,
         "undoes": plan.undoes,
         "undone_by": plan.undone_by,
-    } | ({"needs_approval": _plans(desk).needs(plan)} if needs else {})
+    } | ({"needs_approval": stored_plans(desk).needs(plan)} if needs else {})
 
 
 def _kept(plan: StoredPlan) -> list[str]:
@@ -454,7 +455,7 @@ def _kept(plan: StoredPlan) -> list[str]:
 def _next(desk: Desk, plan: StoredPlan, file: Path | None) -> Iterator[str]:
     """What the plan is called, and what to do with it."""
     yield from _kept(plan)
-    if needs := _plans(desk).needs(plan):
+    if needs := stored_plans(desk).needs(plan):
         yield f"It needs approval: {' '.join(needs)} `tieout plan approve {plan.id} --tenant {desk.tenant}`"
     first = f"`tieout config apply {file}`, then " if file is not None else ""
     yield f"Apply it with {first}`tieout apply {plan.id} --tenant {desk.tenant}`."
@@ -467,7 +468,7 @@ def _shown(desk: Desk, plan: StoredPlan, writes: Sequence[PlannedWrite], show: i
     yield f"  digest   {plan.digest}"
     if plan.approved_at is not None:
         yield f"  approved {moment(plan.approved_at)} by {plan.approved_by}"
-    elif plan.state is PlanState.PLANNED and (needs := _plans(desk).needs(plan)):
+    elif plan.state is PlanState.PLANNED and (needs := stored_plans(desk).needs(plan)):
         yield f"  needs approval: {' '.join(needs)}"
     if plan.undoes:
         yield f"  takes back {plan.undoes}"

@@ -35,7 +35,7 @@ class What(StrEnum):
     Links: INTENT_OPENED before a write, then OUTCOME_UNKNOWN, LOOKED_UP and TAKEN_OVER until it is CREATED, UPDATED,
     LINKED (it stood there already; nothing was written) or RELEASED (surely not written). PARKED, WAITS, DISMISSED say
     why a record is not in agreement, CLEARED that nothing hinders it any more, DECIDED that a person answered a review,
-    WITHDRAWN that no document stands for it any more.
+    WITHDRAWN that no document stands for it any more, RENEWED that a new one may be written in its place.
     """
 
     INTENT_OPENED = "intent opened"
@@ -52,6 +52,7 @@ class What(StrEnum):
     CLEARED = "cleared"
     DECIDED = "decided"
     WITHDRAWN = "withdrawn"
+    RENEWED = "renewed"
     CONNECTED = "connected"
     PAUSED = "paused"
     RESUMED = "resumed"

@@ -33,8 +33,12 @@ class LinkKey:
         60 bits: among a million documents of one sync the chance of one equal pair is below one in a million, and
         the state store refuses a reference whose key differs.
         """
-        digest = hashlib.sha256(f"{self.tenant}\x00{self.sync}\x00{self.step}\x00{self.source_id}".encode()).digest()
-        return base64.b32encode(digest).decode().lower()[:REFERENCE_LENGTH]
+        return _code(self.tenant, self.sync, self.step, self.source_id)
+
+
+def _code(*parts: str) -> str:
+    digest = hashlib.sha256("\x00".join(parts).encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:REFERENCE_LENGTH]
 
 
 class IntentState(StrEnum):
@@ -45,7 +49,7 @@ class IntentState(StrEnum):
 
 
 class Withdrawal(StrEnum):
-    """Why a document no longer stands for its record. None is ever written again by itself.
+    """Why a document no longer stands for its record. None is ever written again by itself: a person may renew it.
 
     LEFT: the record left the sync. SOURCE_GONE: it was deleted. UNDONE: a person took a run back. TARGET_GONE: somebody
     deleted or voided the document on the other side.
@@ -132,6 +136,8 @@ class Link:
         never: Records on the other side of which a person said that they are not this one.
         turns: How often the sides overwrote each other in a row.
         plan: Id of the stored plan that asked for the last write, if one did: what undoing that plan takes back.
+        generation: How often a person allowed a new document in place of one that was withdrawn.
+        renewed_by: Who did so last; empty if nobody did.
     """
 
     key: LinkKey
@@ -152,3 +158,24 @@ class Link:
     never: tuple[str, ...] = ()
     turns: Turns | None = None
     plan: str = ""
+    generation: int = 0
+    renewed_by: str = ""
+
+    @property
+    def reference(self) -> str:
+        """Our reference for the document of today; each generation has one of its own, made like the key's."""
+        if not self.generation:
+            return self.key.reference
+        return _code(self.key.tenant, self.key.sync, self.key.step, self.key.source_id, str(self.generation))
+
+    def renewed(self, *, by: str) -> Link:
+        """The link without a partner, so that a new document may be written for its record."""
+        return Link(
+            self.key,
+            revision=self.revision,
+            unsynced=self.unsynced,
+            never=self.never,
+            plan=self.plan,
+            generation=self.generation + 1,
+            renewed_by=by,
+        )

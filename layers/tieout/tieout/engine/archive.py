@@ -123,6 +123,8 @@ def happened(before: Item | None, after: Item | None) -> What:
 def _of_link(before: Link, after: Link) -> What:  # noqa: PLR0911 - one line a case
     if after.intent is not None:
         return _of_intent(before.intent, after.intent)
+    if after.generation != before.generation:
+        return What.RENEWED
     if before.intent is None and before.target_id is not None and before.target_id != after.target_id:
         return What.LINKED if after.target_id is not None else What.DECIDED  # its partner was merged away
     if _written(before) != _written(after):

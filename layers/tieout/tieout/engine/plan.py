@@ -23,6 +23,9 @@ from tieout.domain.reviews import Side
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, Mapped
 
 EFFECT_ID_LENGTH = 32
+NUMBER_MAX = 21
+"""Characters that every provider's document numbers may have."""
+_NUMBERED = frozenset({Kind.INVOICE, Kind.CREDIT_NOTE})
 
 
 @dataclass(slots=True)
@@ -140,6 +143,8 @@ def build_document(work: Work, targets: Mapping[LinkTo, str]) -> Document:
         raise ValueError("the record was not mapped")
     kind = work.step.to_kind
     fields = _resolve(work.mapped.fields, targets)
+    if work.link.generation and kind in _NUMBERED and fields.get("number"):
+        fields = {**fields, "number": renumbered(str(fields["number"]), work.link.generation)}
     try:
         return DOCUMENTS[kind].model_validate(_shaped(kind, fields))
     except ValidationError as error:
@@ -150,6 +155,12 @@ def build_document(work: Work, targets: Mapping[LinkTo, str]) -> Document:
             rule=f"{work.step.name}.fields.{where}",
             next_step=f"Correct the rule for `{where}` in the sync `{work.sync.name}`.",
         ) from error
+
+
+def renumbered(number: str, generation: int) -> str:
+    """`S1001-2` for the document that came in place of `S1001`: no two of them have one number."""
+    tail = f"-{generation + 1}"
+    return number[: NUMBER_MAX - len(tail)] + tail
 
 
 def _resolve(value: Any, targets: Mapping[LinkTo, str]) -> Any:  # noqa: ANN401 - any mapped value
@@ -178,7 +189,7 @@ def plan(work: Work, document: Document) -> NoChange | Write:
         operation=operation,
         kind=work.step.to_kind,
         document=document if target_id is None else without_empty(document, link.base or {}),
-        reference=work.key.reference,
+        reference=work.link.reference,
         target_id=target_id,
         target_version=link.target_version if target_id is not None else "",
         label=work.step.label(record),

@@ -110,7 +110,7 @@ class Preview:
             queue=_DryQueue(),
             budget=_DryCaps(),
             connect=lambda connection: _DryConnector(
-                PatientConnector(self._connect(connection), self._clock), report, claimed
+                PatientConnector(self._connect(connection), self._clock), report, claimed, (tenant, sync.name)
             ),
             clock=self._clock,
             plans=None if self._plans is None or draft is None else _DryPlans(self._plans, draft, report),
@@ -169,8 +169,8 @@ class _DryLinks:
             operation=intent.operation,
             document=intent.document,
             former=link.base,
-            amount=_amount(lines),
-            currency=str(lines.get("currency", "")) if _amount(lines) is not None else "",
+            amount=sum_of_lines(lines),
+            currency=str(lines.get("currency", "")) if sum_of_lines(lines) is not None else "",
             payload_hash=planned_hash(link.key.step, intent.document),
             target_id=intent.target_id or "",
             side=intent.side,
@@ -181,7 +181,9 @@ class _DryLinks:
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:  # noqa: ARG002 - the port's arguments
         intent = self._kept[link.key].intent
         planned = self._claimed.pop(intent.effect_id, None) if intent is not None else None
-        if planned is not None and intent is not None and planned.operation is Operation.CREATE:  # nothing was written: it stands there
+        if (
+            planned is not None and intent is not None and planned.operation is Operation.CREATE
+        ):  # nothing was written: it stands there
             planned.links_only, planned.target_id = True, link.target_id or ""
             planned.label = str(planned.document.get("name", ""))
             name = (link.shown or {}).get("name") or planned.label or planned.target_id
@@ -219,7 +221,7 @@ class _DryLinks:
         return link
 
 
-def _amount(document: Mapping[str, Any]) -> Decimal | None:
+def sum_of_lines(document: Mapping[str, Any]) -> Decimal | None:
     """The sum of the lines; None if it has none."""
     lines = document.get("lines")
     return sum((Decimal(line["amount"]) for line in lines), Decimal(0)) if lines is not None else None
@@ -293,8 +295,10 @@ class _DryConfig:
 class _DryConnector:
     """Reads the real provider; says of every write that it was done."""
 
-    def __init__(self, real: Connector, report: PlanReport, claimed: dict[str, PlannedWrite]) -> None:
-        self._real, self._report, self._claimed = real, report, claimed
+    def __init__(
+        self, real: Connector, report: PlanReport, claimed: dict[str, PlannedWrite], place: tuple[str, str]
+    ) -> None:
+        self._real, self._report, self._claimed, self._place = real, report, claimed, place
 
     @property
     def manifest(self) -> Manifest:
@@ -338,4 +342,5 @@ class _DryConnector:
         planned.label, planned.notices = effect.label, effect.notices
         planned.target_version = record.version if record is not None else ""
         self._report.writes.append(planned)
-        return Done(effect.id, Record(effect.kind, effect.target_id or new_id(effect.reference), fields={}))
+        key = LinkKey(*self._place, planned.step, planned.source_id)
+        return Done(effect.id, Record(effect.kind, effect.target_id or new_id(key.reference), fields={}))

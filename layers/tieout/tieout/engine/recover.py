@@ -135,7 +135,7 @@ def _intended(work: Work) -> Effect:
         operation=intent.operation,
         kind=kind_of(work, intent.side),
         document=document_of(kind_of(work, intent.side), _whole(intent)),
-        reference=work.key.reference,
+        reference=work.link.reference,
         target_id=intent.target_id,
     )
 

@@ -82,7 +82,8 @@ def target_gone(work: Work, target: Connector) -> RejectedError:
     """The document vanished from the other side."""
     return RejectedError(
         f"The {document_name(work)} is gone from {target.manifest.title}.",
-        next_step="If it was deleted on purpose, dismiss this one; it is not written again by itself.",
+        next_step="If it was deleted on purpose, dismiss this one; it is not written again by itself."
+        + (f" For a new one run `{_renewing(work)}`." if work.step.pairs is None else ""),
     )
 
 
@@ -94,6 +95,11 @@ def target_inactive(work: Work, target: Connector) -> RejectedError:
         code="target-inactive",
         next_step=f"Make it active in {title}, then retry; what needs it waits.",
     )
+
+
+def _renewing(work: Work) -> str:
+    """The command that allows a new document in place of one that was withdrawn."""
+    return f"tieout renew {work.where} --tenant {work.key.tenant}"
 
 
 def changed_on_both_sides(work: Work, target: Connector, changed: Difference) -> RejectedError:
@@ -299,11 +305,11 @@ def back_after_withdrawal(work: Work, target: Connector) -> RejectedError:
     """The record takes part again, and its document was withdrawn."""
     read, written = _kinds(work)
     return RejectedError(
-        f"The {read} takes part in the sync again, but its {document_name(work)} was withdrawn when it left, and is "
-        "not written a second time.",
+        f"The {read} takes part in the sync again, but its {document_name(work)} was withdrawn in "
+        f"{target.manifest.title} when it left, and is not written a second time by itself.",
         code="withdrawn",
-        next_step=f"If a new {written} is due, enter it in {target.manifest.title} by hand, or copy the {read}: the "
-        f"copy gets a {written} of its own. Then dismiss this one.",
+        next_step=f"If a new {written} is due, run `{_renewing(work)}`, then `tieout plan {work.sync.name} --record "
+        f"{work.key.source_id} --tenant {work.key.tenant}`. If not, dismiss this one.",
     )
 
 

@@ -327,9 +327,10 @@ class StoredPlans:
         keys = {plan.key(write): plan.key_of(write.step.removesuffix(CREDITING), write.source_id) for write in writes}
         links = self._links.get(list({*keys, *keys.values()}))
         left_out = self._plans.left_out(plan)
-        # Until a credit note stands, what is said of its invoice holds for it.
         return {
-            key: _ended(plan, links.get(key) or links.get(main), left_out.get(key) or left_out.get(main, ""), over=over)
+            key: _ended(
+                plan, _teller(links.get(key), links.get(main)), left_out.get(key) or left_out.get(main, ""), over=over
+            )
             for key, main in keys.items()
         }
 
@@ -373,7 +374,9 @@ class StoredPlans:
             raise RejectedError(
                 f"{plan.id} takes back {plan.undoes}; what was taken back is not written again by itself.",
                 code="plan-is-an-undo",
-                next_step="Edit the record in the source, and its change is written.",
+                next_step="For new documents in place of those that were withdrawn, run "
+                f"`tieout renew --plan {plan.id} --tenant {plan.tenant}`. Other records are written again once they "
+                "are edited in the source.",
             )
         if plan.began_at is None:
             raise RejectedError(f"The plan {plan.id} was never applied.", code="plan-not-applied")
@@ -453,6 +456,13 @@ def _why(
     if link is not None and link.settled_at is not None and link.settled_at >= plan.created_at:
         return "It was written already, by another change."
     return "Nothing is to be written for it any more."
+
+
+def _teller(own: Link | None, main: Link | None) -> Link | None:
+    """The link that says what became of a write: until a credit note stands for it, an invoice's own."""
+    if own is not None and main is not None and own.generation < main.generation:
+        return main
+    return own or main
 
 
 def _ended(plan: StoredPlan, link: Link | None, left_out: str, *, over: bool) -> Ended:

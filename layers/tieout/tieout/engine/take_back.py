@@ -68,7 +68,7 @@ class TakeBack:
                 continue
             if planned is None or work.link.plan == self._plan.id:
                 self._session.ends.left_out(work)  # nothing of it is to be taken back, or it was already
-            elif work.link.plan != undone.id:
+            elif work.link.plan != undone.id or work.link.target_id is None:
                 leave_out(self._session, work, WRITTEN_SINCE, known=work.link.target_id is not None)
             elif planned.operation is Operation.UPDATE and planned.withdrawal is None:
                 updated.append((work, planned))
@@ -140,7 +140,7 @@ def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
         operation=Operation.UPDATE,
         kind=kind,
         document=without_empty(document_of(kind, former), base),
-        reference=work.key.reference,
+        reference=work.link.reference,
         target_id=today.id,
         target_version=today.version,
         label=work.step.label(work.record) if work.record is not None else work.key.source_id,

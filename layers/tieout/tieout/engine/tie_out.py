@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from tieout.domain.links import LinkKey
+from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.backfill import PAGES_MAX, Progress, source_of, sync_of, target_of
 from tieout.engine.collect import Connect
@@ -102,18 +102,16 @@ class TieOut:
         references = Counter(
             str(record.fields["reference"]) for record in there.values() if record.fields.get("reference")
         )
-        linked = {
-            link.key: link.target_id
-            for link in self._links.all(tenant, sync.name, step.name)
-            if link.withdrawn is None  # a credited invoice is still there, but no longer stands for its record
-        }
+        links = {link.key: link for link in self._links.all(tenant, sync.name, step.name)}
         for record in _all(source, step.from_kind, progress):
             if not step.selects(record):
                 continue
             key = LinkKey(tenant, sync.name, step.name, record.id)
+            link = links.get(key, Link(key))
             result.source_count += 1
-            partner = there.get(linked.get(key) or "")
-            result.duplicates += max(references[key.reference] - 1, 0)
+            # A credited invoice is still there, but no longer stands for its record.
+            partner = there.get(link.target_id or "") if link.withdrawn is None else None
+            result.duplicates += max(references[link.reference] - 1, 0)
             if partner is None:
                 _note(result.missing, record.id)
             else:

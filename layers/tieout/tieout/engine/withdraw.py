@@ -165,10 +165,10 @@ class Withdrawals:
             return admitted
         sync, tenant = capped[0].sync, capped[0].key.tenant
         most = sync.document.caps.withdrawals
-        references = [work.key.reference for work in capped]
+        references = [work.link.reference for work in capped]
         passed = self._session.caps.admit(tenant, sync.name, Cap.WITHDRAWALS, references, most)
         for work in capped:
-            if work.key.reference in passed:
+            if work.link.reference in passed:
                 admitted.add(work.key)
             else:
                 error = above_the_cap(work, why, most)
@@ -178,10 +178,15 @@ class Withdrawals:
     # Crediting
 
     def _credits(self, works: Sequence[Work]) -> dict[LinkKey, Work]:
-        """By the main work's key, the credit notes that were begun; a lost one is looked up."""
+        """By the main work's key, the credit notes that were begun; a lost one is looked up.
+
+        One for a former document, since renewed, is none: it stands.
+        """
         keys = {_credit_key(work): work for work in works}
         begun = {
-            keys[key].key: _crediting(keys[key], link) for key, link in self._session.links.get(list(keys)).items()
+            keys[key].key: _crediting(keys[key], link)
+            for key, link in self._session.links.get(list(keys)).items()
+            if link.generation == keys[key].link.generation
         }
         self._recovery.recover(list(begun.values()))
         return begun
@@ -189,9 +194,9 @@ class Withdrawals:
     def _credit(self, works: Sequence[Work], why: Withdrawal, begun: Mapping[LinkKey, Work]) -> None:
         pending: list[Pending] = []
         for work in works:
-            credit = begun.get(work.key) or _crediting(work, Link(_credit_key(work)))
+            credit = begun.get(work.key) or self._first_credit(work)
             try:
-                if credit.link.revision == 0:
+                if work.key not in begun or credit.link.revision == 0:
                     credit.link = self._session.links.store(credit.link)
                 if work.link.withdrawn is not why:
                     work.link = self._session.links.store(replace(work.link, withdrawn=why))
@@ -203,6 +208,13 @@ class Withdrawals:
         for item in pending:
             main = next(work for work in works if _credit_key(work) == item.work.key)
             self._session.ends.concluded(main)
+
+    def _first_credit(self, work: Work) -> Work:
+        """The first for this document; a credit note for a former one gives its place in the table up."""
+        key = _credit_key(work)
+        former = self._session.links.get([key]).get(key) if work.link.generation else None
+        revision = former.revision if former is not None else 0
+        return _crediting(work, Link(key, revision=revision, generation=work.link.generation))
 
     def _credit_note(self, work: Work, credit: Work, why: Withdrawal) -> Pending:
         base = _base(work)
@@ -229,7 +241,7 @@ class Withdrawals:
         if not _takes_part(work):
             ends.skipped(work, "its document is withdrawn")
         elif why is Withdrawal.UNDONE:
-            ends.skipped(work, "what was written for it was taken back")
+            ends.skipped(work, "what was written for it was taken back; `tieout renew` allows a new one")
         else:
             try:
                 target = self._session.connector(connection_written(work.sync, work.step))
@@ -314,7 +326,7 @@ def _pending(
         operation=operation,
         kind=work.step.to_kind,
         document=document_of(work.step.to_kind, written),
-        reference=work.key.reference,
+        reference=work.link.reference,
         target_id=target.id if target is not None else None,
         target_version=target.version if target is not None else "",
         label=work.step.label(work.record) if work.record is not None else work.key.source_id,

@@ -20,7 +20,7 @@ class LinkStore(Protocol):
         """The links that are stored, by key; strongly consistent. Others are left out."""
 
     def claim(self, link: Link, intent: Intent) -> Link:
-        """Store the intent, if the link still has its revision; the link as stored.
+        """Store the intent, if the link still has its revision; the link as stored. It is found by its reference then.
 
         Raises:
             ClaimedError: If it changed since it was read.
@@ -62,7 +62,7 @@ class LinkStore(Protocol):
         """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone."""
 
     def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
-        """Links by our reference; strongly consistent."""
+        """Links by our reference of today (`Link.reference`); strongly consistent."""
 
     def by_target(self, tenant: str, sync: str, step: str, target_ids: Sequence[str]) -> dict[str, Link]:
         """Links by target id, for those that were settled with `pointer`."""

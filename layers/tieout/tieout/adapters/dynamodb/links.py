@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -34,6 +34,8 @@ _OPTIONAL = (
     "never",
     "turns",
     "plan",
+    "generation",
+    "renewed_by",
 )
 
 
@@ -59,9 +61,13 @@ class DynamoLinks:
     def claim(self, link: Link, intent: Intent) -> Link:
         """Store the intent, and the link as given, if it still has its revision; the link as stored.
 
+        A renewed document's reference is not the item's key: its pointer is written before the document can be.
+
         Raises:
             ClaimedError: If it changed since it was read.
         """
+        if link.generation and intent.operation is Operation.CREATE:
+            self._table.put(_pointer_key(link.key, link.reference), {"source_id": link.key.source_id})
         return self._write(link, intent, worker=None)
 
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:
@@ -129,18 +135,26 @@ class DynamoLinks:
             raise _collision(key)
 
     def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
-        """Links by our reference; strongly consistent."""
+        """Links by our reference of today; strongly consistent. That of a document since renewed finds none."""
         keys = [Key(joined(tenant, "link", sync), joined(step, reference)) for reference in references]
-        links = (_link(LinkKey(tenant, sync, step, item["source_id"]), item) for item in self._table.get_many(keys))
-        return {link.key.reference: link for link in links}
+        links = [_link(LinkKey(tenant, sync, step, item["source_id"]), item) for item in self._table.get_many(keys)]
+        found = {link.reference: link for link in links if not link.generation}
+        if renewed := set(references) - found.keys():
+            pointed = self._pointed(tenant, sync, step, sorted(renewed))
+            found |= {link.reference: link for link in pointed if link.reference in renewed}
+        return found
 
     def by_target(self, tenant: str, sync: str, step: str, target_ids: Sequence[str]) -> dict[str, Link]:
         """Links by target id, for those that were settled with `pointer`; strongly consistent."""
-        pk = joined(tenant, "target", sync)
-        pointers = list(self._table.get_many(Key(pk, joined(step, target_id)) for target_id in target_ids))
-        links = self.get([LinkKey(tenant, sync, step, item["source_id"]) for item in pointers])
         wanted = set(target_ids)
-        return {link.target_id: link for link in links.values() if link.target_id in wanted}
+        pointed = self._pointed(tenant, sync, step, target_ids)
+        return {link.target_id: link for link in pointed if link.target_id in wanted}
+
+    def _pointed(self, tenant: str, sync: str, step: str, names: Sequence[str]) -> Iterable[Link]:
+        """The links that pointers lead to."""
+        pk = joined(tenant, "target", sync)
+        pointers = list(self._table.get_many(Key(pk, joined(step, name)) for name in names))
+        return self.get([LinkKey(tenant, sync, step, item["source_id"]) for item in pointers]).values()
 
     def all(self, tenant: str, sync: str, step: str) -> Iterator[Link]:
         """Every link of the step, in no order; pages through the table."""
@@ -205,15 +219,16 @@ def _item_key(key: LinkKey) -> Key:
     return Key(joined(key.tenant, "link", key.sync), joined(key.step, key.reference))
 
 
-def _pointer_key(key: LinkKey, target_id: str) -> Key:
-    return Key(joined(key.tenant, "target", key.sync), joined(key.step, target_id))
+def _pointer_key(key: LinkKey, name: str) -> Key:
+    """Of the way back from a target id, or from a renewed document's reference; who follows it compares both."""
+    return Key(joined(key.tenant, "target", key.sync), joined(key.step, name))
 
 
 def _values(link: Link) -> dict[str, Any]:
     values: dict[str, Any] = {"source_id": link.key.source_id, "revision": link.revision}
     if link.target_id is not None:
         values["target_id"] = link.target_id
-    for name in ("target_version", "source_version", "payload_hash", "plan"):
+    for name in ("target_version", "source_version", "payload_hash", "plan", "renewed_by"):
         if text := getattr(link, name):
             values[name] = text
     if link.base is not None:
@@ -242,6 +257,8 @@ def _notes(link: Link) -> dict[str, Scalar]:
         notes["never"] = pack(link.never)
     if link.turns is not None:
         notes["turns"] = pack([link.turns.side.value, link.turns.count, link.turns.since])
+    if link.generation:
+        notes["generation"] = link.generation
     return notes
 
 
@@ -302,6 +319,8 @@ def _link(key: LinkKey, item: dict[str, Any]) -> Link:
         never=tuple(unpack(item["never"])) if "never" in item else (),
         turns=_turns(*unpack(item["turns"])) if "turns" in item else None,
         plan=item.get("plan", ""),
+        generation=item.get("generation", 0),
+        renewed_by=item.get("renewed_by", ""),
     )
 
 
