@@ -160,8 +160,8 @@ def test_a_document_that_was_changed_on_the_other_side(world, path, written, sho
             ["billing_address.city", "given_name", "email"],
             {},
             (
-                "Both the CRM and the books changed the billing address city, given name and email of the customer Acme "
-                "since they last agreed."
+                "Both the CRM and the books changed the billing address city, given name and email of the customer "
+                "Acme since they last agreed."
             ),
         ),
         (
@@ -196,12 +196,12 @@ def test_a_record_that_goes_to_and_fro(world):
     error = sentences.flaps(work(world, "customers", base=ACME), world.crm, world.books, ["given_name", "email"])
     assert says(error) == (
         (
-            "The customer Acme goes to and fro: the CRM and the books overwrote each other 10 times within an hour, last "
-            "its given name and email."
+            "The customer Acme goes to and fro: the CRM and the books overwrote each other 10 times within an hour, "
+            "last its given name and email."
         ),
         (
-            "Find out who or what changes it on both sides, such as another integration, then retry it. After an hour its "
-            "next change is synced again by itself."
+            "Find out who or what changes it on both sides, such as another integration, then retry it. After an "
+            "hour its next change is synced again by itself."
         ),
         "flaps",
         "given_name",
@@ -256,8 +256,8 @@ def test_a_partner_that_may_have_been_merged(world, name, shown):
     assert says(sentences.may_have_become(work(world, "customers", base=ACME), world.books, candidates)) == (
         f"The customer Acme is gone from the books; it may have been merged into {shown}.",
         (
-            f"Run `tieout review show {SYNC}/customers/d1 --tenant acme`: accept the one that it became, let a new one be "
-            "created, or say that it is none of them."
+            f"Run `tieout review show {SYNC}/customers/d1 --tenant acme`: accept the one that it became, let a new "
+            "one be created, or say that it is none of them."
         ),
         "target-gone",
         "",
@@ -341,8 +341,8 @@ def test_too_many_rewrites_after_a_sync_was_changed(world):
     assert says(sentences.too_many_rewrites(work(world, base=NUMBERED), 25)) == (
         f"The sync {SYNC} was changed, so that its invoice S1 is to be written again; it allows 25 of that a day.",
         (
-            f"See what would be written with `tieout plan {SYNC} --tenant acme`, and apply that plan; or let all of them "
-            f"pass with `tieout parked retry --tenant acme --cause cap-rewrites-{SYNC} --approve`."
+            f"See what would be written with `tieout plan {SYNC} --tenant acme`, and apply that plan; or let all of "
+            f"them pass with `tieout parked retry --tenant acme --cause cap-rewrites-{SYNC} --approve`."
         ),
         "cap-rewrites",
         "",
@@ -362,8 +362,8 @@ def test_an_invoice_that_is_paid_cannot_be_voided(world, fields, amount):
     assert says(sentences.paid_already(work(world, base=NUMBERED), Withdrawal.LEFT, world.books, document)) == (
         LOST[:-2] + f", but its invoice S1 cannot be voided: {amount} is paid.",
         (
-            "Make a credit note or a refund in the books by hand, then dismiss this one; or let the step `invoices` make "
-            "credit notes (`if_paid: credit_note`), then retry."
+            "Make a credit note or a refund in the books by hand, then dismiss this one; or let the step `invoices` "
+            "make credit notes (`if_paid: credit_note`), then retry."
         ),
         "paid",
         "",
