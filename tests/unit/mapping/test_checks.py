@@ -184,6 +184,31 @@ def test_a_link_names_a_step_and_a_field_of_what_it_reads(field: str, expected: 
     assert said(field) == expected
 
 
+@pytest.mark.parametrize("source", ["path", "paths", "object", "list"])
+def test_where_a_value_comes_from_is_not_left_empty(source: str):
+    assert said(f"sku: {{{source}: null}}") == [f"sku: `{source}` needs a value."]
+    assert said("sku: {constant: null}") == []
+    assert said("sku: {each: null, fields: {}}") == ["sku: `each` needs a value."]
+
+
+@pytest.mark.parametrize(
+    ("condition", "empty"),
+    [
+        ("{path: null, exists: true}", "path"),
+        ("{path: name, in: null}", "in"),
+        ("{path: name, exists: null}", "exists"),
+        ("{path: name, greater_than: null}", "greater_than"),
+        ("{path: name, less_than: null}", "less_than"),
+        ("{all: null}", "all"),
+        ("{any: null}", "any"),
+        ("{not: null}", "not"),
+    ],
+)
+def test_what_a_condition_compares_is_not_left_empty(condition: str, empty: str):
+    assert said(more=f"when: {condition}") == [f"when: `{empty}` needs a value."]
+    assert said(more="when: {path: name, equals: null}") == []
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [

@@ -1,8 +1,13 @@
 """Parsing and checking: what is refused, with which words."""
 
+import json
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tieout.domain.errors import SettingsError
 from tieout.mapping import (
@@ -188,3 +193,41 @@ def test_a_file_without_content_has_no_documents():
 def test_the_published_schemas_are_those_of_the_code():
     folder = ROOT / "docs" / "schema"
     assert {path.name: path.read_text("utf-8") for path in folder.glob("*.json")} == schemas()
+
+
+def places_of(data: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [at, *(place for key, value in inner for place in places_of(value, (*at, key)))]
+
+
+[SOUND] = parse((HERE / "broken_steps.yaml").read_text("utf-8"))
+PLACES = [place for place in places_of(SOUND.data) if place]
+ODD: list[Any] = [
+    None, True, 0, -1, "", "x", "a..b", [], {}, [None], [[1]], {"x": 1}, {"path": "name"}, {"pth": "name"},
+    {"path": "name", "constant": 1}, {"all": [{"not": {"path": 5}}]}, {"each": "lines", "fields": {"a": 1}},
+    {"list": [{"object": {"a": {"list": [5]}}}]}, {"path": "name", "transforms": ["trim", {"lookup": {}}]}, "delete",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), min_size=1, max_size=4))
+def test_whatever_is_written_is_read_or_refused_with_its_lines(changes: list[tuple[tuple[str | int, ...], Any]]):
+    data = deepcopy(SOUND.data)
+    for place, value in changes:
+        parent = data
+        try:
+            for part in place[:-1]:
+                parent = parent[part]
+            parent[place[-1]] = value
+            if value == "delete":
+                del parent[place[-1]]
+        except (KeyError, IndexError, TypeError):
+            pass  # An earlier change took it away.
+    text = json.dumps(data, default=str, indent=1)
+    found = []
+    try:
+        parse_documents(text)
+    except DocumentError as error:
+        found = error.errors
+    assert all(0 < problem.line <= text.count("\n") + 1 for problem in found)
+    assert all(problem.message.endswith(".") for problem in found)

@@ -34,6 +34,10 @@ type KindName = Annotated[Kind, Field(strict=False)]
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True, validate_by_name=False)
 
+    def _written(self) -> dict[str, Any]:
+        """What stands in the document, by the name that it has there."""
+        return {name.removesuffix("_"): getattr(self, name) for name in self.model_fields_set}
+
 
 class Rule(_Model):
     """How one field gets its value: exactly one of path, paths, constant, object, each, list."""
@@ -75,11 +79,13 @@ class Rule(_Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        written = {name.removesuffix("_") for name in self.model_fields_set}
+        written = self._written()
         given = [name for name in SOURCES if name in written]
         if len(given) != 1:
             said = " and ".join(f"`{name}`" for name in given) if given else "none of them"
             raise ValueError(f"a rule has exactly one of {_listed(SOURCES)}; this one has {said}")
+        if given[0] != "constant" and written[given[0]] is None:
+            raise ValueError(f"`{given[0]}` needs a value")
         if (self.each is None) != (self.fields is None):
             raise ValueError("`each` and `fields` belong together: the list, and the fields of one item")
         if "by" in written and self.link is None:
@@ -119,16 +125,15 @@ class Condition(_Model):
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
-        given = {name.removesuffix("_") for name in self.model_fields_set}
-        groups = [name for name in GROUPS if name in given]
-        operators = [name for name in OPERATORS if name in given]
-        if len(groups) == 1 and len(given) == 1:
-            return self
-        if "path" in given and len(operators) == 1 and len(given) == len({"path", *operators}):
-            return self
-        raise ValueError(
-            f"a condition is a `path` with exactly one of {_listed(OPERATORS)}; or one of {_listed(GROUPS)} alone"
-        )
+        written = self._written()
+        if written.keys() not in [*({"path", name} for name in OPERATORS), *({name} for name in GROUPS)]:
+            raise ValueError(
+                f"a condition is a `path` with exactly one of {_listed(OPERATORS)}; or one of {_listed(GROUPS)} alone"
+            )
+        for name, value in written.items():
+            if value is None and name != "equals":
+                raise ValueError(f"`{name}` needs a value")
+        return self
 
 
 class Matching(_Model):

@@ -27,7 +27,7 @@ class ShapeProblems:
 
     def problems(self, error: ValidationError) -> list[DocumentProblem]:
         """One problem for each place; several findings at one value become one."""
-        found: dict[tuple[Location, str], DocumentProblem] = {}
+        found: dict[Location, DocumentProblem] = {}
         meant: set[tuple[Location, str]] = set()
         for details in sorted(error.errors(), key=lambda one: one["type"] == "missing"):
             at = self._written(details)
@@ -35,8 +35,7 @@ class ShapeProblems:
                 continue  # It stands there, misspelled.
             message, suggestion = self._say(details, at)
             meant.add((at[:-1], suggestion))
-            key = (at, details["type"] if details["type"] in {"missing", "extra_forbidden"} else "")
-            found.setdefault(key, DocumentProblem(spelled(at), message, suggestion, line_of(self._parsed.lines, at)))
+            found.setdefault(at, DocumentProblem(spelled(at), message, suggestion, line_of(self._parsed.lines, at)))
         return list(found.values())
 
     def set_aside(self, error: ValidationError, data: Any) -> None:  # noqa: ANN401 - parsed YAML
@@ -46,7 +45,7 @@ class ShapeProblems:
 
     def _written(self, details: ErrorDetails) -> Location:
         """The place as it is written, without what pydantic adds to name a choice or a key."""
-        at: Location = tuple(part for part in details["loc"] if part != "[key]")
+        at: Location = details["loc"]
         if details["type"] == "missing":
             return at
         while at not in self._parsed.lines:
@@ -55,7 +54,7 @@ class ShapeProblems:
 
     def _say(self, details: ErrorDetails, at: Location) -> tuple[str, str]:
         """The message and the suggestion."""
-        found, last = details["input"], str(at[-1]) if at else ""
+        found, last = details["input"], str(at[-1])
         match details["type"]:
             case "extra_forbidden":
                 last = str(details["loc"][-1])
@@ -126,9 +125,9 @@ def _shown(value: object) -> str:
 
 def line_of(lines: Mapping[Location, int], at: Location) -> int:
     """The line of the place, or of what it stands in."""
-    while at not in lines and at:
+    while at not in lines:
         at = at[:-1]
-    return lines.get(at, 1)
+    return lines[at]
 
 
 def _names_at(model: Any, at: Location) -> list[str]:  # noqa: ANN401 - annotations are any objects
@@ -174,7 +173,7 @@ def _set_aside(data: Any, at: Location) -> None:  # noqa: ANN401 - parsed YAML
         parent.pop(place[-1], None)
         if len(place) == len(("steps", "name", "key")) and place[-1] in {"from", "to", "fields", "writes_back"}:
             # Without these the step says nothing that could be checked.
-            data["steps"].pop(place[1], None)
+            del data["steps"][place[1]]
 
 
 def _condition_around(at: Location) -> Location:
