@@ -54,6 +54,7 @@ def form(target: Target) -> object:
             Kind.CUSTOMER,
             {
                 "name!": "text",
+                "parent?": "text",
                 "company_name?": "text",
                 "contact_name?": "text",
                 "given_name?": "text",
