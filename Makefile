@@ -21,10 +21,12 @@ SAM_ENV := PATH="$(CURDIR)/.tools/sam/bin:$$PATH" AWS_DEFAULT_REGION=$${AWS_DEFA
 EXPORT := $(UV) export --quiet --locked --package tieout --no-emit-workspace --no-dev --no-annotate --no-header
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --generate-hashes --no-annotate --no-header
 CODE := layers/tieout/tieout functions sandbox tests $(if $(wildcard bench/*.py),bench)
+MUTATION_ENV = UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locked --group mutation \
+  --python "$$($(VENV)/python -c 'import sys; print(sys._base_executable)')"
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate mutate bench rivals faults template build lock clean
+.PHONY: setup run test check unit simulate coverage mutate bench rivals faults template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -49,8 +51,13 @@ unit: setup ## the fast tests
 simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on, JOBS=2 at a time, figures into SUMMARY=file; SEEDS=1 FIRST=s tells seed s again
 	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST) --jobs $(JOBS) --summary "$(SUMMARY)"
 
+coverage: setup ## lines and branches of engine/, mapping/ and matching/ that their tests miss (10 minutes); docs/reliability.md says why
+	@$(MUTATION_ENV)
+	@.tools/mutation/bin/coverage run -m pytest -q -p no:randomly tests/unit/mapping tests/unit/matching tests/engine
+	@.tools/mutation/bin/coverage report
+
 mutate: setup ## are the tests hurt by wrong code? OF=mapping, engine or matching; hours for all, goes on where it stopped
-	@UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locked --python "$$($(VENV)/python -c 'import sys; print(sys._base_executable)')" --group mutation
+	@$(MUTATION_ENV)
 	@.tools/mutation/bin/python -m tests.mutation $(OF)
 
 bench: setup ## figures, not tests
