@@ -327,6 +327,7 @@ class SyncRun:
         """Map the record, or end the work; why, if its document is to be withdrawn."""
         step, record, ends = work.step, work.record, self._session.ends
         linked = work.link.target_id is not None
+        follows = pair is not None and pair.generation > 0  # what a former document wrote back stands there still
         if record is None:
             return self._map_gone(work, pair)
         self._withdrawals.notice(work, pair)
@@ -338,7 +339,7 @@ class SyncRun:
                 return Withdrawal.LEFT
             if not selected and linked and step.on_leave == "park":
                 ends.parked(work, left_the_sync(work), cause=f"left-{step.name}")
-            elif not selected and not (linked and step.on_leave == "write"):
+            elif not selected and not ((linked or follows) and step.on_leave == "write"):
                 ends.skipped(work, "the sync's condition does not hold")
             elif step.pairs is None or self._paired(work, pair):
                 work.mapped = step.evaluate(record)

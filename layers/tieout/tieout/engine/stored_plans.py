@@ -329,7 +329,10 @@ class StoredPlans:
         left_out = self._plans.left_out(plan)
         return {
             key: _ended(
-                plan, _teller(links.get(key), links.get(main)), left_out.get(key) or left_out.get(main, ""), over=over
+                plan,
+                _teller(plan, links.get(key), links.get(main)),
+                left_out.get(key) or left_out.get(main, ""),
+                over=over,
             )
             for key, main in keys.items()
         }
@@ -458,9 +461,12 @@ def _why(
     return "Nothing is to be written for it any more."
 
 
-def _teller(own: Link | None, main: Link | None) -> Link | None:
-    """The link that says what became of a write: until a credit note stands for it, an invoice's own."""
-    if own is not None and main is not None and own.generation < main.generation:
+def _teller(plan: StoredPlan, own: Link | None, main: Link | None) -> Link | None:
+    """The link that says what became of a write: until a credit note stands, its invoice's says what holds for it.
+
+    One that stands for a former invoice, since renewed, is none unless it is this plan's.
+    """
+    if own is not None and main is not None and own.generation < main.generation and own.plan != plan.id:
         return main
     return own or main
 
