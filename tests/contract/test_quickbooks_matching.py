@@ -9,9 +9,9 @@ import pytest
 from tests.contract import test_quickbooks_online as quickbooks
 from tests.contract.suite import only
 from tieout.domain.documents import Customer
-from tieout.domain.effects import Effect, MatchedBy, NotDone
-from tieout.domain.errors import NameTakenError, UnavailableError
-from tieout.domain.records import Kind
+from tieout.domain.effects import Done, Effect, MatchedBy, NotDone, Operation
+from tieout.domain.errors import NameTakenError, NotFoundError, UnavailableError
+from tieout.domain.records import Kind, Record
 
 world = quickbooks.world
 
@@ -120,3 +120,39 @@ def test_our_own_customer_counts_before_those_that_look_like_it(world):
     matches = world.connector().find([replace(effect, similar=True)])[effect.id]
 
     assert [match.by for match in matches] == [MatchedBy.REFERENCE]
+
+
+def written(world: quickbooks.QuickBooksWorld, effect: Effect) -> Record:
+    outcome = only(world.connector().write([effect]))
+    assert isinstance(outcome, Done)
+    return outcome.record
+
+
+def test_a_sub_customer_is_written_moved_and_brought_to_the_top_again(world):
+    first, second = world.make("Customer", DisplayName="First"), world.make("Customer", DisplayName="Second")
+    effect = world.effect(Kind.CUSTOMER, Customer(name="North", parent=first))
+    north = written(world, effect)
+    assert north.fields["parent"] == first
+
+    for parent in (second, None):
+        document = Customer(name="North", parent=parent)
+        update = replace(
+            effect, operation=Operation.UPDATE, document=document, target_id=north.id, target_version=north.version
+        )
+        north = written(world, update)
+        assert north.fields["parent"] == parent
+        assert only(world.connector().read(Kind.CUSTOMER, [north.id])).fields["parent"] == parent
+
+
+def test_a_parent_that_is_gone_is_told_as_not_found(world):
+    made = written(world, world.effect(Kind.CUSTOMER, Customer(name="Top")))
+    gone = replace(
+        world.effect(Kind.CUSTOMER, Customer(name="Top", active=False)),
+        operation=Operation.UPDATE,
+        target_id=made.id,
+        target_version=made.version,
+    )
+    written(world, gone)
+    outcome = only(world.connector().write([world.effect(Kind.CUSTOMER, Customer(name="North", parent=made.id))]))
+    assert isinstance(outcome, NotDone)
+    assert isinstance(outcome.error, NotFoundError)

@@ -343,3 +343,62 @@ def test_what_cannot_be_merged_is_refused(books: Books, loser: str, survivor: st
     assert books.customer("Acme")["Id"] == "1"
 
     assert books.client.post("/_sandbox/merge", json={"loser": loser, "survivor": survivor}).status_code == 400
+
+
+def sub_customer(books: Books, name: str, parent: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = books.customer(name, ParentRef={"value": parent["Id"]}, Job=True)
+    return made
+
+
+def moved(books: Books, record: dict[str, Any], parent: dict[str, Any] | None) -> Any:
+    reference = {"value": parent["Id"]} if parent is not None else None
+    today = books.read("Customer", record["Id"])
+    return {**vendor_key(today), "sparse": True, "ParentRef": reference, "Job": parent is not None}
+
+
+def test_a_sub_customer_has_its_parents_path_and_the_next_level(books: Books) -> None:
+    top = books.customer("Acme")
+    north = sub_customer(books, "North", top)
+    leeds = sub_customer(books, "Leeds", north)
+    assert (leeds["FullyQualifiedName"], leeds["Level"], leeds["Job"]) == ("Acme:North:Leeds", 2, True)
+    assert (top["Job"], "Level" in top) == (False, False)
+    assert books.refusal("customer", {"DisplayName": "North"}) == "6240"
+
+
+@pytest.mark.parametrize(
+    "body", [{"Job": True}, {"ParentRef": {"value": "1"}}, {"ParentRef": {"value": "1"}, "Job": False}]
+)
+def test_a_parent_and_job_belong_together(books: Books, body: dict[str, Any]) -> None:
+    books.customer("Acme")
+    assert books.refusal("customer", {"DisplayName": "North", **body}) == "6150"
+
+
+def test_another_parent_moves_all_below(books: Books) -> None:
+    first, second = books.customer("Acme"), books.customer("Globex")
+    north = sub_customer(books, "North", first)
+    leeds = sub_customer(books, "Leeds", north)
+    books.post("customer", moved(books, north, second))
+    assert books.read("Customer", leeds["Id"])["FullyQualifiedName"] == "Globex:North:Leeds"
+    books.post("customer", moved(books, north, None))
+    assert books.read("Customer", north["Id"])["Job"] is False
+    below = books.read("Customer", leeds["Id"])
+    assert (below["FullyQualifiedName"], below["Level"]) == ("North:Leeds", 1)
+
+
+def test_no_more_than_five_levels_and_no_circle(books: Books) -> None:
+    line_ = [books.customer("0")]
+    for number in range(1, 5):
+        line_.append(sub_customer(books, str(number), line_[-1]))
+    below = {"DisplayName": "5", "ParentRef": {"value": line_[-1]["Id"]}, "Job": True}
+    assert books.refusal("customer", below) == "6000"
+    other = books.customer("Other")
+    assert books.refusal("customer", moved(books, line_[0], other)) == "6000"
+    assert books.refusal("customer", moved(books, line_[0], line_[2])) == "6000"
+    assert books.refusal("customer", moved(books, other, other)) == "6000"
+
+
+def test_a_parent_that_is_not_there_or_inactive_is_refused(books: Books) -> None:
+    top = books.customer("Acme")
+    assert books.refusal("customer", {"DisplayName": "N", "ParentRef": {"value": "999"}, "Job": True}) == "2500"
+    books.post("customer", {**vendor_key(top), "sparse": True, "Active": False})
+    assert books.refusal("customer", {"DisplayName": "N", "ParentRef": {"value": top["Id"]}, "Job": True}) == "610"

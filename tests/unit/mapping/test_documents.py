@@ -109,6 +109,37 @@ def test_steps_that_link_in_a_circle_are_refused():
     assert problem.endswith("`customers`. Remove one `link`.")
 
 
+def test_customers_may_belong_to_customers_of_their_own_step():
+    text = MINIMAL + "      parent: {path: parent_id, link: customers}\n"
+    (step,) = compile_sync(text).steps
+    assert step.links_to == ("customers",)
+
+
+@pytest.mark.parametrize("field", ["tax_id", "company_name"])
+def test_no_other_field_links_to_its_own_step(field: str):
+    [problem] = problems(MINIMAL + f"      {field}: {{path: parent_id, link: customers}}\n")
+    assert problem == (
+        "line 7, steps.customers: The steps wait for each other: `customers` → `customers`. Remove one `link`."
+    )
+
+
+def test_parents_do_not_allow_a_circle_between_steps():
+    text = (
+        MINIMAL
+        + """
+      parent: {path: id, link: people}
+  people:
+    from: contact
+    to: customer
+    fields:
+      name: {path: name}
+      parent: {path: company_id, link: customers}
+"""
+    )
+    [problem] = problems(text)
+    assert "The steps wait for each other: " in problem
+
+
 def test_several_documents_of_a_file_keep_their_own_text():
     connection = "kind: connection\nid: books\nprovider: quickbooks_online\npoll: rate(1 hour)\n"
     first, second = parse_documents(f"---{MINIMAL}---\n{connection}")

@@ -51,6 +51,28 @@ def test_another_currency_is_never_adopted_unseen():
     assert isinstance(decide(document, [_record(name="Acme Ltd", currency="EUR")]), Adopt)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "says"),
+    [
+        ("12", "34", "sub-customer of another one"),
+        ("12", None, "no sub-customer there"),
+        (None, "34", "a sub-customer there"),
+    ],
+)
+def test_one_with_another_parent_is_never_adopted_unseen(ours: str | None, theirs: str | None, says: str):
+    candidate = _record(name="Acme Ltd", email="ap@acme.example", parent=theirs)
+    document = ACME.model_copy(update={"parent": ours})
+    assert isinstance(decide(document, [candidate]), Ask)
+    assert says in _says(candidate, document)
+
+
+@pytest.mark.parametrize("parent", ["12", None])
+def test_one_with_the_same_parent_is_adopted(parent: str | None):
+    document = ACME.model_copy(update={"parent": parent})
+    candidate = _record(name="Acme Ltd", email="ap@acme.example", parent=parent)
+    assert isinstance(decide(document, [candidate]), Adopt)
+
+
 def test_other_tax_ids_forbid_whatever_else_agrees():
     document = ACME.model_copy(update={"tax_id": "GB123456782"})
     twin = _record(name="Acme Ltd.", email="ap@acme.example", phone="020 7946 0123", tax_id="GB987654329")

@@ -40,9 +40,10 @@ class Address(Document):
 
 
 class Customer(Document):
-    """Whom we invoice. `name` is the natural key."""
+    """Whom we invoice. `name` is the natural key; `parent` is the id, in the books, of the customer it belongs to."""
 
     name: str = Field(min_length=1)
+    parent: str | None = None
     company_name: str | None = None
     contact_name: str | None = None
     given_name: str | None = None

@@ -38,6 +38,7 @@ from tieout.engine.collect import (
 from tieout.engine.ends import AlertSink, ApplyReport, Connections, Ends, RetryQueue
 from tieout.engine.follow import follow, is_doubted, look_for_partners
 from tieout.engine.gate import leave_out, note_passed
+from tieout.engine.parents import LEVELS_MAX, by_level, park_too_deep
 from tieout.engine.plan import NoChange, Work, build_document, plan
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.recover import Recovery
@@ -414,8 +415,17 @@ class SyncRun:
     # Plan
 
     def _need(self, step: CompiledStep) -> None:
-        """Find which records of earlier steps the works need, and add those without a partner to their own step."""
-        works = [work for work in self._works[step.name] if work.mapped is not None and work.mapped.links]
+        """Find which records the works need, and add those without a partner to their own step; then for these."""
+        works = self._works[step.name]
+        for _ in range(LEVELS_MAX):
+            works = self._need_first(step, works)
+            if not works:
+                return
+        park_too_deep(self._session, [work for work in works if work.mapped is not None and work.mapped.links])
+
+    def _need_first(self, step: CompiledStep, works: Sequence[Work]) -> list[Work]:
+        """Add what the works need, without what that needs; those that were added to the step itself."""
+        works = [work for work in works if work.mapped is not None and work.mapped.links]
         self._look_up_names(works)
         for work in works:
             try:
@@ -439,11 +449,14 @@ class SyncRun:
         for key, change in wanted.items():
             if key not in self._session.targets:
                 missing[key.step].append(replace(change, kind=self._kinds[key.step], id=key.source_id))
+        added: dict[str, list[Work]] = {}
         for name, changes in missing.items():
             other = next(candidate for candidate in self._steps if candidate.name == name)
             known = read_all(self._source, other.from_kind, [change.id for change in changes])
             self._gone |= {key for key in wanted if key.step == name and key.source_id not in known}
-            self._works[name] += self._admit(works_of(self._sync, other, changes, known, links))
+            added[name] = self._admit(works_of(self._sync, other, changes, known, links))
+            self._works[name] += added[name]
+        return added.get(step.name, [])
 
     def _look_up_names(self, works: Sequence[Work]) -> None:
         named: dict[tuple[Kind, str], set[str]] = defaultdict(set)
@@ -502,7 +515,11 @@ class SyncRun:
     # Write
 
     def _write(self, step: CompiledStep) -> None:
-        planned = [self._plan(work) for work in self._works[step.name] if not work.ended]
+        for works in by_level(self._session, step, self._works[step.name]):
+            self._write_level(works)
+
+    def _write_level(self, works: Sequence[Work]) -> None:
+        planned = [self._plan(work) for work in works]
         self._writer.write_all([item for item in planned if item is not None])
         doubted, self._doubted = self._doubted, []
         look_for_partners(self._session, doubted)

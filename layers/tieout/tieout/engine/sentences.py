@@ -206,6 +206,30 @@ def belongs_to_another(work: Work, target: Connector) -> RejectedError:
     )
 
 
+def its_own_parent(work: Work) -> RejectedError:
+    """The record belongs to one that belongs to it in turn."""
+    read, _ = _kinds(work)
+    name = work.step.label(work.record) if work.record is not None else work.key.source_id
+    return RejectedError(
+        f"The {read} {name} belongs to a {read} that belongs to it in turn.",
+        code="own-parent",
+        field="parent",
+        next_step=f"Correct the parent of one of them in the source; each {read} may belong to one above it only.",
+    )
+
+
+def too_deep(work: Work, most: int) -> RejectedError:
+    """More records stand above this one than the books have levels."""
+    read, written = _kinds(work)
+    name = work.step.label(work.record) if work.record is not None else work.key.source_id
+    return RejectedError(
+        f"The {read} {name} belongs to a chain of more than {most} levels, and the books take no more.",
+        code="too-deep",
+        field="parent",
+        next_step=f"Let it belong to a {read} further up, or leave the parent of this {written} out of the sync.",
+    )
+
+
 def not_taken_by_the_sync(work: Work, step: str, value: str) -> RejectedError:
     """A record that is needed first is left out by the sync itself."""
     return RejectedError(

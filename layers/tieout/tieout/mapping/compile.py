@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from graphlib import TopologicalSorter
@@ -186,7 +186,7 @@ def step_order(document: SyncDocument) -> list[str]:
         graphlib.CycleError: If they link in a circle.
     """
     graph = {
-        name: [before for before in (*links_of(step), step.writes_back) if before in document.steps]
+        name: [before for before in (*_goes_after(name, step), step.writes_back) if before in document.steps]
         for name, step in document.steps.items()
     }
     TopologicalSorter(graph).prepare()  # Only for the circle that it finds; the order below stays close to the text.
@@ -198,8 +198,23 @@ def step_order(document: SyncDocument) -> list[str]:
     return order
 
 
+def _goes_after(name: str, step: Step) -> list[str]:
+    """The steps that have to go first: not its own, for the parents of its customers, which are put in order there."""
+    rules = [rule for field, rule in step.fields.items() if not is_parent(step, field) or rule.link != name]
+    return _linked(rules)
+
+
+def is_parent(step: Step, field: str) -> bool:
+    """True if the field may name a document of its own step: the customer that a customer belongs to."""
+    return step.to is Kind.CUSTOMER and field == "parent"
+
+
 def links_of(step: Step) -> list[str]:
     """The steps that this one's fields link to, without repeats."""
+    return _linked(step.fields.values())
+
+
+def _linked(rules: Iterable[Rule]) -> list[str]:
     found: dict[str, None] = {}
 
     def visit(rule: Rule) -> None:
@@ -208,7 +223,7 @@ def links_of(step: Step) -> list[str]:
         for inner in [*(rule.object_ or {}).values(), *(rule.fields or {}).values(), *(rule.list_ or [])]:
             visit(inner)
 
-    for rule in step.fields.values():
+    for rule in rules:
         visit(rule)
     return list(found)
 

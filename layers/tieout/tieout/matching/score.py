@@ -121,7 +121,7 @@ def score(document: Customer, candidate: Record, *, shared: Collection[str] = ()
     evidence = [about_name, *_keys(ours, theirs, shared), *_places(ours, theirs)]
     if person and alike not in _DOUBTFUL_NAMES:
         evidence.append(Reason("a person's name, which others have too", _PERSON))
-    forbidden = list(_contradictions(ours, theirs, candidate))
+    forbidden = [*_contradictions(ours, theirs, candidate), *_families(document, candidate)]
     doubt = bool(forbidden) or _is_doubtful(alike, evidence, person=person)
     odds = sum((reason.weight for reason in (*evidence, *forbidden)), _BEFORE)
     likely = (1 / (1 + Decimal(10) ** -odds)).quantize(_DIGITS, ROUND_DOWN)
@@ -211,6 +211,17 @@ def _contradictions(ours: _Party, theirs: _Party, candidate: Record) -> Iterator
         yield Reason("another currency", Decimal(0))
     if candidate.fields.get("active") is False:
         yield Reason("inactive there", Decimal(0))
+
+
+def _families(document: Customer, candidate: Record) -> Iterator[Reason]:
+    """What differs of the customers above them; of a document that says nothing of its own it is not known."""
+    above = candidate.fields.get("parent") or None
+    if above == document.parent:
+        return
+    if above is not None and document.parent is not None:
+        yield Reason("sub-customer of another one", _FORBIDS)
+    else:
+        yield Reason("no sub-customer there" if above is None else "a sub-customer there", Decimal(0))
 
 
 def _key(evidence: Collection[Reason]) -> str:

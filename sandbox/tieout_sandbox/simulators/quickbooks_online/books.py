@@ -28,6 +28,7 @@ HOME_CURRENCY = {"value": "USD", "name": "United States Dollar"}
 
 _INDEXED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(NAMES, ("DisplayName", "CompanyName", "FullyQualifiedName", "PrimaryEmailAddr")),
+    "Customer": ("DisplayName", "CompanyName", "FullyQualifiedName", "PrimaryEmailAddr", "ParentRef"),
     "Item": ("Name", "FullyQualifiedName", "Sku"),
     "Term": ("Name",),
     "Account": ("Name", "FullyQualifiedName"),

@@ -89,6 +89,16 @@ def not_found() -> FaultError:
     )
 
 
+def parent_and_job() -> FaultError:
+    """6150: a parent without `Job`, or `Job` without a parent."""
+    return FaultError(
+        "6150",
+        "ParentRef Required Error",
+        "ParentRef is either required or not if Job is true or false.",
+        "Job",
+    )
+
+
 def stale() -> FaultError:
     """5010: the SyncToken is not the record's."""
     return FaultError(

@@ -7,11 +7,17 @@ from decimal import Decimal
 from typing import Any
 
 from tieout_sandbox.simulators.quickbooks_online.books import HOME_CURRENCY, TRANSACTIONS, Books, Record
-from tieout_sandbox.simulators.quickbooks_online.errors import business, duplicate_name, required
+from tieout_sandbox.simulators.quickbooks_online.errors import (
+    business,
+    duplicate_name,
+    parent_and_job,
+    required,
+)
 
 _NAME_PARTS = ("Title", "GivenName", "MiddleName", "FamilyName", "Suffix")
 _FORBIDDEN = (":", "\t", "\n")
 _DELETED = " (deleted)"
+_LEVELS_MAX = 5
 _SOLD = {"Service", "NonInventory", "Inventory"}
 _INVENTORY_NEEDS = ("QtyOnHand", "InvStartDate", "AssetAccountRef", "ExpenseAccountRef")
 
@@ -20,7 +26,7 @@ def completed_name(books: Books, entity: str, fields: Record, former: Record | N
     """A customer, vendor or employee with all that QuickBooks adds.
 
     Raises:
-        FaultError: 2020, 2500, 610, 6000 or 6240.
+        FaultError: 2020, 2500, 610, 6000, 6150 or 6240.
     """
     parts = [fields[part] for part in _NAME_PARTS if part in fields]
     display = fields.get("DisplayName") or " ".join(parts)
@@ -43,11 +49,14 @@ def _completed_customer(books: Books, customer: Record, former: Record | None) -
     if "SalesTermRef" in customer:
         term = books.referred("Term", customer["SalesTermRef"], "Terms")
         customer["SalesTermRef"] = {"value": term["Id"], "name": term["Name"]}
-    parent = books.referred("Customer", customer["ParentRef"], "Names") if "ParentRef" in customer else None
+    parent = _parent(books, customer, former)
     path = customer["DisplayName"] if parent is None else f"{parent['FullyQualifiedName']}:{customer['DisplayName']}"
     balance = former["Balance"] if former else Decimal(0)
+    customer.pop("Level", None)
     if parent is not None:
         customer["Level"] = parent.get("Level", 0) + 1
+    if former is not None:
+        _move_below(books, former["Id"], path, customer.get("Level", 0))
     return {
         "Taxable": books.settings.sales_tax_percent > 0,
         "BillWithParent": False,
@@ -59,6 +68,52 @@ def _completed_customer(books: Books, customer: Record, former: Record | None) -
         "Balance": balance,
         "BalanceWithJobs": balance,
     }
+
+
+def _parent(books: Books, customer: Record, former: Record | None) -> Record | None:
+    """The customer that this one belongs to; None if it is on top.
+
+    Source of 6150: github.com/intuit/QuickBooks-V3-PHP-SDK/issues/71, read 2026-11-22. That of the five levels:
+    `IntuitNamesTypes.xsd`, FullyQualifiedName. The codes of the two other refusals are our own choice.
+
+    Raises:
+        FaultError: 610, 2500, 6000 or 6150.
+    """
+    if ("ParentRef" in customer) is not customer.get("Job", False):
+        raise parent_and_job()
+    if "ParentRef" not in customer:
+        return None
+    parent = books.referred("Customer", customer["ParentRef"], "Names")
+    if former is None:
+        height = 0
+    else:
+        below = _below(books, former["Id"])
+        if parent["Id"] in {former["Id"], *(each["Id"] for each in below)}:
+            raise business("A customer cannot be a sub-customer of itself")
+        height = max((each.get("Level", 0) for each in below), default=former.get("Level", 0)) - former.get("Level", 0)
+    if parent.get("Level", 0) + 1 + height >= _LEVELS_MAX:
+        raise business("You can only have up to five levels of sub-customers")
+    return parent
+
+
+def _below(books: Books, record_id: str) -> list[Record]:
+    """All sub-customers of the customer, those of sub-customers too."""
+    found: list[Record] = []
+    above = [record_id]
+    for _ in range(_LEVELS_MAX):
+        level = books.tables["Customer"].with_value("ParentRef", above)
+        found += level
+        above = [each["Id"] for each in level]
+    return found
+
+
+def _move_below(books: Books, record_id: str, path: str, level: int) -> None:
+    """Give the sub-customers the path and the level that their parent has now; their version stays."""
+    for each in books.tables["Customer"].with_value("ParentRef", [record_id]):
+        own = f"{path}:{each['DisplayName']}"
+        if (each["FullyQualifiedName"], each["Level"]) != (own, level + 1):
+            books.tables["Customer"].put({**each, "FullyQualifiedName": own, "Level": level + 1})
+            _move_below(books, each["Id"], own, level + 1)
 
 
 def merge_customers(books: Books, loser_id: str, survivor_id: str) -> Record:

@@ -82,7 +82,7 @@ def _cloudevents(events: Sequence[Event]) -> list[dict[str, Any]]:
             "time": _wire(event.at),
             "intuitentityid": event.id,
             "intuitaccountid": event.realm,
-            "data": {},
+            "data": {"deletedid": event.merged_away} if event.merged_away else {},
         }
         for event in events
     ]

@@ -50,7 +50,7 @@ def test_a_classic_body_may_mix_companies_and_repeat():
 
 
 def test_cloud_events():
-    def event(kind, record_id="412"):
+    def event(kind, record_id="412", data=None):
         return {
             "specversion": "1.0",
             "id": "6f0c2b1e-0001",
@@ -59,7 +59,7 @@ def test_cloud_events():
             "time": "2026-01-05T10:12:44.000Z",
             "intuitentityid": record_id,
             "intuitaccountid": REALM,
-            "data": {},
+            "data": data,
         }
 
     content = [
@@ -67,11 +67,18 @@ def test_cloud_events():
         event("qbo.creditmemo.voided.v1", "7"),
         event("qbo.vendor.created.v1"),
         event("other.invoice.updated.v1", "9"),
+        event("qbo.customer.merged.v1", "88", {"deletedid": "91"}),
+        event("qbo.customer.updated.v1", "89", {"alternative_ids": [{"id": "x"}]}),
+        event("qbo.customer.merged.v1", "90", []),
     ]
 
     assert CONNECTOR.hints(a_webhook(content)) == [
         Hint(REALM, Kind.INVOICE, "412"),
         Hint(REALM, Kind.CREDIT_NOTE, "7"),
+        Hint(REALM, Kind.CUSTOMER, "88"),
+        Hint(REALM, Kind.CUSTOMER, "91", merged_into="88"),
+        Hint(REALM, Kind.CUSTOMER, "89"),
+        Hint(REALM, Kind.CUSTOMER, "90"),
     ]
 
 

@@ -213,6 +213,16 @@ def test_an_empty_field_is_left_out_of_a_new_record_and_emptied_in_an_old_one():
     assert "CompanyName" not in old
 
 
+def test_a_parent_is_written_with_job_and_taken_away_with_it():
+    assert written(Kind.CUSTOMER, Customer(name="North", parent="12")) | {"Notes": ""} == {
+        "DisplayName": "North",
+        "ParentRef": {"value": "12"},
+        "Job": True,
+        "Notes": "",
+    }
+    assert "ParentRef" not in written(Kind.CUSTOMER, Customer(name="North", parent=None))
+
+
 @pytest.mark.parametrize(
     ("name", "given", "family"), [("Ada King  Lovelace", "Ada King", "Lovelace"), ("Cher", "Cher", ""), (" ", "", "")]
 )

@@ -93,6 +93,12 @@ TABLE: Mapping[str, Row] = {
         "Change the number on one side, or let QuickBooks allow duplicate numbers.",
         field="number",
     ),
+    "6150": Row(
+        RejectedError,
+        "QuickBooks does not take this parent of the customer: {detail}",
+        "Correct the parent in the source, or set it in QuickBooks by hand.",
+        field="parent",
+    ),
     "6190": Row(
         ReconnectError,
         "The QuickBooks company can only be read: its subscription has ended.",
@@ -139,6 +145,8 @@ _ELEMENTS: Mapping[str, str] = {
     "duedate": "due_date",
     "customerref": "customer",
     "currencyref": "currency",
+    "parentref": "parent",
+    "job": "parent",
     "salestermref": "terms",
     "primaryemailaddr": "email",
     "billemail": "email",

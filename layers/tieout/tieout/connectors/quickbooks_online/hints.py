@@ -1,6 +1,6 @@
 """What a webhook's body says: the classic form, and CloudEvents since 2026.
 
-Source: developer.intuit.com/app/developer/qbo/docs/develop/webhooks and
+Source: developer.intuit.com/app/developer/qbo/docs/develop/webhooks, its page data-objects (a merge), and
 blogs.intuit.com/2025/11/12/upcoming-change-to-webhooks-payload-structure, read 2026-11-22.
 """
 
@@ -43,6 +43,7 @@ class _Classic(_Lenient):
 
 class _CloudEvent(_Lenient):
     type: str
+    data: Any = None  # of a form that depends on the event, or absent
     id: str = Field(alias="intuitentityid")
     realm: str = Field(alias="intuitaccountid")
 
@@ -79,3 +80,6 @@ def _cloud_events(content: list[Any]) -> Iterator[Hint]:
         kind = KINDS.get(parts[1]) if len(parts) >= _EVENT_PARTS and parts[0] == "qbo" else None
         if kind is not None:
             yield Hint(event.realm, kind, event.id)
+            gone = event.data.get("deletedid") if isinstance(event.data, dict) else None
+            if isinstance(gone, str | int) and gone:
+                yield Hint(event.realm, kind, str(gone), merged_into=event.id)

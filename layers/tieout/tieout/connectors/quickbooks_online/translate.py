@@ -91,6 +91,7 @@ def _read_customer(row: wire.Json, company: Company) -> tuple[wire.Entity, dict[
     note, reference = _split_note(customer.notes)
     fields: dict[str, Value] = {
         "name": customer.display_name,
+        "parent": customer.parent.value if customer.parent else None,
         "company_name": customer.company_name or None,
         "given_name": customer.given_name or None,
         "family_name": customer.family_name or None,
@@ -363,6 +364,8 @@ def _write_customer(effect: Effect, document: Customer, company: Company) -> wir
     body.address("shipping_address", "ShipAddr")
     body.value("active", "Active")
     body.note("note", "Notes", effect.reference)
+    if body.has("parent"):
+        body.json |= _parent(document.parent)
     if body.has("contact_name") and not {"given_name", "family_name"} & document.model_fields_set:
         body.json |= _person(document.contact_name or "")
     if document.terms is not None:
@@ -370,6 +373,15 @@ def _write_customer(effect: Effect, document: Customer, company: Company) -> wir
     if document.currency is not None:
         body.json |= _currency(effect, document.currency, company)
     return body.json
+
+
+def _parent(parent: str | None) -> wire.Json:
+    """A reference is refused without `Job` (6150), and `Job` without a reference; null takes it away.
+
+    `BillWithParent` is left alone: a sub-customer is billed itself until a person in QuickBooks says otherwise.
+    Source: github.com/intuit/QuickBooks-V3-PHP-SDK/issues/71 and the Customer entity's page, read 2026-11-22.
+    """
+    return {"ParentRef": {"value": parent}, "Job": True} if parent is not None else {"ParentRef": None, "Job": False}
 
 
 def _person(name: str) -> wire.Json:

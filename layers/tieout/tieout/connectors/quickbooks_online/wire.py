@@ -118,6 +118,7 @@ class Customer(Entity):
     billing_address: Address | None = Field(default=None, alias="BillAddr")
     shipping_address: Address | None = Field(default=None, alias="ShipAddr")
     notes: str | None = Field(default=None, alias="Notes")
+    parent: Ref | None = Field(default=None, alias="ParentRef")
     active: bool = Field(default=True, alias="Active")
 
 
