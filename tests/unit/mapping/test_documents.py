@@ -242,7 +242,9 @@ ODD: list[Any] = [
 
 @settings(max_examples=300, deadline=None)
 @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), min_size=1, max_size=4))
-def test_whatever_is_written_is_read_or_refused_with_its_lines(changes: list[tuple[tuple[str | int, ...], Any]]):
+def test_whatever_stands_in_a_document_it_is_read_or_refused_with_its_lines(
+    changes: list[tuple[tuple[str | int, ...], Any]],
+):
     data = deepcopy(SOUND.data)
     for place, value in changes:
         parent = data
