@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.engine.world import TENANT, World
+from tests.engine.world import BOOKS, CRM, TENANT, World
 from tieout.domain.changes import Origin
 from tieout.domain.errors import NotFoundError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
 from tieout.engine.parents import LEVELS_MAX
+from tieout.engine.stored_plans import StoredPlans
 from tieout.mapping import preset
 
 SYNC = preset("act-quickbooks_online").replace(
@@ -203,3 +206,81 @@ def test_a_sub_customer_of_the_same_parent_is_adopted(world: World):
     company(world, "b", "a")
     assert world.apply("b", kind=Kind.COMPANY).adopted == 1
     assert target(world, "b") == "77"
+
+
+# With everything else that a step can do
+
+
+def test_in_a_two_way_step_the_parent_goes_one_way():
+    world = World(SYNC.replace("    to: customer\n", "    to: customer\n    two_way: source\n", 1))
+    for one in ("a", "b"):
+        company(world, one)
+    company(world, "c", "a")
+    world.apply("c", "b", kind=Kind.COMPANY)
+    world.settle_down()
+    world.books.put(Kind.CUSTOMER, str(target(world, "c")), parent=None)
+    world.apply(str(target(world, "c")), kind=Kind.CUSTOMER, connection=BOOKS)
+    world.settle_down()
+    assert (parents(world)["Company c"], world.crm.records[Kind.COMPANY, "c"].fields["parent_id"]) == (None, "a")
+
+    company(world, "c", "b")
+    world.apply("c", kind=Kind.COMPANY)
+    world.settle_down()
+    assert (parents(world)["Company c"], world.unsynced()) == ("Company b", [])
+
+
+def test_a_stored_plan_of_a_parent_and_its_sub_customer_is_applied_as_it_stands(world: World):
+    company(world, "a")
+    company(world, "b", "a")
+    plans = StoredPlans(
+        config=world.state,
+        links=world.state,
+        plans=world.plans,
+        queue=world.queue,
+        connect=lambda connection: {CRM: world.crm, BOOKS: world.books}[connection.id],
+        clock=world.clock,
+    )
+    report = plans.preview(TENANT, "deals-to-invoices", progress=lambda _kind, _count: None, ids=["b"])
+    plan = plans.keep(TENANT, "deals-to-invoices", report, by="kim")
+    assert plan.counts["customers"] == {"create": 2}
+    assert world.books.all(Kind.CUSTOMER) == []
+
+    plans.begin(plan, plans.writes(plan), by="lee")
+    world.new_worker().apply(world.queue.now)
+    world.settle_down()
+    assert parents(world) == {"Company a": None, "Company b": "Company a"}
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_history_of_families_ends_with_the_parents_of_the_source(data: st.DataObject):
+    """Answers are lost, hints come late, companies get other parents: of each there is one, below the right one."""
+    world = World(SYNC)
+    ids = ["a", "b", "c", "d", "e"]
+    above: dict[str, str | None] = {}
+    for _ in range(data.draw(st.integers(1, 4))):
+        for number, one in enumerate(ids):
+            above[one] = data.draw(st.sampled_from([None, *ids[:number]]))
+            company(world, one, above[one])
+        lost = data.draw(st.sets(st.sampled_from(ids)))
+        tried: set[str] = set()
+
+        def fault(effect: Any, lost: set[str] = lost, tried: set[str] = tried) -> str | None:
+            name = str(effect.document.as_fields().get("name", "")).removeprefix("Company ")
+            if name in lost - tried:
+                tried.add(name)
+                return "lost"
+            return None
+
+        world.books.fault = fault
+        hinted = data.draw(st.lists(st.sampled_from(ids), min_size=1))
+        world.new_worker().apply(world.change(Kind.COMPANY, *hinted))
+        world.settle_down()
+    world.books.fault = lambda _: None
+    world.new_worker().apply(world.change(Kind.COMPANY, *ids))
+    world.settle_down()
+
+    assert world.unsynced() == []
+    assert parents(world) == {
+        f"Company {one}": f"Company {above[one]}" if above[one] is not None else None for one in ids
+    }
