@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from tieout.adapters.aws import Clients
 from tieout.adapters.dynamodb.links import DynamoLinks
 from tieout.adapters.dynamodb.table import Table
 from tieout.domain.changes import UnsyncedState
+from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError
 from tieout.domain.links import IntentState, Link, LinkKey, Turns, Withdrawal
 from tieout.domain.reviews import Candidate, Choice, Decision, FieldConflict, Review, ReviewKind, Side
@@ -203,7 +205,7 @@ def test_a_released_link_has_no_intent_and_can_be_claimed(links):
     assert links.claim(free, intent("w2")).revision == 3
 
 
-@pytest.mark.parametrize("write", ["claim", "settle", "release", "keep_intent"])
+@pytest.mark.parametrize("write", ["claim", "settle", "release", "keep_intent", "store"])
 def test_a_write_whose_answer_was_lost_and_that_botocore_repeats_counts_as_done(links, clients, write):
     link = Link(key()) if write == "claim" else links.claim(Link(key()), intent("w1"))
 
@@ -216,6 +218,8 @@ def test_a_write_whose_answer_was_lost_and_that_botocore_repeats_counts_as_done(
             done = links.settle(settled(link), worker="w1", pointer=False)
         case "release":
             done = links.release(link, worker="w1")
+        case "store":
+            done = links.store(replace(link, never=("7",), shown={"lines": [{"amount": "1.50"}]}))
         case _:
             done = links.keep_intent(link, intent("w1", looks=1))
     assert next(repeats, "asked twice") == "asked twice"
@@ -335,6 +339,57 @@ def test_links_are_found_by_reference(links):
     found = links.by_reference(TENANT, SYNC, STEP, [key("d-1").reference, key("d-2").reference])
     assert found == {key("d-1").reference: link}
     assert links.by_reference("globex", SYNC, STEP, [key("d-1").reference]) == {}
+
+
+def test_a_renewed_link_is_read_back_equal_and_has_lost_its_partner(links, clients):
+    link = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    assert {"generation", "renewed_by"} & next(items(clients)).keys() == set(), "most links have neither"
+    stored = links.store(replace(link, withdrawn=Withdrawal.UNDONE, plan="undo-1").renewed(by="kim"))
+    assert links.get([key("d-1")]) == {key("d-1"): stored}
+    assert stored == Link(key("d-1"), revision=3, plan="undo-1", generation=1, renewed_by="kim")
+
+
+def test_a_renewed_link_is_found_by_the_reference_of_today_alone(links, calls):
+    former = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    links.claim(Link(key("d-2")), intent())
+    renewed = links.store(former.renewed(by="kim"))
+    references = [former.reference, renewed.reference, key("d-2").reference]
+    assert links.by_reference(TENANT, SYNC, STEP, references).keys() == {key("d-2").reference}
+    calls.clear()
+    link = links.claim(renewed, intent("w2"))
+    assert calls == ["PutItem", "UpdateItem"], "the way back stands before the document can be written"
+    found = links.by_reference(TENANT, SYNC, STEP, references)
+    assert {name: one.key.source_id for name, one in found.items()} == {
+        renewed.reference: "d-1",
+        key("d-2").reference: "d-2",
+    }
+    assert found[renewed.reference] == link
+    assert links.by_reference("globex", SYNC, STEP, references) == {}
+
+    link = links.settle(settled(link, "1043"), worker="w2", pointer=False)
+    calls.clear()
+    link = links.claim(link, intent("w3", operation=Operation.UPDATE, target_id="1043"))
+    assert calls == ["UpdateItem"]
+    again = links.store(links.settle(link, worker="w3", pointer=False).renewed(by="lee"))
+    links.claim(again, intent("w4"))
+    assert links.by_reference(TENANT, SYNC, STEP, references).keys() == {key("d-2").reference}
+    assert links.by_reference(TENANT, SYNC, STEP, [again.reference])[again.reference].generation == 2
+
+
+def test_each_generation_has_a_reference_of_its_own():
+    links_of_all = [Link(key(f"d-{number}"), generation=generation) for number in range(50) for generation in range(4)]
+    references = {link.reference for link in links_of_all}
+    assert len(references) == len(links_of_all)
+    assert all(re.fullmatch("[a-z2-7]{12}", one) for one in references)
+    assert Link(key()).reference == key().reference
+
+
+def test_two_renewals_at_once_make_one_generation(links):
+    former = links.settle(settled(claimed(links)), worker="w1", pointer=False)
+    links.store(former.renewed(by="kim"))
+    with pytest.raises(ClaimedError):
+        links.store(former.renewed(by="lee"))
+    assert links.get([key("d-1")])[key("d-1")].renewed_by == "kim"
 
 
 def test_all_links_of_a_step_come_over_several_pages(links, clients):

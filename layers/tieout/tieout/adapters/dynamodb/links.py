@@ -183,23 +183,16 @@ class DynamoLinks:
     def _check_ours(self, written: Link) -> None:
         """Return if the refused write is there nevertheless: botocore repeats a call whose answer was lost.
 
-        Nobody else can have made it: each write needs the revision before it, another worker's intent has another
-        worker, and only the worker that holds an intent drops it.
+        Each write needs the revision before it, so one that left all of this behind, and not only its revision, is
+        ours. Why the record is not in agreement is written beside that.
         """
         item = self._table.get(_item_key(written.key))
-        if item is not None:
-            stored = _link(written.key, item)
-            worker = None if written.intent is None else written.intent.worker
-            if stored.revision == written.revision and _worker(stored) == worker:
-                return
+        if item is not None and replace(_link(written.key, item), unsynced=None) == replace(written, unsynced=None):
+            return
         raise ClaimedError(
             "Another worker is writing this document.",
             detail=f"link {written.key.reference} in step {written.key.step}",
         )
-
-
-def _worker(link: Link) -> str | None:
-    return None if link.intent is None else link.intent.worker
 
 
 def _unchanged(link: Link, worker: str | None) -> Condition:
