@@ -294,6 +294,7 @@ def test_zero_is_a_value():
 def test_what_is_required_may_not_be_absent_null_or_empty(fields: dict[str, Value]):
     error = refused(step_with("{name: {path: name}}"), Record(Kind.COMPANY, "c", fields=fields))
     assert error.message == "Customer name is empty: the company has no name."
+    assert error.value == ("" if fields.get("name") else fields.get("name"))
 
 
 def test_a_rule_that_gives_nothing_is_at_fault_not_the_record():
@@ -440,6 +441,88 @@ def test_a_group_or_a_list_that_cannot_be_made_says_why(
 ):
     error = refused(step_with(fields, to="invoice", kind="deal"), deal(**changes))
     assert (error.message, error.next_step, error.path) == (sentence, next_step, path)
+    assert error.rule.startswith("steps.one.fields.")
+    assert error.value == ("x" if "no list" in sentence else None)
+
+
+BACK = """
+kind: sync
+name: small
+source: crm
+target: books
+steps:
+  invoices:
+    from: deal
+    to: invoice
+    fields:
+      customer: {path: owner}
+      date: {path: closed_on}
+      currency: {constant: EUR}
+      lines: {each: lines, fields: {item: {path: name}, amount: {path: amount}}}
+  back:
+    from: invoice
+    to: deal
+    writes_back: invoices
+    fields:
+      custom_fields.both: {list: [{path: memo}, {path: note}]}
+      custom_fields.lines:
+        each: lines
+        fields:
+          group: {object: {name: {path: item}, rate: {path: tax_code}}}
+          text: {list: [{path: item}, {path: record.number}], transforms: [join]}
+          cut: {list: [{path: item}, {path: description}], transforms: [{truncate: {length: 2}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "written"),
+    [
+        ({}, {}),
+        ({"lines": None, "memo": None}, {"custom_fields.lines": None, "custom_fields.both": []}),
+        ({"lines": [], "note": "n"}, {"custom_fields.lines": [], "custom_fields.both": ["n"]}),
+    ],
+)
+def test_what_is_written_back_of_lists_that_are_absent_null_or_empty(
+    fields: dict[str, Value], written: dict[str, Value]
+):
+    assert compile_sync(BACK).step("back").evaluate(Record(Kind.INVOICE, "1", fields=fields)).fields == written
+
+
+def test_groups_and_lists_inside_a_list_are_evaluated_and_explained_item_by_item():
+    step = compile_sync(BACK).step("back")
+    lines: list[Value] = [{"item": "a"}, {"item": "book", "tax_code": "T", "description": "good"}]
+    record = Record(Kind.INVOICE, "1", fields={"number": "7", "lines": lines})
+    mapped = step.evaluate(record)
+    assert mapped.fields == {
+        "custom_fields.lines": [
+            {"group": {"name": "a"}, "text": "a 7", "cut": ["a"]},
+            {"group": {"name": "book", "rate": "T"}, "text": "book 7", "cut": ["bo", "go"]},
+        ]
+    }
+    assert mapped.notices == (
+        "Deal line cut: Cut from 4 to 2 characters: book.",
+        "Deal line cut: Cut from 4 to 2 characters: good.",
+    )
+    where = "steps.back.fields.custom_fields.lines.fields."
+    told = [(found.rule.removeprefix(where), found.path) for found in step.explain(record)]
+    assert told == [
+        ("steps.back.fields.custom_fields.both.list[0]", "memo"),
+        ("steps.back.fields.custom_fields.both.list[1]", "note"),
+        *(
+            (f"{rule}[{number}]", path.replace("*", str(number)))
+            for number in (0, 1)
+            for rule, path in (
+                ("group.object.name", "lines[*].item"),
+                ("group.object.rate", "lines[*].tax_code"),
+                ("text.list[0]", "lines[*].item"),
+                ("text.list[1]", "number"),
+                ("text", "lines[*]"),
+                ("cut.list[0]", "lines[*].item"),
+                ("cut.list[1]", "lines[*].description"),
+                ("cut", "lines[*]"),
+            )
+        ),
+    ]
 
 
 def test_the_longest_allowed_list_becomes_as_many_lines():

@@ -92,10 +92,10 @@ class Leaf:
                 next_step=refused.next_step or f"Correct the record, or the rule `{self.where}`.",
             ) from None
 
-    def _linked(self, scope: Scope, path: str, value: Value) -> LinkTo | Found:
+    def _linked(self, scope: Scope, path: str, value: Value) -> LinkTo | None:
         text = text_of(value).strip()
         if not text:
-            return None if self.target.nullable else ABSENT
+            return None
         assert self.link is not None  # noqa: S101 - only called with a link
         link = self.link(text, scope.place(path))
         scope.links.setdefault(link)
