@@ -10,7 +10,6 @@ from itertools import batched
 
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.connections import Connection
-from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
@@ -169,21 +168,25 @@ def concerned(step: CompiledStep, changes: Sequence[Change], records: dict[str, 
 
 
 class Names:
-    """Finds the source records that links name by a field, each asked for once."""
+    """Finds the source records that links name by a field; each spelling of a name is asked for once."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._found: dict[tuple[Kind, str, str], list[Record]] = {}
+        self._asked: set[tuple[Kind, str, str]] = set()
+        self._found: dict[tuple[Kind, str, str], dict[str, Record]] = defaultdict(dict)
         self._known: dict[tuple[Kind, str], list[str]] = {}
 
     def look_up(self, kind: Kind, field: str, values: Iterable[str]) -> None:
         """Ask for all values at once."""
-        wanted = {fold(value): value for value in values if (kind, field, fold(value)) not in self._found}
-        for chunk in batched(wanted.values(), SEARCH_MAX, strict=False):
-            for value in chunk:
-                self._found[kind, field, fold(value)] = []
+        wanted = [
+            value
+            for value in dict.fromkeys(values)
+            if (kind, field, value) not in self._asked and not self._found[kind, field, fold(value)]
+        ]
+        for chunk in batched(wanted, SEARCH_MAX, strict=False):
+            self._asked.update((kind, field, value) for value in chunk)
             for record in self._connector.search(kind, field, chunk):
-                self._found.setdefault((kind, field, fold(str(record.fields.get(field, "")))), []).append(record)
+                self._found[kind, field, fold(str(record.fields.get(field, "")))][record.id] = record
 
     def record(self, kind: Kind, link: LinkTo) -> Record:
         """The one record that the link names.
@@ -191,18 +194,10 @@ class Names:
         Raises:
             MappingError: If there is none, or more than one.
         """
-        found = self._found[kind, link.by, fold(link.value)]
+        found = list(self._found[kind, link.by, fold(link.value)].values())
         if len(found) == 1:
             return found[0]
-        if not found:
-            raise missing_link(link, self._names(kind, link.by))
-        raise MappingError(
-            f'{len(found)} records of kind {kind.value} have the {link.by} "{link.value}"; one is needed.',
-            rule=link.rule,
-            path=link.path,
-            value=link.value,
-            next_step="Give each its own name, or merge them.",
-        )
+        raise missing_link(link, () if found else self._names(kind, link.by), count=len(found))
 
     def _names(self, kind: Kind, field: str) -> list[str]:
         if (kind, field) not in self._known:
