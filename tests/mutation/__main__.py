@@ -76,6 +76,8 @@ def _prepare(folder: Path, part: Part) -> None:
     for path in changed:
         if path.suffix != ".py" or path.is_relative_to(folder / "tests") or not path.exists():
             (folder / "mutants" / path.relative_to(folder)).unlink(missing_ok=True)  # mutmut keeps what it has
+    if any(path.is_relative_to(folder / "src") for path in changed):
+        (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # which tests call what is new
     if any(path.is_relative_to(folder / part.tests[0]) for path in changed):
         _forget_survivors(folder)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
