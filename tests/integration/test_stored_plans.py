@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +12,22 @@ import pytest
 from functions.apply_changes import app as apply_changes
 from tests.engine.world import TENANT as ENGINE_TENANT
 from tests.whole_way import SYNC, TENANT, WholeWay, whole_way
+from tieout.domain.changes import Change, Origin
 from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
+from tieout.domain.records import Kind, Record
+from tieout.engine.renew import Renew
 from tieout.engine.stored_plans import End, StoredPlans
+from tieout.ports.connector import Connector
 from tieout_sandbox import dataset
 
 RAISED = {"requests_per_minute": 60_000, "requests_per_second": 60_000, "batches_per_minute": 60_000}
 WON = [deal for deal in dataset.read().opportunities if deal["status"] == "Won"]
 DEALS = WON[:20]
+CURRENCY = "      currency: {constant: USD}"
+LOST_ONCE = [
+    {"kind": kind, "match": {"method": "POST", "path": "*/batch"}, "times": 1}
+    for kind in ("lost_answer", "ignore_request_id")
+]
 
 
 def quiet(_name: str, _count: int) -> None:
@@ -148,3 +158,65 @@ def test_the_function_writes_just_the_plan(stack):
     undo, _ = plans.take_back(plans.plan(ENGINE_TENANT, plan.id), by="kim", progress=quiet, credit_paid=False)
     assert undo is not None
     assert undo.counts == {"invoices": {"withdraw": 1}}
+
+
+# Wrong, taken back, corrected, renewed
+
+
+def test_a_run_that_was_wrong_is_taken_back_corrected_and_written_anew(way: WholeWay, plans: StoredPlans):
+    deals = DEALS[:5]
+    deployment = way.deployment
+    plan = make(plans, deals)
+    assert run(way, plans, plan, plans.writes(plan)) == {End.WRITTEN}
+    former = {one.id: one for one in invoices(way)}
+    way.clock.advance(60)
+    way.call(way.books_url, "POST", "/_sandbox/pay", {"doc_number": deals[0]["sourceId"]})
+    undo, _ = plans.take_back(plans.plan(TENANT, plan.id), by="kim", progress=quiet, credit_paid=True)
+    assert undo is not None
+    assert run(way, plans, undo, plans.writes(undo)) == {End.WRITTEN}
+    assert plans.preview(TENANT, SYNC, progress=quiet, ids=[deal["id"] for deal in deals]).writes == []
+
+    (sync,) = deployment.config.syncs(TENANT)
+    corrected = sync.text.replace(CURRENCY, f"      memo: {{constant: Mended}}\n{CURRENCY}", 1)
+    assert corrected != sync.text
+    deployment.config.put_sync(replace(sync, version=2, text=corrected))
+    renewing = Renew(config=deployment.config, links=deployment.links, connect=deployment.connect, clock=way.clock)
+    formers = renewing.look(renewing.withdrawn_by(undo, plans.writes(undo)))
+    assert sum(one.amount or 0 for one in formers) == total(deals)
+    assert [one.refused for one in renewing.renew(formers, by="kim")] == [None] * 5
+
+    second = make(plans, deals)
+    assert (second.counts, second.totals) == ({"invoices": {"create": 5}}, {"USD": total(deals)})
+    way.call(way.books_url, "PUT", "/_sandbox/faults", {"faults": LOST_ONCE})
+    assert run(way, plans, second, plans.writes(second)) == {End.WRITTEN}
+    assert any(one["fired"] for one in way.call(way.books_url, "GET", "/_sandbox/faults")["faults"])
+    stand = [one for one in invoices(way) if one.id not in former]
+    assert sorted(str(one.fields["number"]) for one in stand) == sorted(f"{deal['sourceId']}-2" for deal in deals)
+    assert {one.fields["memo"] for one in stand} == {"Mended"}
+    step = way.tie_out()["invoices"]
+    assert (step.target_count, step.duplicates, step.differing) == (5, 0, [])
+    assert step.totals["USD"].target == total(deals)
+
+    paid = stand[0]
+    way.call(way.books_url, "POST", "/_sandbox/pay", {"doc_number": paid.fields["number"]})
+    way.queue.send([change_of(way, paid.id), *(change_of(way, one) for one in former)])
+    way.pump()
+    (key,) = (link.key for link in deployment.links.all(TENANT, SYNC, "invoices") if link.target_id == paid.id)
+    (deal,) = connector(way, "act").read(Kind.DEAL, [key.source_id])
+    assert deal.fields["custom_fields"]["payment_status"] == "Paid"
+    assert deal.fields["custom_fields"]["invoice_number"] == paid.fields["number"]
+    assert list(deployment.links.unsynced(TENANT)) == []
+
+
+def connector(way: WholeWay, name: str) -> Connector:
+    connection = way.deployment.config.connection(TENANT, name)
+    assert connection is not None
+    return way.deployment.connect(connection)
+
+
+def invoices(way: WholeWay) -> list[Record]:
+    return list(connector(way, "quickbooks").changes(Kind.INVOICE, None).records)
+
+
+def change_of(way: WholeWay, invoice: str) -> Change:
+    return Change(TENANT, "quickbooks", Kind.INVOICE, invoice, way.clock.now(), Origin.POLL)

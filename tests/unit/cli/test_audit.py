@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from tests.engine.trail import MemoryArchive, MemoryTips, ToldLinks
-from tests.engine.world import START, TENANT
+from tests.engine.world import BOOKS, START, TENANT
 from tieout.bootstrap import Settings
+from tieout.cli.identity import caller_here
 from tieout.domain.records import Kind
 from tieout.engine.archive import ArchiveAudit
 
@@ -172,6 +173,23 @@ def test_a_record_that_stood_there_already_is_told_as_linked(edited):
     told = edited.type("show", "c9").out
     assert "  intent opened to link: same name (score 0.996)\n" in told
     assert "  linked with 77, which stood there already: same name (score 0.996)\n" in told
+
+
+def test_a_renewed_record_is_told_with_who_allowed_it(edited):
+    world = edited.world
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, state="voided")
+    world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+    world.settle_down()
+    edited.terminal.json("renew", DEAL, "--yes")
+    world.apply("d1")
+    edited.feed()
+    told = edited.type("show", DEAL).out
+    assert "  withdrawn target_gone\n" in told
+    assert f"  renewed by {caller_here()}: a new document may be written in its place\n" in told
+    assert told.count("  created as ") == 2
+    edited.type("verify")
+    assert edited.terminal.exit_code == 0
 
 
 def test_a_parked_records_history_says_why(edited):

@@ -35,6 +35,7 @@ from tieout.domain.words import counted, said
 from tieout.engine.backfill import LOOK_SECONDS, QUIET_LOOKS, sync_of
 from tieout.engine.preview import PlanReport
 from tieout.engine.stored_plans import Cap, Changed, Comparison, End, Ended, StoredPlans
+from tieout.engine.withdraw import TAKEN_BACK
 from tieout.mapping import SyncDocument
 from tieout.ports.state import StoredSync
 
@@ -165,6 +166,11 @@ def _write(desk: Desk, talk: Talk, plan: StoredPlan, writes: Sequence[PlannedWri
             )
         if counts["written"] and not plan.undoes:
             yield f"Take it back with `tieout undo {plan.id} --tenant {desk.tenant}`."
+        if any(write.takes_back and ends[plan.key(write)].end is End.WRITTEN for write in writes):
+            yield (
+                "None of them is written again by itself. For new documents in their place, run "
+                f"`tieout renew --plan {plan.id} --tenant {desk.tenant}`."
+            )
 
     data = {"sync": plan.sync, "plan": plan.id, **counts, "totals": plan.totals}
     return Answer(data, view, _code(counts))
@@ -564,7 +570,10 @@ def _view(report: PlanReport, paused: Sequence[str], show: int) -> Iterator[Rend
     yield from paused
     yield from _table(report.writes, show)
     yield ""
-    yield f"{report.counts.unchanged:,} unchanged, {report.counts.skipped:,} not selected."
+    taken_back = report.counts.skipped_because.get(TAKEN_BACK, 0)
+    yield f"{report.counts.unchanged:,} unchanged, {report.counts.skipped - taken_back:,} not selected."
+    if taken_back:
+        yield f"{counted(taken_back, 'record')} left out: {TAKEN_BACK}."
     yield from _notices(report, show)
     for currency, total in report.totals().items():
         yield f"Invoices to create: {said(total, currency)}"

@@ -122,7 +122,7 @@ def _listed(formers: Sequence[Former], show: int) -> Iterator[str]:
 
 def _left(left: Sequence[Former], show: int) -> Iterator[str]:
     if left:
-        yield f"{counted(len(left), 'record')} left as they are:"
+        yield f"{counted(len(left), 'record')} left as {'it is' if len(left) == 1 else 'they are'}:"
         for one in left[:show]:
             if one.refused is not None:
                 yield f"  {one.refused.message} {one.refused.next_step}".rstrip()

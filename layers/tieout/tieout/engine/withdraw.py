@@ -39,6 +39,7 @@ from tieout.ports.connector import Connector
 
 # One absence is no proof: it may be a matter of rights. Who undoes a run is shown what is gone, and decides.
 LOOKS = 2
+TAKEN_BACK = "what was written for it was taken back; `tieout renew` allows a new one"
 # What a credit note takes over from its invoice.
 _CREDITED = ("customer", "currency", "lines", "discount", "tax_total")
 
@@ -241,7 +242,7 @@ class Withdrawals:
         if not _takes_part(work):
             ends.skipped(work, "its document is withdrawn")
         elif why is Withdrawal.UNDONE:
-            ends.skipped(work, "what was written for it was taken back; `tieout renew` allows a new one")
+            ends.skipped(work, TAKEN_BACK)
         else:
             try:
                 target = self._session.connector(connection_written(work.sync, work.step))
