@@ -10,7 +10,7 @@ from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.errors import UnavailableError
 from tieout.domain.links import Link, LinkKey
-from tieout.domain.records import Kind
+from tieout.domain.records import Kind, Record
 from tieout.engine.poll import PollChanges
 
 
@@ -252,3 +252,35 @@ def test_lost_write_does_not_take_the_customer_of_another_company_of_its_name_fo
     owners = {one: world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", one)].target_id for one in ends}
     assert owners == {"c1": customer.id, "c2": None}
     assert {one.cause for one in world.unsynced()} == {"same-name-customers"}
+
+
+def _customer_with_a_city_of_the_books(world: World) -> Record:
+    """The CRM knows the country only; somebody adds the city in the books."""
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    return world.books.put(
+        Kind.CUSTOMER, customer.id, billing_address={"country": "US", "city": "Springfield", "line3": "Left wing"}
+    )
+
+
+def test_part_of_an_address_that_somebody_added_in_the_books_stays_when_something_else_is_written(world: World):
+    customer = _customer_with_a_city_of_the_books(world)
+    world.crm.put(Kind.COMPANY, "c1", phone="+1 650 555 0100")
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    written = world.books.records[Kind.CUSTOMER, customer.id]
+    assert written.fields["phone"] == "+16505550100"
+    assert written.fields["billing_address"] == customer.fields["billing_address"]
+    assert world.unsynced() == []
+
+
+def test_part_of_an_address_that_both_sides_added_is_left_to_a_person(world: World):
+    customer = _customer_with_a_city_of_the_books(world)
+    world.crm.put(Kind.COMPANY, "c1", address={"country": "United States", "city": "Shelbyville"})
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    assert world.books.records[Kind.CUSTOMER, customer.id].fields == customer.fields
+    (parked,) = world.unsynced()
+    assert parked.cause == "refused-changed-on-both-sides-billing-address-city"

@@ -253,6 +253,33 @@ def without_empty(document: Document, base: Mapping[str, Any]) -> Document:
     return type(document).model_construct(_fields_set=kept, **dict(document))
 
 
+def with_parts_that_stand(document: Document, base: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
+    """The document with the parts of its groups, such as an address, that we never said and that stand `there`.
+
+    Providers replace a group as a whole: what somebody added to it on the other side would be gone.
+    """
+    groups = {}
+    for name in document.model_fields_set:
+        group, stands, written = getattr(document, name), there.get(name), base.get(name)
+        if isinstance(group, Document) and isinstance(stands, Mapping):
+            said = group.model_fields_set | {part for part, value in _group(written).items() if value is not None}
+            parts = {part: value for part, value in stands.items() if part in type(group).model_fields}
+            groups[name] = group.model_copy(update={part: parts[part] for part in parts if part not in said})
+    return document.model_copy(update=groups)
+
+
+def with_parts_at_stake(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`base`, with each part of a group that is to be written now and was not before as empty."""
+    return {
+        name: {**dict.fromkeys(_group(given.get(name))), **value} if isinstance(value, Mapping) else value
+        for name, value in base.items()
+    }
+
+
+def _group(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A field that the other side shows otherwise: its path, what was written, what is there."""

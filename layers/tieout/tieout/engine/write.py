@@ -33,7 +33,16 @@ from tieout.engine.collect import connection_of, connection_read, read_all
 from tieout.engine.ends import DIFFERENCE, waited
 from tieout.engine.follow import end_gone, stands
 from tieout.engine.merge import agreed_on
-from tieout.engine.plan import Work, Write, as_shown, difference, document_of, otherwise
+from tieout.engine.plan import (
+    Work,
+    Write,
+    as_shown,
+    difference,
+    document_of,
+    otherwise,
+    with_parts_at_stake,
+    with_parts_that_stand,
+)
 from tieout.engine.sentences import (
     changed_on_both_sides,
     total_differs,
@@ -380,7 +389,8 @@ class Writer:
             elif (changed := difference(record, _at_stake(item))) is not None:
                 self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
-                effect = replace(item.write.effect, target_version=record.version)
+                document = with_parts_that_stand(item.write.effect.document, item.work.link.base or {}, record.fields)
+                effect = replace(item.write.effect, target_version=record.version, document=document)
                 fresh.append(Pending(item.work, replace(item.write, effect=effect)))
         return fresh
 
@@ -388,7 +398,7 @@ class Writer:
 def _at_stake(item: Pending) -> dict[str, Any]:
     """What was written last, but for what was empty and is not to be written now."""
     given = item.write.effect.document.as_fields()
-    base = as_shown(item.work.link.base or {}, item.work.link.shown or {})
+    base = with_parts_at_stake(as_shown(item.work.link.base or {}, item.work.link.shown or {}), given)
     return {name: value for name, value in base.items() if value is not None or name in given}
 
 
