@@ -199,7 +199,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_built():
 
 
 def test_the_deepest_allowed_nesting_is_read():
-    parse("[" * DEPTH_MAX + "]" * DEPTH_MAX)
+    parse("[" * (DEPTH_MAX + 1) + "]" * (DEPTH_MAX + 1))
     with pytest.raises(DocumentError):
         parse("[" * (DEPTH_MAX + 2) + "]" * (DEPTH_MAX + 2))
 

@@ -58,10 +58,11 @@ def parse(text: str) -> list[Parsed]:
 class _Composer:
     """Builds values from parser events, so that nothing is ever built that we do not know."""
 
+    _parsed: Parsed
+
     def __init__(self, text: str, events: Iterator[Any]) -> None:
         self._text = text
         self._events = events
-        self._parsed = Parsed()
 
     def documents(self) -> Iterator[Parsed]:
         count = 0
