@@ -421,3 +421,23 @@ def test_a_document_waits_only_so_often_for_a_look_at_its_customer(world: World)
 
     (parked,) = world.unsynced()
     assert (parked.step, parked.state, parked.code) == ("invoices", UnsyncedState.PARKED, "610")
+
+
+def test_a_change_of_a_company_whose_customer_is_inactive_is_told_as_that(world: World):
+    customer = target(world, "c1")
+    world.books.put(Kind.CUSTOMER, customer, active=False)
+    world.books.fault = lambda _: NotFoundError("The books have no such active record.", code="610")
+    link = world.state.links[key("c1")]
+    version = world.books.records[Kind.CUSTOMER, customer].version
+    world.state.links[key("c1")] = replace(link, target_version=version)
+    world.company("c1", "Acme International")
+    world.apply("c1", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert (parked.code, parked.cause) == ("target-inactive", "target-gone-customers")
+    assert world.state.links[key("c1")].withdrawn is None
+
+    world.books.put(Kind.CUSTOMER, customer, active=True)
+    world.books.fault = lambda _: None
+    retry(world)
+    assert world.books.records[Kind.CUSTOMER, customer].fields["name"] == "Acme International"

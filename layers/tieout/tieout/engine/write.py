@@ -305,11 +305,12 @@ class Writer:
             self._wait(item.work, error)
 
     def _not_found(self, item: Pending, error: NotFoundError, target: Connector) -> None:
-        """Either the document is gone, or a record that it names."""
-        effect = item.write.effect
+        """Either the document is gone or inactive, or a record that it names."""
+        effect, record = item.write.effect, None
         try:
-            gone = effect.operation is Operation.UPDATE and not read_all(target, effect.kind, [effect.target_id or ""])
-            if not gone:
+            if effect.operation is Operation.UPDATE:
+                record = read_all(target, effect.kind, [effect.target_id or ""]).get(effect.target_id or "")
+            if effect.operation is Operation.CREATE or stands(record):
                 self._doubt(item, error, target)
                 return
         except TieoutError as failed:
@@ -318,7 +319,7 @@ class Writer:
         if item.write.side is Side.SOURCE:
             self._wait(item.work, error)  # the next try finds the record gone, and says so
         else:
-            self._gone(item, target)
+            self._gone(item, target, record)
 
     def _doubt(self, item: Pending, error: NotFoundError, target: Connector) -> None:
         """If what it names does not stand any more, it waits until that was looked at; else a person has to decide.
@@ -346,10 +347,10 @@ class Writer:
         else:
             self._park(work, error)
 
-    def _gone(self, item: Pending, target: Connector) -> None:
+    def _gone(self, item: Pending, target: Connector, record: Record | None = None) -> None:
         work, whole = item.work, {**(item.write.agreed or {}), **item.write.document}
         if self._released(work):
-            end_gone(self._session, work, document_of(item.write.effect.kind, whole), target)
+            end_gone(self._session, work, document_of(item.write.effect.kind, whole), target, record)
 
     def _park(self, work: Work, error: TieoutError, *, cause: str = "") -> None:
         if self._released(work):
