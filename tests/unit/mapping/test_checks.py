@@ -153,15 +153,24 @@ def test_what_is_written_in_the_document_fits_its_field(field: str, expected: st
     assert said(field) == ([expected] if expected else [])
 
 
-def test_a_constant_for_a_group_or_a_list_is_refused():
-    text = TEXT.replace("to: item\n    {more}", "to: invoice\n    {more}").format(
-        more="", fields="billing_address: {constant: Main St}, lines: {path: lines, default: 0}"
-    )
+def said_of_an_invoice(fields: str) -> dict[str, str]:
+    text = TEXT.replace("to: item\n    {more}", "to: invoice\n    {more}").format(more="", fields=fields)
     with pytest.raises(DocumentError) as caught:
         parse_documents(text)
-    found = {problem.path.removeprefix("steps.one.fields."): problem.message for problem in caught.value.errors}
+    return {problem.path.removeprefix("steps.one.fields."): problem.message for problem in caught.value.errors}
+
+
+def test_a_constant_for_a_group_or_a_list_is_refused():
+    found = said_of_an_invoice("billing_address: {constant: Main St}, lines: {path: lines, default: 0}")
     assert found["billing_address.constant"] == "A group of fields is needed here, and this is one value."
     assert found["lines.default"] == "A list is needed here, and this is one value."
+
+
+def test_the_items_of_a_list_of_rules_have_the_fields_of_a_line():
+    found = said_of_an_invoice("lines: {list: [{object: {item: {path: name}, amont: {path: amount}}}, {path: name}]}")
+    assert found["lines.list[0].object.amont"] == "`amont` is no field of this invoice."
+    assert found["lines.list[0].object"] == "There is no rule for `amount`, which is always needed."
+    assert found["lines.list[1]"] == "A group of fields is needed here, and `name` is text."
 
 
 @pytest.mark.parametrize(

@@ -848,6 +848,7 @@ def test_explain_shows_defaults_and_errors_of_whole_lists():
     assert by_rule["steps.invoices.fields.lines.fields.quantity[0]"].steps == (("default", 1),)
     [lines] = [found for found in step.explain(deal(lines=None)) if found.rule == "steps.invoices.fields.lines"]
     assert lines.error is not None
+    assert (lines.path, lines.read, lines.steps, lines.result) == ("lines", ABSENT, (), ABSENT)
 
 
 def link_of(sync: CompiledSync, value: str) -> LinkTo:
