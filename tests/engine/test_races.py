@@ -284,3 +284,18 @@ def test_part_of_an_address_that_both_sides_added_is_left_to_a_person(world: Wor
     assert world.books.records[Kind.CUSTOMER, customer.id].fields == customer.fields
     (parked,) = world.unsynced()
     assert parked.cause == "refused-changed-on-both-sides-billing-address-city"
+
+
+def test_part_of_an_address_that_somebody_added_before_a_lost_write_is_found_is_not_overwritten(world: World):
+    world.books.fault = lambda _: "lost"
+    world.apply("c1", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    edited = world.books.put(Kind.CUSTOMER, customer.id, billing_address={"country": "US", "city": "Springfield"})
+    world.settle_down()
+    world.crm.put(Kind.COMPANY, "c1", address={"country": "United States", "city": "Shelbyville"})
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    assert world.books.records[Kind.CUSTOMER, customer.id].fields == edited.fields
+    assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-billing-address-city"]

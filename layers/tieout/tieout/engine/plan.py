@@ -268,6 +268,16 @@ def with_parts_that_stand(document: Document, base: Mapping[str, Any], there: Ma
     return document.model_copy(update=groups)
 
 
+def has_parts_beside(document: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """True if a group of the document has parts there of which it says nothing."""
+    return any(
+        value not in (None, "") and part not in group
+        for name, group in document.items()
+        if isinstance(group, Mapping)
+        for part, value in _group(there.get(name)).items()
+    )
+
+
 def with_parts_at_stake(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`base`, with each part of a group that is to be written now and was not before as empty."""
     return {

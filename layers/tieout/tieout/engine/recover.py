@@ -11,10 +11,11 @@ from typing import Any
 from tieout.domain.effects import Effect, Match, MatchedBy, Operation
 from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
 from tieout.domain.links import Intent, LinkKey
+from tieout.domain.records import Record
 from tieout.domain.reviews import Side
 from tieout.engine.adopt import owners_of
 from tieout.engine.collect import connection_of, kind_of, read_all
-from tieout.engine.plan import Work, difference, document_of
+from tieout.engine.plan import Work, difference, document_of, has_parts_beside
 from tieout.engine.sentences import several_candidates
 from tieout.engine.session import Session
 from tieout.engine.write import Writer
@@ -83,7 +84,7 @@ class Recovery:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:
                 record, found = candidates[0].record, candidates[0].by is not MatchedBy.REFERENCE
-                changed = difference(record, intent.document) is not None
+                changed = difference(record, intent.document) is not None or _has_more(work, record, intent)
                 if self._writer.settle(work, record, target, changed=changed, found=found):
                     self._session.ends.recovered(intent.operation)
                     document = document_of(kind_of(work, intent.side), _whole(intent))
@@ -100,6 +101,11 @@ class Recovery:
                 work.link = self._session.links.release(work.link, worker=self._session.worker)
         except ClaimedError as error:
             self._session.ends.waits(work, error)
+
+
+def _has_more(work: Work, record: Record, intent: Intent) -> bool:
+    """True if somebody added to an address that we wrote; a two-way step knows what the other side adds by itself."""
+    return work.step.two_way is None and has_parts_beside(intent.document, record.fields)
 
 
 def _may_come_late(intent: Intent, target: Connector) -> bool:
