@@ -212,3 +212,88 @@ def test_a_connection_that_is_gone_is_left_alone():
     watched = Watched()
     assert watched.check("gone") == (False, None)
     assert watched.opened == []
+
+
+def test_the_alert_names_its_connection_and_threshold_and_when_it_was_raised():
+    watched = Watched(consent_ends="2026-12-05T15:00:00+03:00")
+    watched.check()
+    (alert,) = watched.world.state.pending(TENANT)
+    assert (alert.cause, alert.raised_at) == (f"sign-in-ends-{BOOKS}-14", START)
+    assert "until 2026-12-05 12:00 UTC." in alert.reason
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (timedelta(days=30), 30),
+        (timedelta(days=30, seconds=1), None),
+        (timedelta(seconds=1), 1),
+        (timedelta(0), None),
+    ],
+)
+def test_a_threshold_is_reached_with_its_day_and_an_end_is_over_with_its_second(left: timedelta, told: int | None):
+    watched = Watched(consent_ends=(START + left).isoformat())
+    assert watched.check() == (False, told)
+
+
+@pytest.mark.parametrize(("later", "told"), [(timedelta(days=1), None), (timedelta(days=1, seconds=1), 3)])
+def test_an_end_that_moved_by_more_than_a_day_is_a_renewal(later: timedelta, told: int | None):
+    end = START + timedelta(days=2)
+    watched = Watched(consent_ends=end.isoformat())
+    assert watched.check() == (False, 2)
+    watched.secrets.stored = {"consent_ends": (end + later).isoformat()}
+    watched.world.clock.time = START + timedelta(days=1)
+    assert watched.check() == (False, told)
+
+
+def test_an_end_that_the_secrets_no_longer_tell_is_forgotten():
+    watched = Watched(consent_ends=after(days=2))
+    watched.check()
+    watched.secrets.stored = {}
+    writes = watched.world.state.writes
+    watched.check()
+    assert standing(watched.world.state, watched.connection()).ends_at is None
+    noted = watched.world.state.writes
+    watched.check()
+    assert (noted - writes, watched.world.state.writes - noted) == (1, 0), "noted once"
+
+    watched.secrets.stored = {"consent_ends": after(days=2)}
+    assert watched.check() == (False, 2), "and told anew when they tell it again"
+
+
+def test_who_was_told_of_the_end_is_reported_though_the_connection_is_paused():
+    watched = Watched(consent_ends=after(days=1))
+    watched.probe_says(ReconnectError("revoked"))
+    assert watched.check() == (True, 1)
+
+
+def test_a_connection_that_goes_on_is_no_longer_paused_since_any_time():
+    watched = Watched()
+    watched.world.state.put_connection(
+        replace(watched.connection(), state=ConnectionState.PAUSED, paused_because="revoked", paused_at=START)
+    )
+    watched.check()
+    assert (watched.connection().paused_at, watched.connection().paused_because) == (None, "")
+
+
+def test_a_new_sign_in_is_a_contact_and_its_end_is_kept():
+    watched = Watched(consent_ends=after(days=90))
+    watched.world.clock.time = START + timedelta(hours=1)
+    now = watched.world.clock.now()
+    found = watched.health.signed_in(watched.connection())
+    assert (found.contacted_at, found.ends_at) == (now, START + timedelta(days=90))
+    assert standing(watched.world.state, watched.connection()) == found
+
+
+def test_the_secrets_of_the_connection_itself_are_asked():
+    asked: list[tuple[str, str]] = []
+    watched = Watched()
+    read = watched.secrets.read
+
+    def listened(tenant: str, connection: str, *, fresh: bool = False) -> dict[str, str]:
+        asked.append((tenant, connection))
+        return read(tenant, connection, fresh=fresh)
+
+    watched.secrets.read = listened  # type: ignore[method-assign]  # listened to
+    watched.check()
+    assert asked == [(TENANT, BOOKS)]
