@@ -53,7 +53,7 @@ simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRS
 
 coverage: setup ## lines and branches of engine/, mapping/ and matching/ that their tests miss (10 minutes); docs/reliability.md says why
 	@$(MUTATION_ENV)
-	@.tools/mutation/bin/coverage run -m pytest -q -p no:randomly tests/unit/mapping tests/unit/matching tests/engine
+	@.tools/mutation/bin/coverage run -m pytest -q -p no:randomly --hypothesis-profile=ci tests/unit/mapping tests/unit/matching tests/engine
 	@.tools/mutation/bin/coverage report
 
 mutate: setup ## are the tests hurt by wrong code? OF=mapping, engine or matching; hours for all, goes on where it stopped

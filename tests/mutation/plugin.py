@@ -14,6 +14,7 @@ from functools import _lru_cache_wrapper
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_sessionstart() -> None:
@@ -26,7 +27,11 @@ _WANTED = pytest.StashKey[set[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect by file: pytest looks for each of three hundred names by itself, which takes longer than the tests."""
+    """No property is held to a time, or to chance.
+
+    Tests are collected by file: pytest looks for each of three hundred names by itself, which takes longer than they.
+    """
+    settings.load_profile("ci")
     config.stash[_WANTED] = {argument for argument in config.args if "::" in argument}
     config.args[:] = dict.fromkeys(argument.partition("::")[0] for argument in config.args)
 
