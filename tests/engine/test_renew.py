@@ -22,6 +22,7 @@ from tests.engine.test_withdraw import (
     delete,
     happens,
     invoiced,
+    late,
     link,
     lose,
     states,
@@ -167,6 +168,22 @@ def test_an_undone_run_that_was_renewed_can_be_undone_and_renewed_again(world: W
     assert tie_out(world).ties_out
 
 
+def test_what_was_withdrawn_since_for_another_reason_is_not_renewed_with_the_run(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    assert undo is not None
+    desk.apply(undo)
+    renewed(world)
+    world.apply("d1")
+    lose(world)
+    world.apply("d1")
+    assert link(world).withdrawn is Withdrawal.LEFT
+
+    assert renewing(world).withdrawn_by(undo, desk.writes(undo)) == []
+
+
 def test_a_credited_run_is_renewed_and_credited_again(world: World, desk: Desk):
     world.deal("d1", "1000")
     plan = desk.make()
@@ -181,6 +198,7 @@ def test_a_credited_run_is_renewed_and_credited_again(world: World, desk: Desk):
     work.renew(work.look(keys), by="kim")
     assert desk.ends(undo) == {"invoices.credit_note/d1": End.WRITTEN}
     assert desk.undo(plan) is None
+    assert key() not in desk.report.left_out, "nothing is said of a document that is not there yet"
     second = desk.make()
     desk.apply(second)
     assert (len(living(world)), tie_out(world).ties_out) == (1, True)
@@ -555,6 +573,25 @@ def test_lost_answer_of_the_new_invoice_is_not_found_in_the_former_one(world: Wo
     assert invoice.id != former.id
     assert (link(world).target_id, len(world.invoices()), world.unsynced()) == (invoice.id, 2, [])
     assert invoice.fields["reference"] == link(world).reference != key().reference
+
+
+@pytest.mark.parametrize("point", range(8))
+def test_crash_before_every_write_of_the_state_credits_the_renewed_invoice_once(world: World, point: int):
+    withdrawn(world, paid="1054")
+    renewed(world)
+    world.apply("d1")
+    world.pay(living(world)[0].id, "1054")
+    lose(world)
+    world.state.crash_before = crashing(world, point)
+    try:
+        world.apply("d1")
+    except Crash:
+        late(world)
+    world.settle_down()
+
+    memos = [note.fields["memo"] for note in credit_notes(world)]
+    assert memos == ["Credit for invoice Sd1", "Credit for invoice Sd1-2"]
+    assert (living(world), world.unsynced()) == ([], [])
 
 
 @pytest.mark.parametrize("fault", ["lost", "vanished"])
