@@ -381,12 +381,20 @@ def test_a_list_of_rules_makes_one_text_or_one_line():
     assert customer_field(names, {}) is ABSENT
     step = step_with(
         "{customer: {constant: '1'}, date: {constant: '2026-01-31'}, currency: {constant: EUR},"
-        " lines: {list: [{object: {item: {constant: '9'}, amount: {path: amount}, description: {path: name}}}]}}",
+        " lines: {list: [{object: {item: {constant: '9'}, amount: {path: amount}, description: {path: name},"
+        " service_on: {constant: '2026-01-30'}}}]}}",
         to="invoice",
         kind="deal",
     )
     mapped = step.evaluate(deal())
-    assert mapped.fields["lines"] == [{"item": "9", "amount": Decimal("4821.50"), "description": "Acme - GTX Pro"}]
+    assert mapped.fields["lines"] == [
+        {
+            "item": "9",
+            "amount": Decimal("4821.50"),
+            "description": "Acme - GTX Pro",
+            "service_on": dt.date(2026, 1, 30),
+        }
+    ]
     assert mapped.fields["date"] == dt.date(2026, 1, 31)
     DOCUMENTS[Kind.INVOICE].model_validate(mapped.fields)
 
@@ -639,6 +647,8 @@ def test_inside_a_list_the_record_can_still_be_read():
 def test_the_records_id_and_custom_fields_can_be_read():
     custom: dict[str, Value] = {"custom_fields": {"Order no.": 7}}
     assert customer_field("{path: id}", {}) == "c-1"
+    assert customer_field("{path: record.id}", {}) == "c-1"
+    assert customer_field("{path: id}", {"id": "its own"}) == "its own"
     assert customer_field("{path: 'custom_fields[\"Order no.\"]'}", custom) == "7"
     assert customer_field("{path: custom_fields.other}", custom) is ABSENT
 
