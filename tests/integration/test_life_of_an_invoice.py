@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.whole_way import ACT_SECRETS, TENANT, WholeWay, whole_way
+from tests.whole_way import ACT_SECRETS, SYNC, TENANT, WholeWay, whole_way
 from tieout.domain.changes import Change, Origin, Unsynced
 from tieout.domain.records import Kind, Record
 from tieout.engine.ends import ApplyReport
@@ -136,7 +136,9 @@ def test_invoice_that_is_voided_shows_in_the_deal(desk: Desk, deal: dict[str, An
     desk.sync(invoice.id, kind=Kind.INVOICE, connection="quickbooks")
 
     assert desk.deal(deal["id"])["payment_status"] == "Voided"
-    assert desk.unsynced() == []
+    (parked,) = desk.unsynced()
+    assert parked.cause == "target-gone-invoices", "the deal is still won: a person is told, once"
+    assert f"`tieout renew {SYNC}/invoices/{deal['id']} --tenant {TENANT}`" in parked.next_step
 
 
 @pytest.mark.usefixtures("deal")
