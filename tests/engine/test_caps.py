@@ -74,5 +74,29 @@ def test_endless_contention_is_an_error_and_admits_nothing(clock: FakeClock) -> 
         def write_budget(self, tenant: str, connection: str, state: Mapping[str, int], revision: int) -> bool:
             return False
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError) as raised:
         admitted(Caps(Busy(), clock), "a", most=2)
+    assert raised.value.message == "Too many workers count the same cap at once; it is tried again."
+    assert clock.slept == pytest.approx(12 * 0.01), "a moment after each of twelve tries"
+
+
+def test_what_is_asked_for_twice_at_once_counts_once(clock: FakeClock) -> None:
+    assert admitted(Caps(MemoryBudgetStore(), clock), "a", "a", "b", most=2) == {"a", "b"}
+
+
+def test_what_was_admitted_goes_on_beside_what_there_is_room_for(clock: FakeClock) -> None:
+    caps = Caps(MemoryBudgetStore(), clock)
+    admitted(caps, "a", "b", most=2)
+    assert admitted(caps, "b", "c", most=3) == {"b", "c"}
+    assert admitted(caps, "c", "d", "a", most=3) == {"c", "a"}
+    assert admitted(caps, "d", most=1) == set(), "a cap that was lowered admits nothing more"
+
+
+def test_the_day_ends_at_midnight_utc(clock: FakeClock) -> None:
+    caps = Caps(MemoryBudgetStore(), clock)
+    clock.time = clock.time.replace(hour=23, minute=59)
+    admitted(caps, "a", most=1)
+    clock.time += timedelta(seconds=59)
+    assert admitted(caps, "b", most=1) == set()
+    clock.time += timedelta(seconds=1)
+    assert admitted(caps, "b", most=1) == {"b"}

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.engine.world import START
+from tieout.domain.links import Link, LinkKey, Turns
 from tieout.domain.reviews import Side
-from tieout.engine.merge import Merged, agreement, at, is_changed, merge, put, shown_otherwise
+from tieout.engine.merge import (
+    Merged,
+    agreement,
+    at,
+    is_changed,
+    is_second_half,
+    merge,
+    put,
+    shown_otherwise,
+    turned,
+)
 from tieout.engine.plan import same
 from tieout.mapping import ABSENT
 
@@ -143,3 +156,91 @@ def test_put_and_at_know_absent_null_and_groups():
     assert put({"address": None}, "address.city", ABSENT) == {"address": None}
     assert put({"address": {"city": "x", "line1": "y"}}, "address.city", ABSENT) == {"address": {"line1": "y"}}
     assert put({"name": "x"}, "name", ABSENT) == {}
+
+
+# Cases by name
+
+
+@pytest.mark.parametrize(
+    ("source", "base", "target", "becomes"),
+    [
+        ("a", "a", "a", Merged(agreed=["name"])),
+        ("b", "a", "a", Merged(to_target=["name"])),
+        ("a", "a", "b", Merged(to_source=["name"])),
+        ("b", "a", "b", Merged(agreed=["name"])),
+        ("b", "a", "c", Merged(conflicts=["name"])),
+        (None, "a", "a", Merged(to_target=["name"])),
+        ("a", "a", None, Merged(to_source=["name"])),
+        (None, "a", "", Merged(agreed=["name"])),
+    ],
+)
+def test_what_becomes_of_a_field(source, base, target, becomes):
+    assert merged({"name": source}, {"name": base}, {"name": target}) == becomes
+
+
+@pytest.mark.parametrize(("winner", "goes"), [(Side.SOURCE, "to_target"), (Side.TARGET, "to_source")])
+def test_a_policy_is_asked_only_where_both_sides_changed(winner, goes):
+    source, base, target = ({"name": "b", "phone": "1"}, {"name": "a", "phone": "1"}, {"name": "c", "phone": "2"})
+    asked: list[str] = []
+
+    def wins(path: str) -> Side:
+        asked.append(path)
+        return winner
+
+    result = merge(PATHS, source=source, base=base, shown={}, target=target, winner=wins)
+    assert asked == ["name"]
+    assert "name" in getattr(result, goes)
+    assert "phone" in result.to_source
+
+
+def test_a_value_that_cannot_go_back_is_asked_about_unless_the_source_counts():
+    source, base, target = {"name": "b"}, {"name": "a"}, {"name": "c"}
+    assert merged(source, base, target, winner=Side.TARGET, stuck={"name"}) == Merged(conflicts=["name"])
+    assert merged(source, base, target, winner=Side.SOURCE, stuck={"name"}) == Merged(to_target=["name"])
+    assert merged(base, base, target, stuck={"name"}) == Merged(conflicts=["name"])
+    assert merged(base, base, target, stuck={"name"}, decided={"name": Side.TARGET}) == Merged(agreed=["name"])
+    assert merged(base, base, target, stuck={"name"}, decided={"name": Side.SOURCE}) == Merged(to_target=["name"])
+
+
+def test_a_field_that_only_goes_one_way_leaves_the_targets_own_change():
+    source, base, target = {"name": "b"}, {"name": "a"}, {"name": "c"}
+    assert merged(base, base, target, left={"name"}) == Merged()
+    assert merged(source, base, target, left={"name"}) == Merged(conflicts=["name"])
+    assert merged(source, base, target, left={"name"}, decided={"name": Side.TARGET}) == Merged(agreed=["name"])
+
+
+def test_the_new_base_is_what_is_agreed_and_the_rest_as_it_stood():
+    document, base = {"name": "b", "phone": "2", "email": "x"}, {"name": "a", "email": "y"}
+    assert agreement(document, base, ["name", "phone"]) == {"name": "a", "email": "x"}
+    assert agreement(document, base, []) == document
+
+
+def test_what_is_shown_otherwise_is_remembered_anew_and_else_forgotten():
+    agreed, target = {"name": "a", "phone": "1"}, {"name": "A", "phone": "1"}
+    former = {"phone": "(1)", "email": "kept", "note": "gone"}
+    assert shown_otherwise(["name", "phone", "note"], agreed, target, former) == {"name": "A", "email": "kept"}
+
+
+# Turns
+
+
+def test_a_side_that_overwrites_the_other_is_one_turn_more_and_twice_the_same_is_none():
+    first = turned(None, Side.SOURCE, START)
+    assert first == Turns(Side.SOURCE, 1, START)
+    later = START + timedelta(seconds=5)
+    assert turned(first, Side.SOURCE, later) == first
+    assert turned(first, Side.TARGET, later) == Turns(Side.TARGET, 2, START)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(3600, 4), (3601, 1)])
+def test_turns_begin_anew_after_an_hour(seconds: int, count: int):
+    now = START + timedelta(seconds=seconds)
+    found = turned(Turns(Side.SOURCE, 3, START), Side.TARGET, now)
+    assert found == Turns(Side.TARGET, count, START if count > 1 else now)
+
+
+def test_the_second_half_of_a_merge_has_a_partner_and_no_hash_and_nothing_that_stops_it():
+    half = Link(LinkKey("acme", "deals", "customers", "c1"), target_id="77")
+    assert is_second_half(half)
+    assert not is_second_half(Link(half.key))
+    assert not is_second_half(Link(half.key, target_id="77", payload_hash="h"))

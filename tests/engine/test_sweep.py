@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 from tests.engine.test_around import poller
 from tests.engine.test_withdraw import connect, withdrawing
 from tests.engine.world import BOOKS, CRM, TENANT, World
-from tieout.domain.changes import Origin
+from tieout.domain.changes import Lane, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import ConnectionState
+from tieout.domain.effects import Operation
 from tieout.domain.errors import ReconnectError, SettingsError, UnavailableError
-from tieout.domain.links import LinkKey, Withdrawal
+from tieout.domain.links import Intent, IntentState, Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind
 from tieout.engine.sweep import Sweep, SweepReport
 from tieout.mapping import preset
@@ -292,3 +295,144 @@ def test_memory_of_an_earlier_release_is_understood(world: World):
     world.state.put_cursor(TENANT, CRM, "sweep-deal", f'["{ids[0]}"]')
 
     assert swept(world, times=1).queued[Kind.DEAL] == 1
+
+
+# What a person reads, and what is remembered
+
+
+def test_the_brake_says_what_vanished_where_and_how_to_go_on(world: World):
+    ids = deals(world, 40)
+    delete(world, ids[:9])
+    swept(world)
+
+    (alert,) = brakes(world)
+    assert alert.subject == "9 deals of act vanished at once"
+    assert alert.reason == (
+        "the CRM no longer shows 9 deals of the 40 that are linked, among them Sd00, Sd01, Sd02, Sd03, Sd04. "
+        "A change of our user's rights or an outage looks like that too."
+    )
+    assert alert.next_step == (
+        "See in the CRM whether they were deleted. If they are there, let our user see them: nothing else is to be "
+        "done. If they were deleted, approve it with the command below."
+    )
+    assert (alert.tenant, alert.cause, alert.raised_at) == (TENANT, f"brake-{CRM}-deal", world.clock.now())
+    assert alert.unsynced is None
+
+
+@pytest.mark.parametrize(("gone", "braked"), [(3, False), (4, True)])
+def test_the_number_that_a_day_allows_may_vanish_and_not_one_more(world: World, gone: int, braked: bool):
+    ids = deals(world, 20)
+    delete(world, ids[:gone])
+    report = swept(world)
+    assert bool(report.braked) is braked
+    assert len(world.queue.now) == (0 if braked else gone)
+    assert report.queued[Kind.DEAL] == (0 if braked else gone)
+
+
+def test_a_percentage_is_rounded_up_so_that_one_of_few_may_vanish(world: World):
+    ids = deals(world, 2)
+    delete(world, ids[:1])
+    assert swept(world).braked == []
+    assert [one.id for one in world.queue.now] == ids[:1]
+
+
+def test_an_approval_that_finds_nothing_held_says_where_to_look(world: World):
+    for connection in (CRM, "unknown"):
+        with pytest.raises(SettingsError) as raised:
+            sweeper(world).approve(TENANT, connection)
+        assert raised.value.message == f"No brake holds anything of the connection {connection}."
+        assert raised.value.next_step == "See `tieout sweep list`."
+
+
+def test_documents_that_vanished_from_the_books_are_held_and_approved_too(world: World):
+    ids = deals(world, 20)
+    gone = sorted(one.id for one in world.invoices()[:10])
+    for one in gone:
+        del world.books.records[Kind.INVOICE, one]
+    swept(world, BOOKS)
+
+    (held,) = sweeper(world).held(TENANT)
+    assert (held.connection, held.kind, sorted(held.ids), held.written) == (BOOKS, Kind.INVOICE, gone, True)
+    assert "no longer shows 10 invoices of the 20" in brakes(world)[0].reason
+    assert sweeper(world).approve(TENANT, BOOKS) == 10
+    assert {(one.connection, one.kind, one.origin) for one in world.queue.now} == {(CRM, Kind.DEAL, Origin.APPROVED)}
+    assert sorted(one.id for one in world.queue.now) == ids[:10]
+
+
+def test_a_sweep_notes_when_a_connection_and_its_kinds_had_their_turn(world: World):
+    deals(world, 1)
+    swept(world, times=1)
+    now = world.clock.now().isoformat()
+    assert world.state.cursor(TENANT, CRM, "swept") == now
+    for kind in (Kind.COMPANY, Kind.CONTACT, Kind.PRODUCT, Kind.DEAL):
+        assert world.state.cursor(TENANT, CRM, f"swept-{kind}") == now
+
+
+def test_only_so_many_missing_are_remembered_and_the_rest_waits_for_a_later_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tieout.engine.sweep.MISSING_MAX", 2)
+    ids = deals(world, 20)
+    delete(world, ids[:3])
+    assert swept(world).queued[Kind.DEAL] == 2
+    assert [one.id for one in world.queue.now] == ids[:2]
+
+
+# What dead workers left behind
+
+
+def waiting(world: World, record_id: str, *, seconds: int) -> None:
+    """Its link waits for so long."""
+    key = LinkKey(TENANT, SYNC, "invoices", record_id)
+    change = world.change(Kind.DEAL, record_id)[0]
+    since = world.clock.now() - timedelta(seconds=seconds)
+    note = Unsynced(SYNC, "invoices", change, UnsyncedState.WAITING, record_id, "unavailable", "down", since)
+    world.state.set_unsynced(key, note)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(3599, []), (3600, ["d1"])])
+def test_what_waits_for_an_hour_is_asked_for_again(world: World, seconds: int, asked: list[str]):
+    world.deal("d1")
+    waiting(world, "d1", seconds=seconds)
+    report = sweeper(world).sweep(TENANT, CRM)
+    assert [(one.id, one.origin, one.lane) for one in world.queue.now] == [
+        (one, Origin.SWEEP, Lane.LIVE) for one in asked
+    ]
+    assert report.queued[Kind.DEAL] == len(asked)
+
+
+@pytest.mark.parametrize(("held", "parked", "asked"), [(1, False, 0), (0, False, 1), (0, True, 0)])
+def test_an_open_write_is_asked_about_once_its_worker_is_surely_dead(world: World, held: int, parked: bool, asked: int):
+    now = world.clock.now()
+    key = LinkKey(TENANT, SYNC, "invoices", "d1")
+    until = now + timedelta(seconds=held)
+    intent = Intent("e", Operation.CREATE, "h", "1", IntentState.CLAIMED, "w", until, now, {})
+    world.state.links[key] = Link(key, intent=intent)
+    if parked:
+        waiting(world, "d1", seconds=9999)
+        note = world.state.links[key].unsynced
+        assert note is not None
+        world.state.set_unsynced(key, replace(note, state=UnsyncedState.PARKED))
+    sweeper(world).sweep(TENANT, CRM)
+    assert len(world.queue.now) == asked
+
+
+def test_a_connection_that_is_unknown_is_not_swept(world: World):
+    writes = world.state.writes
+    assert sweeper(world).sweep(TENANT, "unknown") == SweepReport()
+    assert world.state.writes == writes
+
+
+def test_the_first_failure_is_told_after_the_others_had_their_turn(world: World):
+    deals(world, 2)
+    failed: list[Kind] = []
+
+    def fails(kind: Kind, _: str | None) -> Any:
+        failed.append(kind)
+        raise UnavailableError(f"no {kind}")
+
+    world.crm.ids = fails  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError) as raised:
+        swept(world, times=1)
+    assert len(failed) == 3
+    assert str(raised.value) == f"no {failed[0]}"
