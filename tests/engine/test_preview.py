@@ -1,0 +1,177 @@
+"""Preview: what a run would do, record by record, with nothing written anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.engine.test_around import preview
+from tests.engine.world import CRM, TENANT, World
+from tieout.domain.effects import Operation
+from tieout.domain.links import Intent, IntentState, LinkKey
+from tieout.domain.plans import is_new_id
+from tieout.domain.records import Kind
+from tieout.engine.preview import PlanReport, sum_of_lines
+
+SYNC = "deals-to-invoices"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def planned(world: World, **how: Any) -> PlanReport:
+    before = world.state.writes, world.books.calls["write"]
+    report = preview(world).preview(TENANT, SYNC, progress=how.pop("progress", lambda *_: None), **how)
+    assert (world.state.writes, world.books.calls["write"]) == before
+    return report
+
+
+def test_a_create_is_told_with_all_that_it_would_write(world: World):
+    world.deal("d1", "1054.50")
+    report = planned(world)
+
+    customer, item, invoice = report.writes
+    assert [one.step for one in report.writes] == ["customers", "items", "invoices"]
+    assert (customer.amount, customer.currency, customer.former, customer.target_id) == (None, "", None, "")
+    assert (invoice.source_id, invoice.operation) == ("d1", Operation.CREATE)
+    assert (invoice.amount, invoice.currency) == (Decimal("1054.50"), "USD")
+    assert (invoice.label, invoice.links_only, invoice.target_version) == ("GTX Pro for Acme", False, "")
+    assert is_new_id(str(invoice.document["customer"])), "the customer would be created by the same run"
+    assert is_new_id(str(invoice.document["lines"][0]["item"]))
+    assert item.label == "GTX Pro"
+    assert report.totals() == {"USD": Decimal("1054.50")}
+
+
+def test_an_update_is_told_beside_what_was_written_last_and_the_version_that_stands_there(world: World):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    (invoice,) = world.invoices()
+    (write,) = planned(world).writes
+    assert (write.operation, write.target_id, write.target_version) == (Operation.UPDATE, invoice.id, invoice.version)
+    assert write.amount == 1200
+    assert planned(world).totals() == {}, "only what would be created is summed"
+
+
+def test_what_stands_there_already_would_only_be_linked(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    report = planned(world, records={Kind.COMPANY: ["c1"]})
+    (link,) = report.links
+    assert (link.step, link.links_only, link.target_id, link.label) == ("customers", True, "77", "Acme Corporation")
+    assert (report.writes, report.counts.adopted) == ([], 1)
+
+
+@pytest.mark.parametrize("what", ["gone", "changed"])
+def test_a_document_that_the_other_side_would_refuse_is_not_told_as_written(world: World, what: str):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.deal("d1", "1200")
+    if what == "gone":
+        del world.books.records[Kind.INVOICE, invoice.id]
+    else:
+        world.books.put(Kind.INVOICE, invoice.id, note="by a person", number="changed")
+    report = planned(world)
+    assert report.writes == []
+    assert [one.change.id for one in report.parked] == ["d1"]
+    assert report.counts.parked == 1
+
+
+def test_a_write_under_way_is_left_out_of_account(world: World):
+    world.deal("d1")
+    key = LinkKey(TENANT, SYNC, "invoices", "d1")
+    world.apply("c1", kind=Kind.COMPANY)
+    until = world.clock.now() + timedelta(hours=1)
+    intent = Intent("e", Operation.CREATE, "h", "1", IntentState.CLAIMED, "w", until, world.clock.now(), {})
+    (stored,) = world.state.links.values()
+    world.state.links[key] = replace(stored, key=key, target_id=None, payload_hash="", base=None, intent=intent)
+
+    report = planned(world, ids=["d1"])
+    assert [one.step for one in report.writes] == ["items", "invoices"]
+    assert world.state.links[key].intent == intent
+
+
+def test_all_ids_are_planned_in_chunks_and_every_count_is_added_up(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tieout.engine.preview.CHUNK", 2)
+    for number in range(3):
+        world.deal(f"d{number}")
+    world.deal("open", status="open")
+    world.deal("odd", product="Unheard-of")
+    listed = ["d0", "d1", "d2", "open", "odd"]
+    real = world.crm.ids
+
+    def ids(kind: Kind, after: str | None) -> Any:
+        if kind is not Kind.DEAL:
+            return real(kind, after)
+        place = int(after or 0)
+        return listed[place : place + 2], str(place + 2) if place + 2 < len(listed) else None
+
+    world.crm.ids = ids  # type: ignore[method-assign]  # pages of our own
+    shown: list[tuple[str, int]] = []
+    report = planned(world, progress=lambda *one: shown.append(one))
+
+    assert shown == [("company", 1), ("product", 1), ("deal", 2), ("deal", 4), ("deal", 5)]
+    counts = report.counts
+    assert (counts.created, counts.skipped, counts.parked, counts.unchanged) == (5, 1, 1, 0)
+    assert sum(counts.skipped_because.values()) == 1
+    assert [one.source_id for one in report.writes if one.step == "invoices"] == ["d0", "d1", "d2"]
+
+
+def test_only_the_records_that_are_asked_for_are_planned(world: World):
+    for one in ("d1", "d2"):
+        world.deal(one)
+    assert {one.source_id for one in planned(world, ids=["d2"]).writes} == {"c1", "p1", "d2"}
+    asked = world.crm.calls["ids"]
+    assert [one.step for one in planned(world, records={Kind.PRODUCT: ["p1"]}).writes] == ["items"]
+    assert world.crm.calls["ids"] == asked
+
+
+def test_a_document_that_is_not_applied_yet_is_planned_in_place_of_the_running_one(world: World):
+    (stored,) = world.state.syncs(TENANT)
+    world.deal("d1", status="lost")
+    text = stored.text.replace("equals: won", "equals: lost").replace("{won: issued}", "{lost: issued}")
+    other = replace(stored, version=2, text=text)
+    assert planned(world, ids=["d1"]).writes == []
+    assert "invoices" in [one.step for one in planned(world, ids=["d1"], instead=other).writes]
+    assert world.state.syncs(TENANT) == [stored]
+
+
+def test_a_list_of_ids_without_an_end_is_left_after_its_bound(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tieout.engine.preview.PAGES_MAX", 3)
+    asked: list[Kind] = []
+
+    def endless(kind: Kind, _: str | None) -> Any:
+        asked.append(kind)
+        return [], "more"
+
+    world.crm.ids = endless  # type: ignore[method-assign]  # has no end
+    assert planned(world).writes == []
+    assert asked.count(Kind.DEAL) == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "total"),
+    [
+        ({}, None),
+        ({"lines": None}, None),
+        ({"lines": []}, Decimal(0)),
+        ({"lines": [{"amount": "10.05"}, {"amount": "-0.05"}]}, Decimal("10.00")),
+    ],
+)
+def test_lines_are_added_up_exactly_and_no_lines_are_no_amount(document: dict[str, Any], total: Decimal | None):
+    assert sum_of_lines(document) == total
+
+
+def test_a_plan_pauses_no_connection_and_tells_nobody(world: World):
+    world.deal("odd", product="Unheard-of")
+    report = planned(world)
+    assert len(report.parked) == 1
+    assert world.state.pending(TENANT) == []
+    assert sum(world.queue.waiting().values()) == 0
+    assert world.state.connection(TENANT, CRM) is not None
