@@ -126,9 +126,11 @@ def _forget_survivors(folder: Path) -> None:
 def _report(text: str, folder: Path) -> int:
     states: dict[str, Counter[str]] = {}
     survivors = []
+    left = 0
     for line in text.splitlines():
         found = _RESULT.match(line)
         if found is None or found["state"] == "not checked":
+            left += found is not None
             continue
         states.setdefault(found["module"], Counter())[found["state"]] += 1
         if found["state"] not in KILLED:
@@ -140,6 +142,8 @@ def _report(text: str, folder: Path) -> int:
         total += counts
         print(_row(module, counts))
     print(_row("all", total))
+    if left:
+        print(f"{left:,} more have not been tried yet")
     print(f"survivors: {folder / 'survivors.txt'}; `mutmut show NAME` in that folder tells one")
     return 0 if total and _killed(total) * 100 >= GOAL_PERCENT * total.total() else 1
 
