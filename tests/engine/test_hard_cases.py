@@ -269,7 +269,7 @@ def test_changed_deal_whose_invoice_was_deleted_says_so(world: World):
 
     world.apply("d1")
 
-    assert only(world).reason == "The invoice Sd1 is gone from the books."
+    assert only(world).reason == "The invoice Sd1 was voided in the books, or deleted there."
 
 
 def test_deal_whose_company_is_gone_says_that(world: World):
@@ -318,6 +318,6 @@ def test_paid_invoice_that_is_deleted_is_parked_in_words_that_fit(world: World):
 
     rows = {one.step: one for one in world.unsynced()}
     assert {one.state for one in rows.values()} == {UnsyncedState.PARKED}
-    assert rows["invoices"].reason == "The invoice Sd1 is gone from the books."
+    assert rows["invoices"].reason == "The invoice Sd1 was voided in the books, or deleted there."
     assert "deal" in rows["payments"].reason
     assert "Void" not in rows["payments"].next_step

@@ -180,8 +180,10 @@ def test_several_records_of_one_name_are_parked(world: World):
     assert asked.review is not None
     assert [one.target_id for one in asked.review.candidates] == ["77", "78"]
     assert {one.reason for one in world.unsynced()} == {
-        "The company Acme Corporation may be the customer Acme Corporation in the books already (same name), or "
-        "another one."
+        (
+            "The company Acme Corporation may be the customer Acme Corporation in the books already (same name), or "
+            "another one."
+        )
     }
     assert world.invoices() == []
 

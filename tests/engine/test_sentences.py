@@ -118,11 +118,11 @@ def test_a_document_with_our_reference_to_which_nothing_is_linked(world, record,
 
 def test_a_document_that_is_gone_may_be_written_anew_by_command_unless_it_writes_back(world):
     message, next_step, *_ = says(sentences.target_gone(work(world, base=NUMBERED), world.books))
-    assert message == "The invoice S1 is gone from the books."
-    assert next_step.startswith("If it was deleted on purpose, dismiss this one; it is not written again by itself.")
+    assert message == "The invoice S1 was voided in the books, or deleted there."
+    assert next_step.startswith("If that was on purpose, dismiss this one; it is not written again by itself.")
     assert says(sentences.target_gone(work(world, "payments"), world.crm))[:2] == (
         "The deal 77 is gone from the CRM.",
-        "If it was deleted on purpose, dismiss this one; it is not written again by itself.",
+        "If that was on purpose, dismiss this one; it is not written again by itself.",
     )
 
 

@@ -79,10 +79,13 @@ def _withdraw(work: Work) -> str:
 
 
 def target_gone(work: Work, target: Connector) -> RejectedError:
-    """The document vanished from the other side."""
+    """The document was deleted on the other side; an invoice may have been voided there just as well."""
+    title = target.manifest.title
+    voidable = work.step.to_kind is Kind.INVOICE
+    what = f"was voided in {title}, or deleted there" if voidable else f"is gone from {title}"
     return RejectedError(
-        f"The {document_name(work)} is gone from {target.manifest.title}.",
-        next_step="If it was deleted on purpose, dismiss this one; it is not written again by itself."
+        f"The {document_name(work)} {what}.",
+        next_step="If that was on purpose, dismiss this one; it is not written again by itself."
         + (f" For a new one run `{_renewing(work)}`." if work.step.pairs is None else ""),
     )
 
