@@ -33,6 +33,7 @@ def test_production_and_sandbox_have_their_own_addresses():
         {"base_url": "https://example.test?"},
         {"consent_url": "https:///x"},
         {"batches_per_minute": 0},
+        {"batches_per_minute": 7},  # the search for a customer would use up what its write needs
         {"surprise": 1},
     ],
 )
@@ -41,6 +42,12 @@ def test_wrong_settings_are_refused_by_name(settings):
 
     with pytest.raises(SettingsError, match=next(iter(settings))):
         CONNECTOR.limits_of(connection)
+
+
+def test_the_fewest_batches_that_let_customers_be_written_are_taken():
+    settings = parse_settings({"batches_per_minute": 8})
+
+    assert {limit.name: limit.calls for limit in limits_of(settings)}["batches_per_minute"] == 8
 
 
 def test_a_connection_without_a_company_is_refused():

@@ -32,6 +32,9 @@ _SafeUrl = Annotated[
     Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^@?#\\\s]*)?$"),
 ]
 _Calls = Annotated[int, Field(ge=1, le=1_000_000)]
+# A new customer costs a batch to look for it and one to write it, soon after: with fewer, the search would use up what
+# the write needs, at each try again.
+_Batches = Annotated[int, Field(ge=8, le=1_000_000)]
 
 
 class Settings(BaseModel):
@@ -41,7 +44,7 @@ class Settings(BaseModel):
         realm_id: The company's id; the connection's `account` if empty.
         base_url, token_url, consent_url: Instead of Intuit's own; https, or this machine.
         requests_per_minute, requests_per_second, requests_in_flight, batches_per_minute: Instead of the manifest's
-            limits.
+            limits. Fewer than 8 batches would never come to write a customer.
         requests_per_day: If this many are all that the company may cost, by the plan of your Intuit app for example;
             a fifth is kept for live changes. Without it there is no such limit.
         income_account: Name of the account that new items earn to; the first active income account if empty.
@@ -57,7 +60,7 @@ class Settings(BaseModel):
     requests_per_minute: _Calls | None = None
     requests_per_second: _Calls | None = None
     requests_in_flight: _Calls | None = None
-    batches_per_minute: _Calls | None = None
+    batches_per_minute: _Batches | None = None
     requests_per_day: _Calls | None = None
     income_account: str = ""
 
