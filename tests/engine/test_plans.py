@@ -743,6 +743,17 @@ def test_an_update_that_a_person_changed_since_keeps_their_value(world: World, d
     assert world.books.all(Kind.CUSTOMER)[0].fields["name"] == "Acme Ltd"
 
 
+def test_a_city_that_a_person_added_to_an_address_stays_when_the_update_is_taken_back(world: World, desk: Desk):
+    plan = updated(world, desk)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    address = {"country": "US", "city": "Springfield"}
+    world.books.put(Kind.CUSTOMER, customer.id, billing_address=address)
+    desk.apply(desk.undo(plan))
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert customer.fields["name"] == "Acme Corporation"
+    assert customer.fields["billing_address"] == address
+
+
 def test_a_person_who_is_faster_than_the_undo_keeps_their_value(world: World, desk: Desk):
     plan = updated(world, desk)
     undo = desk.undo(plan)

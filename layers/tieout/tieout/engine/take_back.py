@@ -20,7 +20,16 @@ from tieout.domain.reviews import Side
 from tieout.engine.collect import connection_written, links_of, read_all, works_of
 from tieout.engine.gate import credit_key, leave_out
 from tieout.engine.merge import at
-from tieout.engine.plan import Work, Write, difference, document_of, effect_id, payload_hash, without_empty
+from tieout.engine.plan import (
+    Work,
+    Write,
+    difference,
+    document_of,
+    effect_id,
+    payload_hash,
+    with_parts_that_stand,
+    without_empty,
+)
 from tieout.engine.recover import Recovery
 from tieout.engine.session import Session
 from tieout.engine.withdraw import Withdrawals
@@ -139,7 +148,7 @@ def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
         id=effect_id(work.key, Operation.UPDATE, version, payload_hash(former)),
         operation=Operation.UPDATE,
         kind=kind,
-        document=without_empty(document_of(kind, former), base),
+        document=with_parts_that_stand(without_empty(document_of(kind, former), base), base, today.fields),
         reference=work.link.reference,
         target_id=today.id,
         target_version=today.version,
