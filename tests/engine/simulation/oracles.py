@@ -16,11 +16,14 @@ from tests.engine.simulation.universe import SYNC, Universe
 from tests.engine.trail import archived_roughly, broken_trail
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.errors import MappingError
-from tieout.domain.links import Link, LinkKey
+from tieout.domain.links import Link, LinkKey, Withdrawal
+from tieout.domain.plans import CREDITING
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Side
 from tieout.engine.collect import compiled, fold
+from tieout.engine.merge import at
 from tieout.engine.plan import plain
-from tieout.mapping import CompiledStep, LinkTo
+from tieout.mapping import ABSENT, CompiledStep, LinkTo
 
 CALLS_AT_MOST = 8
 CALLS_PER_CHANGE = 6
@@ -38,10 +41,40 @@ def no_bug(universe: Universe) -> Iterator[str]:
 
 
 def one_document(universe: Universe) -> Iterator[str]:
-    """I1: one living document for each source record and reference."""
+    """I1: one living document for each source record and reference; none for what was withdrawn, and not twice so."""
     if universe.plan.assumption in DOUBLES_POSSIBLE:
         return
     yield from doubles(universe)
+    yield from _withdrawn_once(universe)
+
+
+def _withdrawn_once(universe: Universe) -> Iterator[str]:
+    """What a link calls withdrawn by us is voided or credited in full, and what is credited is called so."""
+    for key, link in universe.table.links.items():
+        if key.step != "invoices" or link.target_id is None:
+            continue
+        books, where = universe.books(key.tenant), f"{key.tenant} {key.step}/{key.source_id}"
+        invoice = books.records.get((Kind.INVOICE, link.target_id))
+        notes = _credit_notes(books, key)
+        ours = link.withdrawn not in (None, Withdrawal.TARGET_GONE)
+        if notes and not ours:
+            yield f"{where}: credited by {notes[0].id}, and nothing says that it is withdrawn"
+        if invoice is None or not ours or link.unsynced is not None:
+            continue
+        voided_by_us = any(
+            one.is_withdrawal and one.effect.target_id == invoice.id for one in universe.watches[key.tenant].writes
+        )
+        if notes and voided_by_us:
+            yield f"{where}: {invoice.id} was voided, and credited too"
+        credit = universe.table.links.get(replace(key, step=f"{key.step}{CREDITING}"))
+        says_why = credit is not None and credit.unsynced is not None
+        if not _is_withdrawn(books, key, invoice) and not says_why:
+            yield f"{where}: it is withdrawn, and {invoice.id} lives"
+
+
+def _credit_notes(books: Any, key: LinkKey) -> list[Record]:
+    notes = books.created.get((Kind.CREDIT_NOTE, reference_of(replace(key, step=f"{key.step}{CREDITING}"))), ())
+    return [books.records[Kind.CREDIT_NOTE, one] for one in notes if (Kind.CREDIT_NOTE, one) in books.records]
 
 
 def doubles(universe: Universe) -> Iterator[str]:
@@ -97,34 +130,74 @@ def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[st
     for source_id in sorted(ids):
         key = LinkKey(tenant, SYNC, step.name, source_id)
         link = universe.table.links.get(key) or Link(key)
-        if link.unsynced is not None:
-            continue
         where = f"{tenant} {step.name}/{source_id}"
         record = crm.records.get((step.from_kind, source_id))
         target = books.records.get((step.to_kind, link.target_id or ""))
+        two_way = step.two_way is not None and record is not None and target is not None and not link.follows
+        if two_way and link.withdrawn is None and (link.unsynced is None or link.unsynced.review is not None):
+            meant = _meant(universe, tenant, step, record, steps)
+            yield from (f"{where}: {said}" for said in _both_agree(universe, step, link, meant, (record, target)))
+        if link.unsynced is not None:
+            continue
         if record is None or not step.selects(record):
             if target is not None and not _is_withdrawn(books, key, target):
                 yield f"{where}: the record is gone or left the sync, and {link.target_id} stands unsaid"
+        elif link.withdrawn is Withdrawal.UNDONE or link.plan.startswith("undo-"):
+            continue  # a person took it back: until the record or the mapping changes, the former values stand
+        elif link.withdrawn is not None:
+            yield f"{where}: its document is withdrawn, the record asks for it, and nobody was told"
         elif link.target_id is None:
             if (step.from_kind, source_id) in crm.touched:
                 yield f"{where}: it has no document, and nothing says why"
-        elif target is not None and (ours := books.ours.get((step.to_kind, target.id))) is not None:
+        elif not two_way and target is not None and (ours := books.ours.get((step.to_kind, target.id))) is not None:
             if universe.plan.assumption in DOUBLES_POSSIBLE and _was_adopted(link.base or {}, ours):
                 continue  # our own record, found too late: it was linked as it stood, as any that stands there already
             meant = _meant(universe, tenant, step, record, steps)
-            # What a record showed when it was adopted stays until its source changes it.
-            found = {path.partition(".")[0] for path in link.shown or {}} if step.two_way is None else set()
-            meant = {name: value for name, value in meant.items() if name not in found}
+            made = (step.to_kind, reference_of(key))
+            meant = _without_found(meant, step, link, was_created=target.id in books.created.get(made, ()))
             yield from _compare(where, meant, ours, plain(target.fields))
 
 
+def _without_found(meant: dict[str, Any], step: CompiledStep, link: Link, *, was_created: bool) -> dict[str, Any]:
+    """What an adopted record showed stays until its source changes it, and where that says nothing."""
+    found = {path.partition(".")[0] for path in link.shown or {}} if step.two_way is None else set()
+    return {name: value for name, value in meant.items() if name not in found and (was_created or value is not None)}
+
+
+def _both_agree(
+    universe: Universe, step: CompiledStep, link: Link, meant: dict[str, Any], both: tuple[Record, Record]
+) -> Iterator[str]:
+    """Both sides of a two-way step agree on each field, or a person is asked about just those on which they do not."""
+    record, shown = both[0], plain(both[1].fields)
+    review = link.unsynced.review if link.unsynced is not None else None
+    asked = {conflict.field for conflict in review.conflicts} if review is not None else set()
+    manifest = universe.crm(link.key.tenant).manifest
+    for path, way in step.ways.items():
+        here, there = at(meant, path), at(shown, path)
+        if here is ABSENT or path in asked or _says(there, here) or (here in (None, "") and there is ABSENT):
+            continue
+        stays = way.place(record, lambda one: manifest.takes(step.from_kind, one)) is None
+        is_known = path in (link.shown or {}) and (link.shown or {})[path] == (None if there is ABSENT else there)
+        if stays or ((is_known or there is ABSENT) and _has_own_form(universe, link)):
+            continue
+        yield f"{path} is {here} here and {there} there, and nobody is asked"
+
+
+def _has_own_form(universe: Universe, link: Link) -> bool:
+    """True if the books may show something else though nobody edited: the customer was adopted, or a run taken back."""
+    if universe.plan.assumption in DOUBLES_POSSIBLE:
+        return True  # it may be our own, found too late
+    books = universe.books(link.key.tenant)
+    adopted = link.target_id not in books.created.get((Kind.CUSTOMER, reference_of(link.key)), ())
+    return adopted or any(plan.undoes for plan in universe.plans.plans(link.key.tenant))
+
+
 def _is_withdrawn(books: Any, key: LinkKey, target: Record) -> bool:
-    """True if the document is voided, or a credit note of its total stands beside it."""
+    """True if the document is voided, or a credit note of the total that we wrote last stands beside it."""
     if target.fields.get("state") == "voided":
         return True
-    notes = books.created.get((Kind.CREDIT_NOTE, reference_of(replace(key, step=f"{key.step}.credit_note"))), ())
-    living = [books.records[Kind.CREDIT_NOTE, one] for one in notes if (Kind.CREDIT_NOTE, one) in books.records]
-    return any(Decimal(str(one.fields["total"])) == Decimal(str(target.fields["total"])) for one in living)
+    total = Decimal(str(books.ours.get((target.kind, target.id), target.fields)["total"]))
+    return any(Decimal(str(one.fields["total"])) == total for one in _credit_notes(books, key))
 
 
 class _UnresolvedError(Exception):
@@ -158,6 +231,9 @@ def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, Com
             raise _UnresolvedError
         (source_id,) = named
     partner = universe.table.links.get(LinkKey(tenant, SYNC, link.step, source_id))
+    gone = partner is not None and partner.unsynced is not None and partner.unsynced.cause.startswith("target-gone-")
+    if partner is not None and (gone or partner.withdrawn is not None):
+        raise _UnresolvedError  # a person is asked what became of it
     return (partner.target_id if partner is not None else None) or f"no {link.step} for {link.value}"
 
 
@@ -228,6 +304,8 @@ def lines_tie_out(universe: Universe) -> Iterator[str]:
             link = universe.table.links.get(LinkKey(tenant, SYNC, "invoices", deal.id))
             if link is None or link.unsynced is not None or deal.fields["status"] != "won":
                 continue
+            if link.withdrawn is not None or link.plan.startswith("undo-"):
+                continue
             invoice = books.records.get((Kind.INVOICE, link.target_id or ""))
             ours = books.ours.get((Kind.INVOICE, link.target_id or ""))
             if invoice is None or ours is None or universe.plan.assumption in DOUBLES_POSSIBLE:
@@ -260,16 +338,30 @@ def trail_tells_all(universe: Universe) -> Iterator[str]:
     yield from broken_trail(links, archive, tips)
 
 
-def closed_stays_closed(universe: Universe) -> Iterator[str]:
-    """I8: nothing of a closed period is written."""
+def within_limits(universe: Universe) -> Iterator[str]:
+    """I8: nothing of a closed period is written, no more than caps allow, and by a stored plan only what it says."""
     for provider in universe.providers.values():
         yield from provider.closed_writes
+    yield from universe.unplanned
+    policies = universe.plan.policies
+    for tenant, watch in universe.watches.items():
+        if policies.withdrawals is not None:
+            yield from (f"{tenant}: {said}" for said in watch.beyond_cap(policies.withdrawals))
+        if policies.rewrites is not None:
+            versions = universe.versions[tenant]
+            yield from (f"{tenant}: {said}" for said in watch.beyond_rewrites(policies.rewrites, versions))
 
 
 def nothing_overwritten(universe: Universe) -> Iterator[str]:
-    """I5: what a person changed in the books after our write is never replaced."""
+    """I5: what a person changed in the books after our write is never replaced; in a two-way step, on neither side.
+
+    There a policy, or a person's answer, may say that the other side counts.
+    """
     for provider in universe.providers.values():
         yield from provider.overwritten
+    for watch in universe.watches.values():
+        late = universe.plan.zombies  # the CRM has no versions that could refuse a write that comes too late
+        yield from (said for side, said in watch.overwritten if not late or side is Side.TARGET)
 
 
 def tenants_apart(universe: Universe) -> Iterator[str]:
@@ -328,7 +420,7 @@ ORACLES: dict[str, Oracle] = {
     "I5": nothing_overwritten,
     "I6": tenants_apart,
     "I7": trail_tells_all,
-    "I8": closed_stays_closed,
+    "I8": within_limits,
     "I9": calls_bounded,
     "D1": deletions_known,
 }

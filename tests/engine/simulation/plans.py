@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from random import Random
 
+from tests.engine.simulation.policies import PRESET, Policies, policies_of
 from tests.engine.simulation.runtime import START, Fault, FaultKind
 
 TENANTS = ("acme", "globex")
@@ -119,10 +120,11 @@ class Plan:
     calls_per_minute: int = 500
     token_seconds: int = 3600
     token_rotates_seconds: int = 86_400
+    policies: Policies = PRESET
 
     @property
     def real(self) -> bool:
-        """True if the real connectors run, over simulators that answer as the providers do: one seed of ten."""
+        """True if the real connectors run, over simulators that answer as the providers do: one seed of twenty."""
         return self.seed % REAL_EVERY == REAL_AT
 
     @property
@@ -146,9 +148,10 @@ class Plan:
         return max((step.at for step in self.steps), default=0.0)
 
 
-REAL_EVERY, REAL_AT = 10, 3
+REAL_EVERY, REAL_AT = 20, 3
 DAY_EVERY, DAY_AT = 25, 5
 DELETED_MORE = 8
+OTHERS_LESS = 3  # in worlds with a theme
 _LASTING = ("revoke crm", "revoke books", "poison")
 _DIES = (FaultKind.KILL_BEFORE, FaultKind.KILL_AFTER, FaultKind.FREEZE_BEFORE, FaultKind.FREEZE_AFTER)
 _ANY = (*_DIES, FaultKind.SLOW, FaultKind.JUMP)
@@ -232,6 +235,39 @@ ACTIONS = {
     "reconnect": 3,
     "poison": 1,
 }
+THEMES = {  # where the sync has other policies than the preset; what is not named stays as it is
+    "customers": {
+        "edit company's fields": 60,
+        "edit customer's fields": 60,
+        "answer review": 30,
+        "merge customers": 4,
+        "plan": 4,
+        "apply plan": 4,
+    },
+    "withdrawals": {
+        "win": 60,
+        "lose": 40,
+        "delete deal": 12,
+        "pay": 20,
+        "approve capped": 12,
+        "edit company's fields": 6,
+        "edit customer's fields": 6,
+        "answer review": 6,
+    },
+    "plans": {
+        "win": 50,
+        "reword sync": 20,
+        "plan": 30,
+        "apply plan": 40,
+        "undo plan": 20,
+        "backfill": 10,
+        "approve capped": 8,
+        "lose": 8,
+        "edit company's fields": 10,
+        "edit customer's fields": 10,
+        "answer review": 6,
+    },
+}
 
 
 def assumption_of(seed: int) -> Assumption:
@@ -250,12 +286,14 @@ def plan_of(seed: int) -> Plan:
     assumption = assumption_of(seed)
     lagging = assumption in (Assumption.LAGGING, Assumption.LAGGING_KEYS)
     points = POINTS
+    preset = seed % REAL_EVERY == REAL_AT or seed % DAY_EVERY == DAY_AT
+    policies = PRESET if preset else policies_of(seed)
     if seed % REAL_EVERY == REAL_AT:
         points = {name: at for name, at in POINTS.items() if not name.startswith(("crm.", "books."))} | REAL_POINTS
     return Plan(
         seed=seed,
         assumption=assumption,
-        steps=tuple(_steps(random, seed)),
+        steps=tuple(_steps(random, seed, policies)),
         faults=tuple(sorted(_faults(random, points), key=lambda fault: (fault.point, fault.nth))),
         lag_seconds=random.uniform(30, 400) if lagging else random.choice((0, 0, 4, 7)),
         webhooks=random.choice((0.0, 0.6, 1.0, 1.0)),
@@ -268,32 +306,65 @@ def plan_of(seed: int) -> Plan:
         calls_per_minute=random.choice((12, 30, 120, 500)),
         token_seconds=random.choice((600, 3600)),
         token_rotates_seconds=random.choice((0, 900, 86_400)),
+        policies=policies,
     )
 
 
-def _steps(random: Random, seed: int) -> list[Step]:
+def _steps(random: Random, seed: int, policies: Policies) -> list[Step]:
     at, steps = 5.0, []
-    names = list(ACTIONS)
-    weights = list(ACTIONS.values())
+    actions: dict[str, float] = {**ACTIONS}
+    theme = ""
+    if policies != PRESET:
+        theme = random.choice(list(THEMES))
+        actions = {name: weight / OTHERS_LESS for name, weight in ACTIONS.items()} | THEMES[theme]
+        if policies.look_alikes:
+            actions["answer review"] = 30
+    names = list(actions)
+    weights = list(actions.values())
     if (
         seed % DAY_EVERY == DAY_AT
     ):  # deletions; and nobody is away for the whole day whose sign-in would have to be renewed
         more = {"delete deal": DELETED_MORE, "delete invoice": DELETED_MORE, **dict.fromkeys(_LASTING, 0)}
-        weights = [ACTIONS[name] * more.get(name, 1) for name in names]
-    # Many requests take long within the limits: people go on with few deals, after the first invoices stand.
-    real = seed % REAL_EVERY == REAL_AT
-    pace = random.choice((20, 200, 400) if real else (1, 10, 20, 40, 200))
-    busy = random.choice((1, 1, 2) if real else (1, 2, 4))
-    for _ in range(random.randint(5, 40)):
+        weights = [actions[name] * more.get(name, 1) for name in names]
+    # Many requests take long within the limits: people go on with few deals, after the first invoices stand. So they
+    # do where policies count: what is in agreement has to be changed.
+    real, slow = seed % REAL_EVERY == REAL_AT, bool(theme)
+    pace = random.choice((20, 200, 400) if real else (10, 40, 200) if slow else (1, 10, 20, 40, 200))
+    busy = 4 if theme == "withdrawals" else random.choice((1, 1, 2) if real or slow else (1, 2, 4))
+    for number in range(random.randint(12, 50) if slow else random.randint(5, 40)):
         at += random.random() * (pace if random.random() < 0.9 else 600)
-        action = random.choices(names, weights)[0]
-        tenant = random.choice(TENANTS) if random.random() < 0.5 else TENANTS[0]
-        steps.append(Step(round(at, 2), tenant, action, _about(random, action, busy), _value(random, action)))
+        action = "win" if slow and number < busy else random.choices(names, weights)[0]
+        tenant = random.choice(TENANTS) if random.random() < (0.1 if slow else 0.5) else TENANTS[0]
+        about = _about(random, action, busy)
+        if slow and number < busy:
+            about = DEALS[number]
+        elif slow and about in COMPANIES and random.random() < 0.5:
+            about = COMPANIES[0]
+        steps.append(Step(round(at, 2), tenant, action, about, _value(random, action)))
+        if slow:
+            steps += _what_follows(random, steps[-1])
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _what_follows(random: Random, step: Step) -> list[Step]:
+    """What is rare unless it comes at once: both sides are edited together, and a plan comes from a changed sync."""
+    follow: list[tuple[float, str]] = []
+    if step.action == "edit company's fields" and random.random() < 0.5:
+        follow = [(2, "edit customer's fields"), (random.choice((60, 900)), "answer review")]
+    elif step.action == "reword sync":
+        follow = [(30, "plan"), (random.choice((5, 30, 200)), "apply plan"), (random.choice((20, 400)), "undo plan")]
+        follow = follow[: random.choice((2, 3))] if random.random() < 0.6 else [(30, "backfill")]
+    elif step.action == "lose" and random.random() < 0.3:
+        follow = [(600, "approve capped")]
+    at, steps = step.at, []
+    for seconds, action in follow:
+        at += random.random() * seconds
+        steps.append(Step(round(at, 2), step.tenant, action, step.about, _value(random, action)))
     return steps
 
 
 def _about(random: Random, action: str, busy: int) -> str:
-    if "company" in action or action in ("edit customer", "move contact", "merge customers"):
+    if "company" in action or action.startswith(("edit customer", "move contact", "merge customers")):
         return random.choice(COMPANIES)
     if "product" in action:
         return random.choice(list(PRODUCTS))
@@ -306,6 +377,9 @@ def _value(random: Random, action: str) -> str:
         return "|".join([random.choice(COMPANIES), *lines, *(["!"] if random.random() < 0.03 else [])])
     if action == "edit":
         return f"{random.randint(1, 99_999) / 100:.2f}"
+    if action in ("edit company's fields", "edit customer's fields"):
+        fields = random.choice(("phone", "phone", "email", "city", "phone+city", "phone+email"))
+        return f"{fields}:{random.randint(1, 999_999)}"
     if action == "move deal":
         return random.choice(COMPANIES)
     return str(random.randint(1, 9_999))

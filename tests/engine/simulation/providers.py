@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from tests.engine.simulation.runtime import FaultKind, Runtime
-from tests.engine.world import _manifest
-from tieout.domain.documents import Invoice, RecordUpdate
+from tests.engine.simulation.watch import Watch
+from tests.engine.world import _manifest, _voided
+from tieout.domain.documents import CreditNote, Customer, Invoice, InvoiceStatus, RecordUpdate
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ConflictError,
@@ -23,7 +24,9 @@ from tieout.domain.errors import (
     UncertainError,
 )
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Side
 from tieout.engine.plan import plain
+from tieout.mapping.reverse import with_values
 from tieout.ports.connector import Account, ChangePage, Role
 
 PAGE = 4
@@ -32,7 +35,7 @@ LATE_SECONDS = 12  # a request that we gave up may still be done so much later
 BOOKS_MANIFEST = _manifest(
     "fake_books",
     Role.BOOKS,
-    keeps_reference=frozenset({Kind.INVOICE, Kind.CUSTOMER}),
+    keeps_reference=frozenset({Kind.INVOICE, Kind.CREDIT_NOTE, Kind.CUSTOMER}),
     natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
     write_batch_max=3,
     read_batch_max=4,
@@ -59,8 +62,12 @@ class SimulatedProvider:
         lag_seconds: float,
         honours_key: bool,
         changed: Callable[[Kind, str], None],
+        watch: Watch,
+        wrote: Callable[[str, Effect, str], None],
     ) -> None:
         self._runtime, self.tenant, self._name = runtime, tenant, name
+        self._watch, self._wrote = watch, wrote
+        self._side = Side.TARGET if name == "books" else Side.SOURCE
         self.manifest = BOOKS_MANIFEST if name == "books" else CRM_MANIFEST
         self._lag_seconds, self._honours_key, self._changed = lag_seconds, honours_key, changed
         self.records: dict[tuple[Kind, str], Record] = {}
@@ -83,10 +90,16 @@ class SimulatedProvider:
 
     def put(self, kind: Kind, record_id: str, **fields: Any) -> Record:
         """Create or change a record."""
+        return self._put(kind, record_id, fields, ours=False)
+
+    def _put(
+        self, kind: Kind, record_id: str, fields: Mapping[str, Any], *, ours: bool, read_at: float | None = None
+    ) -> Record:
         former = self.records.get((kind, record_id))
         version = str(int(former.version) + 1) if former else "0"
         record = Record(kind, record_id, version, self._runtime.now(), {**(former.fields if former else {}), **fields})
         self.records[kind, record_id] = record
+        self._watch.changed(self._side, former, record, ours=ours, read_at=read_at)
         self._note(kind, record_id)
         return record
 
@@ -142,6 +155,12 @@ class SimulatedProvider:
         if (Kind.CUSTOMER, customer_id) in self.records:
             self.put(Kind.CUSTOMER, customer_id, phone=phone)
 
+    def edit(self, kind: Kind, record_id: str, values: Mapping[str, Any]) -> None:
+        """Somebody edits fields of a record, by path."""
+        there = self.records.get((kind, record_id))
+        if there is not None:
+            self.put(kind, record_id, **with_values(there, values).fields)
+
     def close(self, until: date) -> None:
         """Somebody closes the books up to and with a day."""
         self.closed_until = until
@@ -196,11 +215,12 @@ class SimulatedProvider:
         return self._ask("probe", lambda: Account("1", "Fake", "USD"))
 
     def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
-        return self._ask(
-            "read",
-            lambda: [self.records[kind, one] for one in ids if (kind, one) in self.records],
-            f"{kind} {' '.join(ids)}",
-        )
+        def found() -> Sequence[Record]:
+            if (worker := self._runtime.current) is not None:
+                self._watch.read(worker.name, kind, ids)
+            return [self.records[kind, one] for one in ids if (kind, one) in self.records]
+
+        return self._ask("read", found, f"{kind} {' '.join(ids)}")
 
     def search(self, kind: Kind, field: str, values: Sequence[str]) -> Sequence[Record]:
         wanted = {value.casefold() for value in values}
@@ -256,6 +276,8 @@ class SimulatedProvider:
             name = getattr(effect.document, "name", None)
             if name is not None and record.fields.get("name") == name:
                 return Match(record, MatchedBy.NATURAL_KEY)
+        if effect.similar and _look_alike(effect, record):
+            return Match(record, MatchedBy.SIMILAR)
         return None
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
@@ -264,19 +286,20 @@ class SimulatedProvider:
         except ProviderError as error:
             return [NotDone(effect.id, error) for effect in effects]
         lost = UncertainError("The answer was lost.")
+        worker = self._runtime.current.name if self._runtime.current is not None else ""
         if fault in (FaultKind.VANISHED, FaultKind.LATE):
             if fault is FaultKind.LATE:
-                self._runtime.after(LATE_SECONDS, lambda: [self._write(effect) for effect in effects])
+                self._runtime.after(LATE_SECONDS, lambda: [self._write(effect, worker) for effect in effects])
             return [Unknown(effect.id, lost) for effect in effects]
         if fault is FaultKind.REFUSE:
             return [NotDone(effect.id, RejectedError("The books refuse this.", code="6000")) for effect in effects]
-        outcomes = [self._write(effect) for effect in effects]
+        outcomes = [self._write(effect, worker) for effect in effects]
         self._runtime.leave(fault)
         if fault is FaultKind.GARBLE:  # what the answer still says can be believed
             return outcomes[: len(outcomes) // 2]
         return [Unknown(effect.id, lost) for effect in effects] if fault is FaultKind.LOST else outcomes
 
-    def _write(self, effect: Effect) -> Outcome:
+    def _write(self, effect: Effect, worker: str) -> Outcome:
         key = (effect.id, effect.attempt)
         if self._honours_key and key in self._answers and (effect.kind, self._answers[key]) in self.records:
             return Done(effect.id, self.records[effect.kind, self._answers[key]])
@@ -288,20 +311,27 @@ class SimulatedProvider:
             return NotDone(effect.id, RejectedError("The books are closed for this date.", code="6210", field="date"))
         if self._is_closed(effect, record_id, fields):
             self.closed_writes.append(f"{self.tenant} {effect.kind} {record_id} while closed until {self.closed_until}")
-        self._watch(effect, record_id, fields)
-        record = self.put(effect.kind, record_id, **fields)
+        self._note_overwritten(effect, record_id, fields)
+        # Only where the provider has no versions can a write replace what came after it was read.
+        former = self.records.get((effect.kind, record_id))
+        read_at = None if self.manifest.versions else self._watch.read_at(worker, effect.kind, record_id)
+        record = self._put(effect.kind, record_id, fields, ours=True, read_at=read_at)
+        self._wrote(self._name, effect, worker)
         if effect.operation is Operation.CREATE:
             self.created[effect.kind, effect.reference].append(record_id)
             self._findable[effect.kind, record_id] = self._runtime.seconds + self._lag_seconds
-        self.ours[effect.kind, record_id] = plain(record.fields)
+        found = plain(former.fields) if former is not None else {}
+        self.ours[effect.kind, record_id] = {**self.ours.get((effect.kind, record_id), found), **plain(fields)}
         self._answers[key] = record_id
         return Done(effect.id, record)
 
-    def _watch(self, effect: Effect, record_id: str, fields: Mapping[str, Any]) -> None:
+    def _note_overwritten(self, effect: Effect, record_id: str, fields: Mapping[str, Any]) -> None:
         """Note what this write replaces that somebody else wrote after us. The CRM's fields are ours alone."""
         ours = self.ours.get((effect.kind, record_id))
         if effect.operation is Operation.CREATE or ours is None or self._name != "books":
             return
+        if effect.kind is Kind.CUSTOMER and self._watch.two_way:
+            return  # the watch knows both sides
         there = plain(self.records[effect.kind, record_id].fields)
         given = effect.document.as_fields()
         for name, new in plain(fields).items():
@@ -335,14 +365,24 @@ class SimulatedProvider:
         document, there = effect.document, self.records.get((effect.kind, record_id))
         former: Mapping[str, Any] = there.fields if there is not None else {}
         if isinstance(document, RecordUpdate):
-            set_now = {path.removeprefix("custom_fields."): value for path, value in document.fields.items()}
-            return {"custom_fields": {**(former.get("custom_fields") or {}), **set_now}}
+            return dict(with_values(self.records[effect.kind, record_id], document.fields).fields)
         fields = document.as_fields()
         if effect.kind in self.manifest.keeps_reference:
             fields["reference"] = effect.reference
+        if isinstance(document, CreditNote):
+            fields["total"] = sum((line.amount for line in document.lines), Decimal(0))
+        if isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED:
+            return _voided(fields)
         if isinstance(document, Invoice):
             fields |= money(sum((line.amount for line in document.lines), Decimal(0)), former.get("paid", Decimal(0)))
         return fields
+
+
+def _look_alike(effect: Effect, record: Record) -> bool:
+    """As a search by the first word of the name finds it."""
+    if not isinstance(effect.document, Customer):
+        return False
+    return effect.document.name.casefold().split()[:1] == str(record.fields.get("name", "")).casefold().split()[:1]
 
 
 def moved(ours: Mapping[str, Any], customer_id: str) -> Mapping[str, Any]:

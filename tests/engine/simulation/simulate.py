@@ -97,7 +97,8 @@ def story(result: Result) -> str:
     """The run in words: what people did, what went wrong, each passage of a point of I/O, and what was broken."""
     plan = result.plan
     lines = [
-        f"seed {plan.seed}: {plan.assumption}; search lags {plan.lag_seconds:.0f} s; again with:",
+        f"seed {plan.seed}: {plan.assumption}; search lags {plan.lag_seconds:.0f} s; policies: {plan.policies}",
+        "again with:",
         f"make simulate SEEDS=1 FIRST={plan.seed}",
         "",
         *map(str, plan.steps),

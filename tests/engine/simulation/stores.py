@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from tests.engine.simulation.runtime import FaultKind, Runtime
+from tests.engine.simulation.watch import Watch
 from tests.engine.trail import ToldLinks
 from tests.engine.world import MemoryState
 from tieout.adapters.sqs import _grouped
@@ -42,6 +43,7 @@ class Table(MemoryState):
         self._runtime = runtime
         self.links = ToldLinks(now=runtime.true_now)
         self.budgets: dict[tuple[str, str], tuple[Mapping[str, int], int]] = {}
+        self.watches: Mapping[str, Watch] = {}
         self.leases: dict[tuple[str, str], tuple[str, datetime]] = {}
 
     def _write(self, name: str, act: Callable[[], Any], detail: str = "") -> Any:
@@ -118,6 +120,8 @@ class Table(MemoryState):
             if stored.revision != link.revision or (worker and held != worker):
                 raise ClaimedError("Another worker is writing this document.")
             kept = None if clears else stored.unsynced
+            if link.target_id != stored.target_id and link.key.tenant in self.watches:
+                self.watches[link.key.tenant].linked_at[link.key] = self._runtime.seconds
             self.links[link.key] = replace(link, revision=link.revision + 1, intent=intent, unsynced=kept)
             # What the caller gets is what it wrote: what others noted meanwhile beside it, it does not see.
             return replace(link, revision=link.revision + 1, intent=intent)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,26 +16,31 @@ import pytest
 from tests.engine.simulation import plans
 from tests.engine.simulation.campaign import Tally, tally
 from tests.engine.simulation.plans import Assumption, plan_of
+from tests.engine.simulation.policies import PRESET
 from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.runtime import FaultKind
 from tests.engine.simulation.simulate import Result, run, run_seed, shrink, story
 from tieout.domain.changes import Change
 from tieout.domain.documents import Invoice
-from tieout.engine import apply, recover
+from tieout.domain.reviews import Side
+from tieout.engine import apply, gate, merge, recover, two_way, withdraw
 from tieout.engine.alerts import SendAlerts
 from tieout.engine.archive import ArchiveAudit
+from tieout.engine.caps import Caps
 from tieout.engine.collect import read_all
 from tieout.engine.ends import Ends
 from tieout.engine.plan import NoChange
 from tieout.engine.sweep import Sweep
+from tieout.engine.withdraw import Withdrawals
 from tieout.engine.write import Pending, Writer
 from tieout.transport import Budget
 
 ROOT = Path(__file__).parents[3]
 SEEDS = 1000
-PLANTED_SEEDS_MAX = 60
-REAL_SEEDS = range(203, 503, 10)  # with the real connectors, and among the first a connection of few calls a minute
-DIGEST_SEEDS = (7, 13)  # one with simulated providers, and one with the real connectors
+PLANTED_SEEDS_MAX = 150
+REAL_SEEDS = range(203, 803, 20)  # with the real connectors, and among the first a connection of few calls a minute
+POLICY_SEEDS = [seed for seed in range(400) if plan_of(seed).policies != PRESET]
+DIGEST_SEEDS = (7, 23)  # one with simulated providers, and one with the real connectors
 DAY_SEEDS = range(5, 505, 25)  # with a day of sweeps as they are deployed
 
 
@@ -54,11 +59,11 @@ def test_the_seeds_meet_every_fault_and_every_deed(met: Tally):
 
     assert {fault for _, fault in met.faults} >= set(FaultKind)
     assert points >= set(plans.POINTS) | set(plans.REAL_POINTS)
-    assert set(met.deeds) == set(plans.ACTIONS)
+    assert set(met.deeds) == set(plans.ACTIONS) | {deed for theme in plans.THEMES.values() for deed in theme}
 
 
-def test_one_seed_of_ten_runs_the_real_connectors(met: Tally):
-    assert met.real == SEEDS // 10
+def test_one_seed_of_twenty_runs_the_real_connectors(met: Tally):
+    assert met.real == SEEDS // 20
 
 
 def test_deletions_are_looked_at_a_day_later(met: Tally):
@@ -97,14 +102,14 @@ print(*(run_seed(seed).digest for seed in {DIGEST_SEEDS}))
 
 def test_the_command_runs_several_processes_and_leaves_a_summary(tmp_path: Path):
     summary = tmp_path / "summary.json"
-    command = [sys.executable, "-m", "tests.engine.simulation", "6", "10", "--jobs", "2", "--summary", str(summary)]
+    command = [sys.executable, "-m", "tests.engine.simulation", "6", "20", "--jobs", "2", "--summary", str(summary)]
 
     ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = json.loads(summary.read_text(encoding="utf-8"))
     assert (told["seeds"], told["with_real_connectors"], told["failed"]) == (6, 1, {})
-    assert "6 seeds from 10, 1 of them with the real connectors: 0 failed" in ended.stdout
+    assert "6 seeds from 20, 1 of them with the real connectors: 0 failed" in ended.stdout
 
 
 # Planted bugs
@@ -212,7 +217,53 @@ def _spends_no_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "spend", lambda _self, _names, **_: None)
 
 
-def _breaks(oracle: str, seeds: range = range(PLANTED_SEEDS_MAX)) -> Iterator[Result]:
+def _says_withdrawn_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decide(self: Withdrawals, works, why, _target, _documents, _begun):
+        for work in works:
+            self._note(work, why, "its document is withdrawn")
+
+    monkeypatch.setattr(Withdrawals, "_decide", decide)
+
+
+def _voids_what_it_credits(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Withdrawals._credit
+
+    def credit(self: Withdrawals, works, why, begun):
+        real(self, works, why, begun)
+        target = self._session.connector(works[0].sync.target) if works else None
+        for work in works:
+            (document,) = target.read(work.step.to_kind, [work.link.target_id])
+            work.ended = False
+            self._writer.write_all([withdraw._void(work, document, why)])
+
+    monkeypatch.setattr(Withdrawals, "_credit", credit)
+
+
+def _lets_the_source_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two_way, "_winner", lambda _meeting, _path: Side.SOURCE)
+
+
+def _hears_nothing_of_the_books(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "is_changed", lambda *_: False)
+
+
+def _asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two_way, "_review", lambda _meeting, _paths: None)
+
+
+def _admits_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Caps, "admit", lambda _self, _tenant, _sync, _cap, references, _most: set(references))
+
+
+def _admits_all_rewrites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_within_cap", lambda _session, pending: list(pending))
+
+
+def _keeps_to_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_differs", lambda _planned, _item, _allowed: "")
+
+
+def _breaks(oracle: str, seeds: Iterable[int] = range(PLANTED_SEEDS_MAX)) -> Iterator[Result]:
     for seed in seeds:
         result = run(plan_of(seed))
         if oracle in result.broken:
@@ -240,6 +291,29 @@ def test_planted_bug_is_caught(oracle: str, plant: Callable[[pytest.MonkeyPatch]
     plant(monkeypatch)
 
     assert next(_breaks(oracle), None) is not None
+
+
+@pytest.mark.parametrize(
+    ("oracle", "where", "plant", "said"),
+    [
+        ("I1", "withdraws", _says_withdrawn_and_writes_nothing, "lives"),
+        ("I1", "credit_note", _voids_what_it_credits, "credited too"),
+        ("I3", "two_way", _hears_nothing_of_the_books, "nobody is asked"),
+        ("I3", "two_way ask", _asks_nobody, "nobody is asked"),
+        ("I5", "two_way", _lets_the_source_win, "both were changed"),
+        ("I8", "withdrawals", _admits_all, "withdrawals"),
+        ("I8", "rewrites", _admits_all_rewrites, "rewrites"),
+        ("I8", "", _keeps_to_no_plan, "it says"),
+    ],
+)
+def test_planted_bug_is_caught_where_policies_count(
+    oracle: str, where: str, plant: Callable[[pytest.MonkeyPatch], None], said: str, monkeypatch
+):
+    plant(monkeypatch)
+
+    seeds = [seed for seed in POLICY_SEEDS if where in str(plan_of(seed).policies)]
+    found = (result.broken[oracle] for result in _breaks(oracle, seeds))
+    assert any(said in one for broken in found for one in broken)
 
 
 def test_calls_beyond_the_providers_limit_are_caught(monkeypatch):

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from tests.engine.simulation.plans import COMPANIES, DEALS, PRODUCTS, TENANTS, Plan, Sold, Step, sold
+from tests.engine.simulation.policies import text_of
 from tests.engine.simulation.processes import Processes
 from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.real import REALM, RealBooks, RealCrm, guid
 from tests.engine.simulation.runtime import START, FaultKind, Killed, Runtime
 from tests.engine.simulation.stores import Message, Queues, Table, TableDownError, reference_of
+from tests.engine.simulation.watch import Answer, Watch, Written, like_planned
+from tests.engine.world import MemoryPlans
 from tieout.domain.changes import Alert, Change, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.effects import Effect
 from tieout.domain.errors import TieoutError, UnavailableError
 from tieout.domain.links import LinkKey
+from tieout.domain.plans import CREDITING, StoredPlan
 from tieout.domain.records import Kind, Record
+from tieout.domain.reviews import Choice, Decision, ReviewKind, Side
 from tieout.engine.alerts import SendAlerts
 from tieout.engine.apply import ApplyChanges
 from tieout.engine.backfill import Backfill
 from tieout.engine.operate import Operate
 from tieout.engine.park import ParkChanges
+from tieout.engine.plan import plain
 from tieout.engine.policy import RetryPolicy
 from tieout.engine.poll import PollChanges
 from tieout.engine.receive import ReceiveWebhook
+from tieout.engine.stored_plans import StoredPlans
 from tieout.engine.sweep import Sweep
-from tieout.mapping import preset
 from tieout.ports.connector import Connector, Hint, Webhook
 from tieout.ports.state import StoredSync
 
 SYNC = "deals-to-invoices"
-TEXT = preset("act-quickbooks_online")
-ALIASED = TEXT.replace("GTXPro: GTX Pro", "GTXPro: GTX Pro, Gizmo Lite: Gizmo")
 POLL_SECONDS = 900
 QUIET_SECONDS = 600  # after the last step, what still breaks may break; then nothing does
 SPARE_SECONDS = 40
@@ -45,7 +50,7 @@ SPARE_DAY_SECONDS = 3600
 SWEEPS_BEGIN_SECONDS, SWEEPS_SECONDS = 3 * 3600 + 1800, 6 * 3600
 HALF_HOUR_SECONDS = 1800
 POISON_SECONDS = 3700
-HEARD = {"crm": (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "books": (Kind.INVOICE, Kind.PAYMENT)}
+HEARD = {"crm": (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "books": (Kind.CUSTOMER, Kind.INVOICE, Kind.PAYMENT)}
 CONNECTIONS = {"crm": "act", "books": "quickbooks"}
 
 
@@ -75,6 +80,21 @@ class Universe:
         self.unknown: list[str] = []
         self._poisoned: dict[tuple[str, str], float] = {}
         self._open = False
+        self._alias: dict[str, bool] = {}
+        self._memo: dict[str, str] = {}
+        self.versions: dict[str, list[datetime]] = {tenant: [] for tenant in TENANTS}
+        self.plans = MemoryPlans(self.table)
+        self.unplanned: list[str] = []
+        self.watches = {
+            tenant: Watch(
+                plan.policies,
+                lambda: self.runtime.seconds,
+                lambda side, one, owner=tenant: self._partner(owner, side, one),
+                faulty=bool(plan.faults),
+            )
+            for tenant in TENANTS
+        }
+        self.table.watches = self.watches
         self.processes: Processes | None = None
         self.providers: dict[tuple[str, str], Any] = {}
         for tenant in TENANTS:
@@ -86,7 +106,7 @@ class Universe:
             for name, connection in CONNECTIONS.items():
                 self.table.connections_by_name[tenant, connection] = self._connection(tenant, name)
                 self._sign_in(tenant, connection)
-            self._put_sync(tenant, TEXT)
+            self._put_sync(tenant)
             self._furnish(tenant)
         self._set_cursors()
         self._open = True
@@ -99,7 +119,16 @@ class Universe:
 
         if not plan.real:
             lag, keys = plan.lag_seconds, plan.honours_key
-            return SimulatedProvider(self.runtime, tenant, name, lag_seconds=lag, honours_key=keys, changed=changed)
+            return SimulatedProvider(
+                self.runtime,
+                tenant,
+                name,
+                lag_seconds=lag,
+                honours_key=keys,
+                changed=changed,
+                watch=self.watches[tenant],
+                wrote=lambda side, effect, worker: self._wrote(tenant, side, effect, worker),
+            )
         if name == "crm":
             return RealCrm(self.runtime, tenant, calls_per_minute=plan.calls_per_minute, changed=changed)
         return RealBooks(
@@ -146,7 +175,62 @@ class Universe:
         """The tenant's books."""
         return self.providers[tenant, "quickbooks"]
 
-    def _put_sync(self, tenant: str, text: str) -> None:
+    def _partner(self, tenant: str, side: Side, record_id: str) -> tuple[LinkKey, str] | None:
+        """The link of a company or a customer, and the other one's id."""
+        if side is Side.SOURCE:
+            key = LinkKey(tenant, SYNC, "customers", record_id)
+            link = self.table.links.get(key)
+            return (key, link.target_id) if link is not None and link.target_id is not None else None
+        mine = [link for key, link in self.table.links.items() if (key.tenant, key.step) == (tenant, "customers")]
+        return next(((one.key, one.key.source_id) for one in mine if one.target_id == record_id), None)
+
+    def _wrote(self, tenant: str, name: str, effect: Effect, worker: str) -> None:
+        """A write of ours was done: what plan asked for it, and was it planned."""
+        if name != "books":
+            return
+        links = self.table.links
+        key = next((one for one, link in links.items() if link.reference == effect.reference), None)
+        intent = links[key].intent if key is not None else None
+        is_mine = intent is not None and intent.effect_id == effect.id
+        plan = intent.plan if intent is not None and is_mine else ""
+        credits_ = key is not None and key.step.endswith(CREDITING)
+        withdraws = credits_ or (intent is not None and is_mine and intent.withdrawal is not None)
+        main = replace(key, step=key.step.removesuffix(CREDITING)) if key is not None else None
+        watch, deal = self.watches[tenant], (Kind.DEAL, main.source_id if main is not None else "")
+        written = Written(
+            self.runtime.true_now(),
+            effect,
+            main,
+            plan,
+            withdraws,
+            read_at=watch.read_at(worker, *deal),
+            touched_at=self.crm(tenant).touched.get(deal, 0.0),
+        )
+        watch.writes.append(written)
+        if plan and key is not None:
+            self.unplanned += self._unplanned(tenant, plan, key, effect)
+
+    def _unplanned(self, tenant: str, plan_id: str, key: LinkKey, effect: Effect) -> Iterator[str]:
+        plan = self.plans.plan(tenant, plan_id)
+        planned = self.plans.allowed(plan, [key]).get(key) if plan is not None else None
+        where = f"{plan_id} wrote {key.tenant} {key.step}/{key.source_id}"
+        if planned is None:
+            yield f"{where}, of which it says nothing"
+            return
+        ignored = ("date",) if key.step.endswith(CREDITING) else ()
+        said, done = (
+            {name: value for name, value in each.items() if name not in ignored and value is not None}
+            for each in (planned.document, plain(effect.document.as_fields()))
+        )
+        if planned.operation is not effect.operation or (planned.target_id or effect.target_id) != effect.target_id:
+            yield f"{where}: {effect.operation} of {effect.target_id}, and not {planned.operation}"
+        elif not all(like_planned(said[name], done.get(name)) for name in said):
+            yield f"{where}: it says {said}, and {done} was written"
+
+    def _put_sync(self, tenant: str) -> None:
+        alias, memo = self._alias.get(tenant, False), self._memo.get(tenant, "")
+        text = text_of(self.plan.policies, alias=alias, memo=memo)
+        self.versions[tenant].append(self.runtime.true_now())
         # One moment for all seeds: a process compiles equal syncs once.
         self.table.put_sync(StoredSync(tenant, SYNC, self.version, text, START))
 
@@ -166,6 +250,12 @@ class Universe:
                 contact=_contact(company),
                 custom_fields={},
             )
+            if self.plan.policies.two_way:
+                values = {"address.city": "Springfield", "contact.email": f"{company}@example.com"}
+                crm.edit(Kind.COMPANY, company, values)
+        if self.plan.policies.look_alikes:
+            for number, name in enumerate((f"c1 {tenant}", f"C2 of {tenant} Ltd")):
+                self.books(tenant).put(Kind.CUSTOMER, f"L{number}", name=name, phone="old")
         if self.plan.adoptable:
             self.books(tenant).put(Kind.ITEM, "9", name="GTX Pro", type="service", description="was here before")
 
@@ -187,6 +277,9 @@ class Universe:
         for at in (quiet + 100, quiet + 8000):  # what two in a row do not see has vanished
             after(at, self._sweep_all)
         after(quiet + 8500, self._approve_all)
+        for tenant in TENANTS:
+            if self._memo.get(tenant) or any(one.action == "reword sync" for one in self.plan.steps):
+                after(quiet + 200, lambda one=tenant: self.do_backfill(one, "", ""))
         for at in range(300, int(quiet), 600):
             after(at, self._alert)
         after(quiet, self._calm)
@@ -252,6 +345,7 @@ class Universe:
             connect=self.connect,
             clock=self.runtime,
             policy=self.policy,
+            plans=self.plans,
         )
 
         def settle(changes: Sequence[Change]) -> None:
@@ -368,7 +462,17 @@ class Universe:
     def _approve_all(self) -> None:
         """A person looks at what brakes hold back, and finds that it is gone indeed."""
         for tenant, connection in self.providers:
-            self._use("operator", lambda one=tenant, other=connection: self._sweep().approve(one, other))
+            self._use("operator", lambda one=tenant, other=connection: self._approve_held(one, other))
+
+    def _approve_held(self, tenant: str, connection: str) -> None:
+        held = [one for braked in self._sweep().held(tenant) for one in braked.ids]
+        self._approved(tenant, [LinkKey(tenant, SYNC, "invoices", one) for one in held])
+        self._sweep().approve(tenant, connection)
+
+    def _approved(self, tenant: str, keys: Sequence[LinkKey]) -> None:
+        """A person says that caps do not count for these."""
+        for key in keys:
+            self.watches[tenant].approved.setdefault(key, self.runtime.true_now())
 
     def _sweep(self) -> Sweep:
         return Sweep(
@@ -542,14 +646,34 @@ class Universe:
         for record_id in self._customers(tenant, company):
             self.books(tenant).set_phone(record_id, value)
 
+    def do_edit_companys_fields(self, tenant: str, company: str, value: str) -> None:
+        paths = {"phone": "phone", "email": "contact.email", "city": "address.city"}
+        there = self.crm(tenant).records[Kind.COMPANY, company]
+        if there.fields.get("contact") is None:
+            value = value.replace("email", "phone")
+        elif there.fields["contact"].get("phone"):
+            paths["phone"] = "contact.phone"
+        if (there.fields.get("billing_address") or {}).get("city"):
+            paths["city"] = "billing_address.city"
+        self.crm(tenant).edit(Kind.COMPANY, company, _edited(value, paths))
+
+    def do_edit_customers_fields(self, tenant: str, company: str, value: str) -> None:
+        paths = {"phone": "phone", "email": "email", "city": "billing_address.city"}
+        for record_id in self._customers(tenant, company):
+            self.books(tenant).edit(Kind.CUSTOMER, record_id, _edited(value, paths))
+
     def do_merge_customers(self, tenant: str, company: str, _: str) -> None:
         other = next(one for one in COMPANIES if one != company)
         for record_id, into in zip(self._customers(tenant, company), self._customers(tenant, other), strict=False):
             self.books(tenant).merge(record_id, into)
 
     def _customers(self, tenant: str, company: str) -> Sequence[str]:
-        reference = reference_of(LinkKey(tenant, SYNC, "customers", self.id_of(company)))
-        return self.books(tenant).created.get((Kind.CUSTOMER, reference), ())
+        key = LinkKey(tenant, SYNC, "customers", self.id_of(company))
+        created = self.books(tenant).created.get((Kind.CUSTOMER, reference_of(key)), ())
+        link = self.table.links.get(key)
+        if link is None or link.target_id is None or link.target_id in created:
+            return created
+        return [*created, link.target_id]  # one that stood there before
 
     def do_close_books(self, tenant: str, _about: str, value: str) -> None:
         self.books(tenant).close(self._today() - timedelta(days=int(value) % 2))
@@ -570,7 +694,100 @@ class Universe:
 
     def do_alias(self, tenant: str, _about: str, _value: str) -> None:
         self.version += 1
-        self._put_sync(tenant, ALIASED)
+        self._alias[tenant] = True
+        self._put_sync(tenant)
+
+    def do_reword_sync(self, tenant: str, _about: str, value: str) -> None:
+        self.version += 1
+        self._memo[tenant] = ("Thanks", "With thanks")[int(value) % 2]
+        self._put_sync(tenant)
+
+    def do_answer_review(self, tenant: str, _about: str, value: str) -> None:
+        operate, number = self._operate(), int(value)
+
+        def answer() -> None:
+            reviews = operate.reviews(tenant)
+            if not reviews:
+                return
+            one = reviews[number % len(reviews)]
+            review = one.review
+            if review is None:
+                return
+            now, key = self.runtime.now(), LinkKey(tenant, SYNC, one.step, one.change.id)
+            if review.kind is ReviewKind.MATCH:
+                choice = (Choice.ACCEPT, Choice.CREATE, Choice.NEVER)[number % 3]
+                about = "" if choice is Choice.CREATE else review.candidates[0].target_id
+                operate.resolve(tenant, one, Decision(review.digest, choice, "ann", now, target_id=about))
+                return
+            fields = {
+                conflict.field: (Side.SOURCE, Side.TARGET)[(number + place * (number % 2)) // 2 % 2]
+                for place, conflict in enumerate(review.conflicts)
+            }
+            self.watches[tenant].answers += [
+                Answer(key, conflict.field.rpartition(".")[2], fields[conflict.field], conflict.source, conflict.target)
+                for conflict in review.conflicts
+            ]
+            operate.resolve(tenant, one, Decision(review.digest, Choice.FIELDS, "ann", now, fields=fields))
+
+        self._use("operator", answer)
+
+    def do_approve_capped(self, tenant: str, _about: str, _value: str) -> None:
+        operate = self._operate()
+
+        def approve() -> None:
+            capped = [one for one in operate.parked(tenant) if one.cause.startswith("cap-")]
+            self._approved(tenant, [LinkKey(tenant, SYNC, one.step, one.change.id) for one in capped])
+            operate.retry(capped, approve=True)
+
+        self._use("operator", approve)
+
+    def _stored_plans(self) -> StoredPlans:
+        return _Plans(
+            config=self.table,
+            links=self.table,
+            plans=self.plans,
+            queue=self.queues,
+            connect=self.connect,
+            clock=self.runtime,
+        )
+
+    def do_plan(self, tenant: str, _about: str, _value: str) -> None:
+        plans = self._stored_plans()
+
+        def plan() -> None:
+            report = plans.preview(tenant, SYNC, progress=_quietly)
+            if report.writes or report.links:
+                plans.keep(tenant, SYNC, report, by="ann")
+
+        self._use("plan", plan)
+
+    def do_apply_plan(self, tenant: str, _about: str, value: str) -> None:
+        """Whoever looks twice would refuse it; the worker has to keep to it all the same."""
+        plans = self._stored_plans()
+
+        def apply() -> None:
+            if (one := self._one_plan(tenant, value)) is not None:
+                plans.begin(plans.approve(one, by="bea"), plans.writes(one), by="bea")
+
+        self._use("plan", apply)
+
+    def do_undo_plan(self, tenant: str, _about: str, value: str) -> None:
+        plans = self._stored_plans()
+
+        def undo() -> None:
+            one = next((one for one in self.plans.plans(tenant) if one.began_at is not None and not one.undoes), None)
+            if one is None:
+                return
+            kept, _ = plans.take_back(one, by="bea", progress=_quietly, credit_paid=int(value) % 2 == 0)
+            if kept is not None:
+                plans.begin(plans.approve(kept, by="bea"), plans.writes(kept), by="bea")
+
+        self._use("plan", undo)
+
+    def _one_plan(self, tenant: str, value: str) -> StoredPlan | None:
+        """The newest, or one that was forgotten a while."""
+        waiting = [one for one in self.plans.plans(tenant) if one.began_at is None]
+        return waiting[int(value) % len(waiting)] if waiting else None
 
     def do_revoke_crm(self, tenant: str, _about: str, _value: str) -> None:
         self.crm(tenant).revoke()
@@ -600,6 +817,25 @@ class Universe:
     def do_poison(self, tenant: str, deal: str, _: str) -> None:
         """Whatever touches this deal dies, for longer than a message lives."""
         self._poisoned[tenant, self.id_of(deal)] = self.runtime.seconds + POISON_SECONDS
+
+
+class _Plans(StoredPlans):
+    """Plans with ids that a seed decides."""
+
+    def _new_id(self, what: str) -> str:
+        taken = sum(1 for _, name in self._plans.stored if name.startswith(what))  # type: ignore[attr-defined] # of memory
+        return f"{what}-{self._clock.now():%Y%m%d-%H%M%S}-{taken:04}"
+
+
+def _quietly(_kind: object, _count: object) -> None:
+    """Nobody watches."""
+
+
+def _edited(value: str, paths: Mapping[str, str]) -> dict[str, str]:
+    """What `phone+city:17` puts where."""
+    names, _, number = value.partition(":")
+    made = {"phone": f"ext. {number}", "email": f"m{number}@example.com", "city": f"City {number}"}
+    return {paths[name]: made[name] for name in names.split("+")}
 
 
 def _contact(company: str) -> dict[str, Any]:
