@@ -231,10 +231,17 @@ def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, Com
             raise _UnresolvedError
         (source_id,) = named
     partner = universe.table.links.get(LinkKey(tenant, SYNC, link.step, source_id))
-    gone = partner is not None and partner.unsynced is not None and partner.unsynced.cause.startswith("target-gone-")
-    if partner is not None and (gone or partner.withdrawn is not None):
-        raise _UnresolvedError  # a person is asked what became of it
+    if partner is not None and not _can_be_named(universe, partner, steps[link.step].to_kind):
+        raise _UnresolvedError
     return (partner.target_id if partner is not None else None) or f"no {link.step} for {link.value}"
+
+
+def _can_be_named(universe: Universe, partner: Link, kind: Kind) -> bool:
+    """False for what is gone, as a person knows, and for what was merged: its next write finds that."""
+    asked = partner.unsynced is not None and partner.unsynced.cause.startswith("target-gone-")
+    record = universe.books(partner.key.tenant).records.get((kind, partner.target_id or ""))
+    merged = record is not None and record.fields.get("active") is False
+    return not asked and not merged and partner.withdrawn is None
 
 
 def _was_adopted(base: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
