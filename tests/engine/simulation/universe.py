@@ -313,7 +313,8 @@ class Universe:
         link = self.table.links[key]
         paused = any(one.state is ConnectionState.PAUSED for one in self.table.connections(key.tenant))
         held = {one for braked in self._sweep().held(key.tenant) for one in braked.ids}
-        return paused or link.unsynced is not None or link.withdrawn is not None or key.source_id in held
+        own = {key.source_id, link.target_id}  # a brake of the books' side names their records
+        return paused or link.unsynced is not None or link.withdrawn is not None or not held.isdisjoint(own)
 
     def _calm(self) -> None:
         self.runtime.faulty = False
