@@ -149,7 +149,12 @@ def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[st
         elif link.target_id is None:
             if (step.from_kind, source_id) in crm.touched:
                 yield f"{where}: it has no document, and nothing says why"
-        elif not two_way and target is not None and (ours := books.ours.get((step.to_kind, target.id))) is not None:
+        elif (
+            not two_way
+            and not link.follows
+            and target is not None
+            and (ours := books.ours.get((step.to_kind, target.id))) is not None
+        ):
             if universe.plan.assumption in DOUBLES_POSSIBLE and _was_adopted(link.base or {}, ours):
                 continue  # our own record, found too late: it was linked as it stood, as any that stands there already
             meant = _meant(universe, tenant, step, record, steps)

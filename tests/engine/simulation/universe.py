@@ -189,7 +189,7 @@ class Universe:
         if name != "books":
             return
         links = self.table.links
-        key = next((one for one, link in links.items() if link.reference == effect.reference), None)
+        key = next((one for one in links if reference_of(one) == effect.reference), None)
         intent = links[key].intent if key is not None else None
         is_mine = intent is not None and intent.effect_id == effect.id
         plan = intent.plan if intent is not None and is_mine else ""
