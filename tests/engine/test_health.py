@@ -297,3 +297,14 @@ def test_the_secrets_of_the_connection_itself_are_asked():
     watched.secrets.read = listened  # type: ignore[method-assign]  # listened to
     watched.check()
     assert asked == [(TENANT, BOOKS)]
+
+
+def test_secrets_that_are_missing_pause_the_connection_and_tell_nothing_of_its_end():
+    watched = Watched()
+
+    def missing(*_: str, **__: bool) -> dict[str, str]:
+        raise SettingsError("The connection has no secrets yet.", next_step="Run `tieout connect`.")
+
+    watched.secrets.read = missing  # type: ignore[method-assign]  # a fault
+    assert watched.check() == (True, None)
+    assert watched.opened == []
