@@ -394,3 +394,30 @@ def test_a_record_that_takes_part_again_after_its_document_was_withdrawn(world):
     message, _, code, _ = says(sentences.back_after_withdrawal(work(world, base=NUMBERED), world.books))
     assert message.startswith("The deal takes part in the sync again, but its invoice S1 was withdrawn ")
     assert code == "withdrawn"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_parents_that_go_in_a_circle_or_too_deep(world: World, known: bool):
+    customer = work(world, "customers") if known else work(world, "customers", record=None)
+    name = "Large order" if known else "d1"
+    assert says(sentences.its_own_parent(customer)) == (
+        f"The company {name} belongs to a company that belongs to it in turn.",
+        "Correct the parent of one of them in the source; each company may belong to one above it only.",
+        "own-parent",
+        "parent",
+    )
+    assert says(sentences.too_deep(customer, 5)) == (
+        f"The company {name} belongs to a chain of more than 5 levels, and the books take no more.",
+        "Let it belong to a company further up, or leave the parent of this customer out of the sync.",
+        "too-deep",
+        "parent",
+    )
+
+
+def test_a_partner_that_is_inactive(world: World):
+    assert says(sentences.target_inactive(work(world, "customers", base=ACME), world.books)) == (
+        "The customer Acme is inactive in the books, and nothing there is like it.",
+        "Make it active in the books, then retry; what needs it waits.",
+        "target-inactive",
+        "",
+    )
