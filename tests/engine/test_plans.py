@@ -534,6 +534,18 @@ def test_rewrites_above_the_cap_wait_for_a_person_and_are_told_once(world: World
     assert len(world.state.alerts) == 3  # one a record, gathered by their cause into one letter
 
 
+def test_a_lost_write_that_is_found_under_a_new_document_was_made_by_the_former_one(world: World):
+    capped(world, rewrites=0)
+    world.deal("d1", "100")
+    world.books.fault = lambda effect: "lost" if effect.kind is Kind.INVOICE else None
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    currency = "      currency: {constant: USD}"
+    new_version(world, currency, f"      memo: {{constant: Thank you}}\n{currency}")
+    world.settle_down()
+    assert (len(world.invoices()), rewritten(world)) == (1, 0), "the cap holds for it too"
+
+
 def test_another_day_lets_others_pass(world: World):
     changed_sync(world, 3, rewrites=2)
     ids = [f"d{number}" for number in range(3)]

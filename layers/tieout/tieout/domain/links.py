@@ -92,6 +92,7 @@ class Intent:
         shown: What the other side shows otherwise than `agreed` says, in a two-way step, as in `Link.shown`.
         withdrawal: Why the document will not stand any more once it is done; None for every other write.
         plan: Id of the stored plan that asks for it, if one does.
+        sync_version: Of the sync document by which it was made: whoever settles it may run another.
         adopts: Why a record that stands there already is taken for this one: nothing is written, it is only linked.
             Empty for every write.
     """
@@ -112,6 +113,7 @@ class Intent:
     shown: Mapping[str, Any] | None = None
     withdrawal: Withdrawal | None = None
     plan: str = ""
+    sync_version: int = 0
     adopts: str = ""
 
 

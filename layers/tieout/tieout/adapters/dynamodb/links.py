@@ -280,6 +280,8 @@ def _intent_values(intent: Intent) -> dict[str, Scalar]:
         values["withdrawal"] = intent.withdrawal.value
     if intent.plan:
         values["plan"] = intent.plan
+    if intent.sync_version:
+        values["sync_version"] = intent.sync_version
     if intent.adopts:
         values["adopts"] = intent.adopts
     return values
@@ -339,6 +341,7 @@ def _intent(values: dict[str, Any]) -> Intent:
         shown=unpack(values["shown"]) if "shown" in values else None,
         withdrawal=Withdrawal(values["withdrawal"]) if "withdrawal" in values else None,
         plan=values.get("plan", ""),
+        sync_version=values.get("sync_version", 0),
         adopts=str(values.get("adopts", "")),
     )
 
