@@ -21,6 +21,7 @@ pytestmark = pytest.mark.e2e
 
 CALM, PAID, SIGNED, ROUGH, POLLED = WON[:60], WON[60:62], WON[62:64], WON[100:130], WON[160:163]
 KILLS = 2
+SETTLED_SECONDS_MAX = 300  # a dead worker's claims are left alone for 70 seconds, and looked up twice
 REALM = "9130350000000001"
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 BATCH = {"method": "POST", "path": "/v3/company/*/batch"}
@@ -172,7 +173,7 @@ def test_rough_day_with_killed_workers_ends_like_a_calm_one(deployed):
         left_open.append(deployed.open_intents())
     fired = deployed.fired(books)
     deployed.fail(books, *ROUGH_BOOKS)
-    deployed.settle()
+    deployed.settle(SETTLED_SECONDS_MAX)
     fired = {kind: count + fired.get(kind, 0) for kind, count in deployed.fired(books).items()}
     refused = deployed.fired(act)
     deployed.fail(act)
