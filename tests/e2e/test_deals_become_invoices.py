@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 CALM, PAID, SIGNED, ROUGH, POLLED = WON[:60], WON[60:62], WON[62:64], WON[100:130], WON[160:163]
 KILLS = 2
-SETTLED_SECONDS_MAX = 300  # a dead worker's claims are left alone for 70 seconds, and looked up twice
+SETTLED_SECONDS_MAX = 150  # a dead worker's claims are left alone for 12 seconds, and looked up twice
 REALM = "9130350000000001"
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 BATCH = {"method": "POST", "path": "/v3/company/*/batch"}

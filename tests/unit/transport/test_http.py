@@ -372,10 +372,26 @@ def test_a_call_that_was_not_sent_is_over(clock, session):
     assert ended == [(a_write("").spends, None)]
 
 
-def test_a_call_without_an_answer_may_go_on(clock, session):
+@pytest.mark.parametrize("end", [reset, hang_up, cut_off, cut_off_chunk])
+def test_a_call_is_over_once_the_provider_hangs_up(clock, session, end):
     ended = []
-    with Peer(reset) as peer, pytest.raises(UncertainError):
+    with Peer(end) as peer, pytest.raises(UncertainError):
         RequestsHttp(lambda _: None, lambda *call: ended.append(call), clock=clock, session=session).send(
             a_write(peer.url)
+        )
+    assert ended == [(a_write("").spends, None)]
+
+
+def stall_in_the_middle(connection: socket.socket) -> None:
+    cut_off(connection)
+    stay_silent(connection)
+
+
+@pytest.mark.parametrize("stall", [stay_silent, stall_in_the_middle])
+def test_a_call_that_we_gave_up_may_go_on(clock, session, stall):
+    ended = []
+    with Peer(stall) as peer, pytest.raises(UncertainError):
+        RequestsHttp(lambda _: None, lambda *call: ended.append(call), clock=clock, session=session).send(
+            a_write(peer.url, timeout_seconds=0.05)
         )
     assert ended == []

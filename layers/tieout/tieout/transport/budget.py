@@ -265,7 +265,7 @@ class Budget:
 
         Args:
             names: As they were given to `spend`.
-            answer: The provider's; None if nothing was sent.
+            answer: The provider's; None if none came.
         """
         if not names:
             return

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from tieout.domain.errors import ProviderError, SettingsError, UnavailableError, UncertainError
 from tieout.ports.clock import Clock
@@ -38,7 +38,7 @@ class RequestsHttp:
 
     Args:
         spend: Called with the names of `Request.spends` before each sending; it waits, or raises ThrottledError.
-        ended: Called with the same names and the answer, or None if nothing was sent, once a call is surely over.
+        ended: Called with the same names and the answer, or None if none came, once a call is over.
         clock: For the pauses between tries of a read, and the time a call took.
         session: For tests; a fresh one otherwise. It takes no proxy, no password file and no cookies from outside.
     """
@@ -82,7 +82,7 @@ class RequestsHttp:
         try:
             answer = self._exchange(request)
         except requests.RequestException as error:
-            if _was_not_sent(error):
+            if not _was_given_up(error):
                 self._ended(request.spends, None)
             # The exception's text holds the URL with its query, so it goes no further.
             raise _lost(request, error) from None
@@ -172,6 +172,11 @@ def _was_not_sent(error: BaseException) -> bool:
         isinstance(cause, NewConnectionError | ConnectTimeoutError | ssl.SSLCertVerificationError)
         for cause in _causes(error)
     )
+
+
+def _was_given_up(error: BaseException) -> bool:
+    """True if we stopped waiting: the provider may be working on it still, while one that hangs up has stopped."""
+    return any(isinstance(cause, ReadTimeoutError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
