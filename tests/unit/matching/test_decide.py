@@ -151,6 +151,21 @@ def test_thresholds_decide():
     assert isinstance(decide(ACME, alone, Thresholds(review_from=Decimal("0.5"))), New)
 
 
+def test_a_threshold_that_is_just_reached_counts():
+    candidate = _record(name="Acme Ltd")
+    reached = score(ACME, candidate).score
+    assert isinstance(decide(ACME, [candidate], Thresholds(adopt_from=reached)), Adopt)
+    holding = _record(name="Acme Holding")
+    assert isinstance(decide(ACME, [holding], Thresholds(review_from=score(ACME, holding).score)), Ask)
+
+
+def test_one_that_is_sure_is_adopted_only_if_it_is_far_enough_ahead_of_the_next():
+    sure, next_one = _record("1", name="Acme Ltd"), _record("2", name="Acme Inc")
+    ahead = score(ACME, sure).score - score(ACME, next_one).score
+    assert isinstance(decide(ACME, [sure, next_one], Thresholds(ahead_by=ahead)), Adopt)
+    assert isinstance(decide(ACME, [sure, next_one], Thresholds(ahead_by=ahead + Decimal("0.001"))), Ask)
+
+
 _TEXT = st.one_of(
     st.none(), st.text(max_size=30), st.sampled_from(["Acme", "a@b.example", "+44 20 7946 0123", "DE136695976"])
 )

@@ -35,6 +35,9 @@ def test_mailbox(text, address):
         ("jane@gmail.com", None, None),
         ("jane@gmail.com", "https://www.acme.example/about?x=1", "acme.example"),
         (None, "Acme.Example:8080", "acme.example"),
+        (None, "http://acme.example", "acme.example"),
+        (None, "acme.example.", "acme.example"),
+        (None, "www.localhost", None),
         (None, "none", None),
         (None, None, None),
     ],
@@ -53,10 +56,15 @@ def test_a_free_mail_domain_is_no_company(email, website, domain):
         ("EL123456789", "123456789", "GR"),
         ("27 AAPFU0939F1ZV", "27aapfu0939f1zv", "IN"),
         ("12 345 678", "12345678", "eu"),
+        ("BE 0403.019.261", "403 019 261", "BE"),
     ],
 )
 def test_a_tax_number_is_the_same_however_it_is_written(one, other, country):
     assert tax_number(one, country) == tax_number(other, country) is not None
+
+
+def test_the_letters_of_a_tax_number_tell_two_holders_apart():
+    assert tax_number("IE6433435F", "IE") != tax_number("IE6433435E", "IE")
 
 
 @pytest.mark.parametrize("text", ["XXXXX6789", "***-**-1234", "n/a", "12", "exempt"])
@@ -77,6 +85,11 @@ def test_what_says_nothing_is_no_tax_number(text):
         ("555", "ask reception", "US", None),
         ("+1 650 253 0000", "call us please", "US", None),
         ("650 253 0000", "12", None, None),
+        ("650 253 0000", "253-0000", None, True),
+        ("650 253 0000", "ring reception 650 253 0000", None, None),
+        ("+1 207 946 0123", "020 7946 0123", "GB", False),
+        ("+298 201234", "201234", "FO", True),
+        ("+44 12345", "+44 12345", None, None),
     ],
 )
 def test_phones(one, other, country, same):
@@ -107,6 +120,14 @@ def _address(line1="", city="", postal_code="", **more):
         (_address("12 Mill Street"), _address("12 Mill Street"), Place.UNKNOWN),
         (_address(), _address(city="Leeds"), Place.UNKNOWN),
         (None, None, Place.UNKNOWN),
+        (_address(postal_code="LS1 1AB"), _address(), Place.UNKNOWN),
+        (_address("12 Mill Street", "Leeds"), _address("Unit B", "Leeds", line2="12 Mill St"), Place.HOUSE),
+        (_address("12 Mill Street", "Leeds"), _address(city="Leeds"), Place.CITY),
+        (_address(city="New York"), _address(city="New York City"), Place.CITY),
+        (_address(city="Leeds"), _address(city="Leedz"), Place.CITY),
+        (_address("12 Mill Street", "Leeds"), _address("12 Oak Street", "Leeds"), Place.STREET_DIFFERS),
+        (_address("12 Victoria Street", "Leeds"), _address("12 Cathedral Street", "Leeds"), Place.STREET_DIFFERS),
+        (_address("12 Baker Street", "Leeds"), _address("12 Bakar Street, North Wing", "Leeds"), Place.HOUSE),
     ],
 )
 def test_how_addresses_lie(one, other, lies):
