@@ -371,6 +371,13 @@ def test_a_link_that_is_older_than_the_trail_needs_no_beginning():
         assert replay.links()[link.key].revision == 3
 
 
+def test_what_is_no_link_at_all_is_a_gap_and_ends_nothing():
+    told = entry_of(noticed(OPEN, DONE, event="1"))
+    replay = Replay()
+    replay.take(replace(told, before={"key": "d1"}, after={"key": None}))
+    assert [one.name for one in replay.gaps] == [told.name]
+
+
 def test_a_link_that_was_changed_just_when_the_trail_began_may_be_older():
     replay = Replay()
     replay.take(entry_of(noticed(None, replace(OPEN, key=key("d9")), event="0", at=START)))

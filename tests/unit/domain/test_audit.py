@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -122,6 +123,19 @@ TAMPERED: dict[str, tuple[Callable[[], bytes], Damage, int, int]] = {
         Damage.CHANGED,
         3,
         3,
+    ),
+    "an amount as a float": (
+        lambda: b"".join([LINES[0], LINES[1].replace(b'"1.50"', b"1.50"), *LINES[2:]]),
+        Damage.CHANGED,
+        2,
+        2,
+    ),
+    "no number at all": (lambda: LINES[0].replace(b'"revision":2', b'"revision":NaN'), Damage.CHANGED, 1, 1),
+    "a time before all time": (
+        lambda: re.sub(rb'"at":"[^"]+"', b'"at":"0001-01-01T00:00:00+23:00"', LINES[0]),
+        Damage.CHANGED,
+        1,
+        1,
     ),
     "spaces": (lambda: b"".join([LINES[0], LINES[1].replace(b'":', b'": ', 1), *LINES[2:]]), Damage.CHANGED, 2, 2),
     "a name twice": (

@@ -249,7 +249,7 @@ def _checked(line: bytes, tenant: str, tip: Tip) -> Entry:
         entry = _ENTRY.validate_json(line)
     except ValidationError:
         raise _FlawError(Damage.UNREADABLE, "The line is not an entry.") from None
-    if line_of(entry) != line + b"\n":
+    if not _is_its_own(entry, line):
         raise _FlawError(Damage.CHANGED, "The entry is not written as Tieout writes it.")
     if entry.hash != _hash(entry):
         raise _FlawError(Damage.CHANGED, "The entry was changed: its hash is another one's.")
@@ -263,3 +263,11 @@ def _checked(line: bytes, tenant: str, tip: Tip) -> Entry:
     if entry.previous != tip.hash:
         raise _FlawError(Damage.REPLACED, "The entry does not follow the one before it: one of the two was replaced.")
     return entry
+
+
+def _is_its_own(entry: Entry, line: bytes) -> bool:
+    """True if the line is the one way to write the entry; there is none for a float, or a time that UTC cannot say."""
+    try:
+        return line_of(entry) == line + b"\n"
+    except (TypeError, OverflowError):
+        return False

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
 from tieout.domain.audit import Damage, Entry, Flaw, State, Thing, Tip, beginning, read_object
 from tieout.domain.links import Link, LinkKey
 from tieout.engine.archive import link_of, name_of, state_of
@@ -59,10 +61,17 @@ class Replay:
         former = entry.former()
         if former == known:
             return True
+        if known is not None or former is None:
+            return False
         # What stood there before the trail began has no entry that tells how it came.
-        return (
-            known is None and former is not None and (entry.thing is not Thing.LINK or self.is_older(link_of(former)))
-        )
+        return entry.thing is not Thing.LINK or self._is_older_link(former)
+
+    def _is_older_link(self, state: State) -> bool:
+        try:
+            link = link_of(state)
+        except ValidationError:  # no link of ours: the verdict has to name it, not end with it
+            return False
+        return self.is_older(link)
 
     def state(self, key: LinkKey) -> State | None:
         """The link's state; None if the trail tells of none."""
