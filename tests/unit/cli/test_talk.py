@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def ends(error: BaseException, *, as_json: bool = False) -> int:
 
 
 @pytest.mark.parametrize("order", ["\x1b]52;c;aGk=\x07", "\x1b[2J", "\x9b2J", "\r"])
-def test_what_records_say_does_not_steer_the_terminal(capsys, order):
+def test_what_records_say_does_not_steer_the_terminal(capsys, monkeypatch, order):
     def view():
         rows = table("Name")
         rows.add_row(f"Acme {order} Ltd")
@@ -33,12 +34,17 @@ def test_what_records_say_does_not_steer_the_terminal(capsys, order):
 
     with talk(as_json=False) as conversation:
         conversation.answer(Answer({}, view))
+        monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+        conversation.agree(
+            f"Is it {order} hers?", refused="No.", parts=[f"Ada {order} Miller"], why=f"So {order} it is."
+        )
     assert ends(errors.RejectedError(f"No {order} way.")) == Code.NO
     out, err = capsys.readouterr()
     assert not {"\x1b", "\x07", "\x9b", "\r"} & set(out + err)
     assert "Acme \N{REPLACEMENT CHARACTER}" in out
     assert "Jane \N{REPLACEMENT CHARACTER}" in out
-    assert "No \N{REPLACEMENT CHARACTER}" in err
+    for said in ("So", "Ada", "Is it", "No"):
+        assert f"{said} \N{REPLACEMENT CHARACTER}" in err
 
 
 @pytest.mark.parametrize(

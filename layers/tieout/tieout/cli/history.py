@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tieout.cli.desk import Desk
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
 from tieout.domain.words import said
@@ -60,15 +58,8 @@ def _ask(desk: Desk, talk: Talk, sync: str) -> None:
     if caps.run_writes is None and caps.run_amount is None:
         return
     what = f"The sync {sync} has a cap on what one run may write, and a backfill has none: it brings every record."
-    if talk.as_json:
-        raise AnswerError(f"{what} With --json nobody can be asked.", code=Code.USAGE, next_step="Add --yes.")
-    talk.say(f"{what} `tieout plan {sync} --tenant {desk.tenant}` shows what would be written.")
-    try:
-        agreed = typer.confirm("Bring the whole history?", err=True)
-    except typer.Abort:
-        raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
-    if not agreed:
-        raise AnswerError("Nothing was queued.", code=Code.NO)
+    why = f"{what} `tieout plan {sync} --tenant {desk.tenant}` shows what would be written."
+    talk.agree("Bring the whole history?", refused="Nothing was queued.", why=why)
 
 
 def tie_out(desk: Desk, talk: Talk, sync: str) -> Answer:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tieout.cli.desk import Desk
 from tieout.cli.documents import check_sides, known_manifests, read_documents, refuse
 from tieout.cli.parked import amount_of, data_of
-from tieout.cli.talk import Answer, AnswerError, Code, Talk, console_of, moment, table
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment, more, table
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import SettingsError
@@ -204,7 +201,7 @@ def undo(desk: Desk, talk: Talk, plan_id: str, *, credit_paid: bool, show: int) 
         if stays:
             yield f"{counted(len(stays), 'record')} would stay as they are:"
             yield from (f"  {key.step}/{key.source_id}  {reason}" for key, reason in stays[:show])
-            yield from _more(len(stays), show)
+            yield from more(len(stays), show)
         yield from _would_park(report, show)
         if report.parked and not credit_paid:
             yield "Invoices that are paid get a credit note with `--paid credit_note`."
@@ -236,7 +233,7 @@ def listed(desk: Desk, *, show: int) -> Answer:
                 plan.id, plan.state.value, plan.sync, f"{plan.writes:,}", sums, moment(plan.created_at), plan.created_by
             )
         yield rows
-        yield from _more(len(found), show)
+        yield from more(len(found), show)
 
     return Answer({"plans": [_head(desk, plan, needs=False) for plan in found]}, view)
 
@@ -363,18 +360,8 @@ def _refuse_above(desk: Desk, plan: StoredPlan, cap: Cap) -> None:
         )
 
 
-def _ask(talk: Talk, parts: Sequence[RenderableType], writes: int) -> None:
-    if talk.as_json:
-        raise AnswerError("With --json nobody can be asked.", code=Code.USAGE, next_step="Add --yes.")
-    console = console_of(sys.stderr)
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
-    try:
-        agreed = typer.confirm(f"Write {counted(writes, 'record')}?", err=True)
-    except typer.Abort:
-        raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
-    if not agreed:
-        raise AnswerError("Nothing was written.", code=Code.NO)
+def _ask(talk: Talk, parts: Iterable[RenderableType], writes: int) -> None:
+    talk.agree(f"Write {counted(writes, 'record')}?", refused="Nothing was written.", parts=parts)
 
 
 def _follow(
@@ -512,7 +499,7 @@ def _differences(comparison: Comparison, show: int) -> Iterator[str]:
     for one in comparison.changed[:show]:
         yield f"  {one.write.step}/{one.write.source_id}  {one.write.label}  {one.reason}"
         yield from (f"    {field}: {_short(old)} -> {_short(new)}" for field, (old, new) in _between(one).items())
-    yield from _more(len(comparison.changed), show)
+    yield from more(len(comparison.changed), show)
 
 
 def _not_written(ends: Mapping[LinkKey, Ended], show: int) -> Iterator[str]:
@@ -520,16 +507,11 @@ def _not_written(ends: Mapping[LinkKey, Ended], show: int) -> Iterator[str]:
     if left:
         yield f"{counted(len(left), 'record')} left out, as they changed since the plan:"
         yield from (f"  {key.step}/{key.source_id}  {reason}" for key, reason in left[:show])
-        yield from _more(len(left), show)
+        yield from more(len(left), show)
 
 
 def _end_data(ended: Ended | None) -> dict[str, Any]:
     return {} if ended is None else {"end": ended.end, "target_id": ended.target_id, "reason": ended.reason}
-
-
-def _more(count: int, show: int) -> Iterator[str]:
-    if count > show:
-        yield f"  and {count - show:,} more (--show {count})"
 
 
 def _write_data(write: PlannedWrite) -> dict[str, Any]:
@@ -588,8 +570,7 @@ def _would_park(report: PlanReport, show: int) -> Iterator[str]:
         for one in report.parked[:show]:
             yield f"  {one.step}/{one.change.id}  {one.label}  {amount_of(one)}".rstrip()
             yield f"    {one.reason} {one.next_step}".rstrip()
-        if len(report.parked) > show:
-            yield f"  and {len(report.parked) - show:,} more"
+        yield from more(len(report.parked), show)
 
 
 def _table(writes: Sequence[PlannedWrite], show: int) -> Iterator[RenderableType]:

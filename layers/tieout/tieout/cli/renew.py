@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tieout.cli.desk import Desk
 from tieout.cli.plans import stored_plans
-from tieout.cli.talk import Answer, AnswerError, Code, Talk, console_of
+from tieout.cli.talk import Answer, AnswerError, Code, Talk, more
 from tieout.domain.links import LinkKey
 from tieout.domain.words import counted, said
 from tieout.engine.renew import Former, Renew
@@ -98,18 +95,8 @@ def _renewing(desk: Desk) -> Renew:
 
 
 def _ask(talk: Talk, formers: Sequence[Former], show: int) -> None:
-    if talk.as_json:
-        raise AnswerError("With --json nobody can be asked.", code=Code.USAGE, next_step="Add --yes.")
-    console = console_of(sys.stderr)
-    for part in _listed(formers, show):
-        console.print(part, soft_wrap=True)
     question = f"Let new documents be written for {counted(len(formers), 'record')}{_together(formers)}?"
-    try:
-        agreed = typer.confirm(question, err=True)
-    except typer.Abort:
-        raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
-    if not agreed:
-        raise AnswerError("Nothing was renewed.", code=Code.NO)
+    talk.agree(question, refused="Nothing was renewed.", parts=_listed(formers, show))
 
 
 def _listed(formers: Sequence[Former], show: int) -> Iterator[str]:
@@ -117,7 +104,7 @@ def _listed(formers: Sequence[Former], show: int) -> Iterator[str]:
         why = one.link.withdrawn.value.replace("_", " ") if one.link.withdrawn is not None else ""
         amount = said(one.amount, one.currency) if one.amount is not None else ""
         yield "  " + "  ".join(part for part in (one.where, one.name, amount, f"withdrawn: {why}") if part)
-    yield from _more(len(formers), show)
+    yield from more(len(formers), show)
 
 
 def _left(left: Sequence[Former], show: int) -> Iterator[str]:
@@ -126,12 +113,7 @@ def _left(left: Sequence[Former], show: int) -> Iterator[str]:
         for one in left[:show]:
             if one.refused is not None:
                 yield f"  {one.refused.message} {one.refused.next_step}".rstrip()
-        yield from _more(len(left), show)
-
-
-def _more(count: int, show: int) -> Iterator[str]:
-    if count > show:
-        yield f"  and {count - show:,} more (--show {count})"
+        yield from more(len(left), show)
 
 
 def _totals(formers: Iterable[Former]) -> dict[str, Decimal]:

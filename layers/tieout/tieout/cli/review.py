@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from tieout.cli.desk import Desk
 from tieout.cli.parked import operate, where_of
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment, table
@@ -127,7 +125,7 @@ def resolved(desk: Desk, conversation: Talk, where: str, said: Said, *, yes: boo
         raise AnswerError(unfit.message, code=Code.USAGE, next_step=unfit.next_step) from None
     meaning = _meaning(desk, one, decision)
     if not yes:
-        _ask(conversation, meaning)
+        conversation.agree(f"{meaning} Keep this answer?", refused="Nothing was changed.")
     try:
         operate(desk).resolve(desk.tenant, one, decision)
     except TieoutError as error:
@@ -150,17 +148,6 @@ def resolved(desk: Desk, conversation: Talk, where: str, said: Said, *, yes: boo
         "at": decision.at,
     }
     return Answer(answer, view)
-
-
-def _ask(conversation: Talk, meaning: str) -> None:
-    if conversation.as_json:
-        raise AnswerError("With --json nobody is asked.", code=Code.USAGE, next_step="Add --yes.")
-    try:
-        agreed = typer.confirm(f"{meaning} Keep this answer?", err=True)
-    except typer.Abort:
-        raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
-    if not agreed:
-        raise AnswerError("Nothing was changed.", code=Code.NO)
 
 
 def _asked(desk: Desk, where: str) -> tuple[Unsynced, Review]:

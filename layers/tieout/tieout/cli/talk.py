@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -114,6 +114,33 @@ class Talk:
                 console.print(part, soft_wrap=isinstance(part, str))
         if answer.code is not Code.OK:
             raise typer.Exit(answer.code)
+
+    def agree(self, question: str, *, refused: str, parts: Iterable[RenderableType] = (), why: str = "") -> None:
+        """Return if a person says yes.
+
+        Args:
+            question: Ends with a question mark.
+            refused: What to say to a no.
+            parts: What is shown before.
+            why: The sentence that says why it is asked; also for those who cannot be asked.
+
+        Raises:
+            AnswerError: If the answer is no, or nobody gives one.
+        """
+        if self.as_json:
+            sentence = f"{why} With --json nobody can be asked.".lstrip()
+            raise AnswerError(sentence, code=Code.USAGE, next_step="Add --yes.")
+        if why:
+            self.say(why)
+        console = console_of(sys.stderr)
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str))
+        try:
+            agreed = typer.confirm(question.translate(_ORDERS), err=True)
+        except typer.Abort:
+            raise AnswerError("Nobody answered.", code=Code.USAGE, next_step="Add --yes.") from None
+        if not agreed:
+            raise AnswerError(refused, code=Code.NO)
 
     @contextmanager
     def progress(self, **words: str) -> Iterator[Callable[[str, int], None]]:
@@ -290,6 +317,12 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
     for column in columns:
         empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return empty
+
+
+def more(count: int, show: int) -> Iterator[str]:
+    """The line that says how many of `count` were not listed, if any."""
+    if count > show:
+        yield f"  and {count - show:,} more (--show {count})"
 
 
 def _plural(name: str) -> str:
