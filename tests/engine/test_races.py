@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
-from tieout.domain.changes import UnsyncedState
+from tieout.domain.changes import Origin, UnsyncedState
 from tieout.domain.errors import UnavailableError
-from tieout.domain.links import Link, LinkKey
+from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
+from tieout.engine.ends import ApplyReport
 from tieout.engine.poll import PollChanges
 
 
@@ -299,3 +301,96 @@ def test_part_of_an_address_that_somebody_added_before_a_lost_write_is_found_is_
 
     assert world.books.records[Kind.CUSTOMER, customer.id].fields == edited.fields
     assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-billing-address-city"]
+
+
+def voided_in_the_books(world: World, record_id: str) -> None:
+    world.books.put(Kind.INVOICE, record_id, state="voided", total=Decimal(0), balance=Decimal(0), lines=[])
+
+
+def lost_create(world: World) -> Record:
+    """The invoice of a deal whose answer was lost."""
+    world.deal("d1", "1000")
+    world.books.fault = lambda effect: "lost" if effect.kind is Kind.INVOICE else None
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    (invoice,) = world.invoices()
+    return invoice
+
+
+def relinked(world: World, *ids: str) -> ApplyReport:
+    """The deals, tried again as after a restore of the table to a time before all of it."""
+    world.state.links.clear()
+    world.state.pointers.clear()
+    return world.new_worker().apply([replace(one, origin=Origin.RELINK) for one in world.change(Kind.DEAL, *ids)])
+
+
+def test_invoice_voided_before_its_lost_write_is_found_is_told_and_may_be_renewed(world: World):
+    voided_in_the_books(world, lost_create(world).id)
+    world.settle_down()
+
+    (parked,) = world.unsynced()
+    assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "target-gone-invoices")
+    assert "voided in the books" in parked.reason
+    assert "tieout renew" in parked.next_step
+    assert len(world.invoices()) == 1
+
+
+def test_relinking_does_not_take_a_voided_invoice_for_one_that_stands(world: World):
+    world.deal("d1")
+    world.deal("d2")
+    world.apply("d1", "d2")
+    voided, standing = world.invoices()
+    voided_in_the_books(world, voided.id)
+
+    relinked(world, "d1", "d2")
+    world.settle_down()
+
+    (parked,) = world.unsynced()
+    assert (parked.change.id, parked.cause) == ("d1", "target-gone-invoices")
+    assert world.invoices() == [world.books.records[Kind.INVOICE, voided.id], standing]
+    links = {key.source_id: link for key, link in world.state.links.items() if key.step == "invoices"}
+    assert (links["d1"].target_id, links["d1"].withdrawn) == (voided.id, Withdrawal.TARGET_GONE)
+    assert (links["d2"].target_id, links["d2"].withdrawn) == (standing.id, None)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_of_a_double_the_one_stands_that_a_person_did_not_void(world: World, *, lost: bool, first: bool):
+    if lost:
+        one = lost_create(world)
+    else:
+        world.deal("d1", "1000")
+        world.apply("d1")
+        (one,) = world.invoices()
+    other = world.books.put(Kind.INVOICE, "900", **one.fields)
+
+    def tries() -> None:
+        if not lost:
+            relinked(world, "d1")
+        world.settle_down()
+
+    tries()
+    (parked,) = world.unsynced()
+    assert parked.cause == "several-invoices"
+
+    voided_in_the_books(world, one.id if first else other.id)
+    if lost:
+        world.new_worker().apply([replace(parked.change, origin=Origin.OPERATOR, attempts=0)])
+    tries()
+    key = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
+    assert (world.state.links[key].target_id, world.state.links[key].withdrawn) == (
+        other.id if first else one.id,
+        None,
+    )
+    assert world.unsynced() == []
+
+
+def test_of_a_double_that_a_person_voided_as_a_whole_none_stands(world: World):
+    one = lost_create(world)
+    other = world.books.put(Kind.INVOICE, "900", **one.fields)
+    for each in (one, other):
+        voided_in_the_books(world, each.id)
+    world.settle_down()
+
+    (parked,) = world.unsynced()
+    assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "target-gone-invoices")

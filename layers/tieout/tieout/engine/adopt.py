@@ -19,7 +19,7 @@ from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Record
 from tieout.domain.reviews import Candidate, Choice, Review, ReviewKind
 from tieout.engine.decisions import answer_to, without_answer
-from tieout.engine.plan import Work, Write
+from tieout.engine.plan import Work, Write, is_voided
 from tieout.engine.sentences import belongs_to_another, may_be_one_of, several_candidates
 from tieout.engine.session import Session
 from tieout.matching import Adopt, Ask, Scored, Thresholds, decide
@@ -69,7 +69,7 @@ class Adoption:
     def _one(self, item: Pending, matches: Sequence[Match], owned: dict[str, LinkKey], target: Connector) -> None:
         never = item.work.link.never
         matches = [match for match in matches if match.record.id not in never]
-        ours = [match for match in matches if match.by is MatchedBy.REFERENCE]
+        ours = standing([match for match in matches if match.by is MatchedBy.REFERENCE])
         named = [match for match in matches if match.by is MatchedBy.NATURAL_KEY]
         exact = ours or named
         if len(exact) == 1 and owned.get(exact[0].record.id, item.work.key) != item.work.key:
@@ -138,6 +138,11 @@ def owners_of(session: Session, key: LinkKey, records: Sequence[Record]) -> dict
         }
     settled = {link.target_id: link.key for link in owners if link.target_id in ids and not link.follows}
     return unsettled | settled
+
+
+def standing(matches: Sequence[Match]) -> list[Match]:
+    """The matches that were not voided; if all were, one of them, as it does not matter which."""
+    return [match for match in matches if not is_voided(match.record)] or list(matches[:1])
 
 
 def store(session: Session, work: Work, link: Link) -> bool:

@@ -311,6 +311,11 @@ def difference(record: Record, document: Mapping[str, Any]) -> Difference | None
     return _differ("", document, plain(record.fields))
 
 
+def is_voided(document: Record) -> bool:
+    """True if the document stands on the other side, but for nothing any more."""
+    return document.fields.get("state") == InvoiceStatus.VOIDED.value
+
+
 def same(here: Any, there: Any) -> bool:  # noqa: ANN401 - plain JSON on both sides
     """True if two values say the same, compared as `difference` does."""
     return _differ("", here, there) is None

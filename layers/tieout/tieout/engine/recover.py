@@ -13,7 +13,7 @@ from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, Unc
 from tieout.domain.links import Intent, LinkKey
 from tieout.domain.records import Record
 from tieout.domain.reviews import Side
-from tieout.engine.adopt import owners_of
+from tieout.engine.adopt import owners_of, standing
 from tieout.engine.collect import connection_of, kind_of, read_all
 from tieout.engine.plan import Work, difference, document_of, has_parts_beside
 from tieout.engine.sentences import several_candidates
@@ -79,7 +79,7 @@ class Recovery:
         intent = work.link.intent
         if intent is None:
             raise RuntimeError("only open intents are resolved")
-        candidates = [match for match in matches if match.by is MatchedBy.REFERENCE] or matches
+        candidates = standing([match for match in matches if match.by is MatchedBy.REFERENCE] or matches)
         try:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tieout.domain.changes import UnsyncedState
-from tieout.domain.documents import InvoiceStatus
 from tieout.domain.errors import ClaimedError, RejectedError, SettingsError, TieoutError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.plans import PlannedWrite, StoredPlan
@@ -21,6 +20,7 @@ from tieout.domain.records import Kind, Record
 from tieout.engine.backfill import sync_of, target_of
 from tieout.engine.collect import Connect, read_all
 from tieout.engine.gate import credit_key
+from tieout.engine.plan import is_voided
 from tieout.engine.preview import sum_of_lines
 from tieout.mapping import CREDIT_NOTE, CompiledStep, CompiledSync
 from tieout.ports.clock import Clock
@@ -180,7 +180,7 @@ def _refused(
             next_step=f"See what would be written: `tieout plan {link.key.sync} --record {link.key.source_id} "
             f"--tenant {link.key.tenant}`.",
         )
-    if document is None or _is_voided(document):
+    if document is None or is_voided(document):
         return None
     return _lives(former, title, credit, notes)
 
@@ -202,17 +202,13 @@ def _lives(former: Former, title: str, credit: Link | None, notes: Mapping[str, 
             next_step=f"See `tieout parked list --tenant {link.key.tenant}` for what hinders it; renew once it stands.",
         )
     note = notes.get(credit.target_id)
-    if note is None or _is_voided(note):
+    if note is None or is_voided(note):
         return RejectedError(
             f"The {former.name} stands in {title}, and its credit note {credit.target_id} is gone or voided.",
             code="former-lives",
             next_step="Void or credit the invoice there first.",
         )
     return None
-
-
-def _is_voided(document: Record) -> bool:
-    return document.fields.get("state") == InvoiceStatus.VOIDED.value
 
 
 def _changed(link: Link) -> ClaimedError:

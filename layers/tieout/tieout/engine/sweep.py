@@ -25,6 +25,7 @@ from tieout.domain.records import Kind
 from tieout.domain.words import counted
 from tieout.engine.collect import Connect, compiled, connection_read, connection_written, kinds_heard
 from tieout.engine.ends import AlertSink, pause
+from tieout.engine.plan import is_voided
 from tieout.mapping import CREDIT_NOTE, CompiledStep, CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
@@ -221,7 +222,7 @@ class Sweep:
             return
         for _ in range(PAGES_MAX):
             page = connector.changes(side.kind, cursor)
-            voided = (record.id for record in page.records if record.fields.get("state") == "voided")
+            voided = (record.id for record in page.records if is_voided(record))
             taken_out = sorted(side.ids & {*voided, *page.gone})
             self._release(connection, side, taken_out, Origin.SWEEP)
             report.queued[side.kind] += len(taken_out)

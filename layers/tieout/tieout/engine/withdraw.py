@@ -23,7 +23,17 @@ from tieout.domain.records import Kind, Record
 from tieout.engine import gate
 from tieout.engine.caps import Cap
 from tieout.engine.collect import connection_written, read_all
-from tieout.engine.plan import Difference, Work, Write, difference, document_of, effect_id, payload_hash, plain
+from tieout.engine.plan import (
+    Difference,
+    Work,
+    Write,
+    difference,
+    document_of,
+    effect_id,
+    is_voided,
+    payload_hash,
+    plain,
+)
 from tieout.engine.recover import Recovery
 from tieout.engine.sentences import (
     above_the_cap,
@@ -103,7 +113,7 @@ class Withdrawals:
 
         The record that it was made of is looked at again then, and so a person is told if it still asks for it.
         """
-        standing = work.record is not None and not _is_voided(work.record)
+        standing = work.record is not None and not is_voided(work.record)
         if standing or pair is None or pair.target_id != work.key.source_id or not _is_news(pair):
             return
         if pair.intent is not None:
@@ -141,7 +151,7 @@ class Withdrawals:
                 self._session.ends.waits(work, NotFoundError("Its document is not visible; it is looked at again."))
             elif document is None:
                 self._note(work, Withdrawal.TARGET_GONE, "its document is gone from the other side")
-            elif _is_voided(document) or (credit is not None and credit.link.target_id is not None):
+            elif is_voided(document) or (credit is not None and credit.link.target_id is not None):
                 self._note(work, why, "its document is withdrawn already")
             elif (changed := _changed(work, document)) is not None:
                 error = changed_before_withdrawal(work, why, target, changed)
@@ -265,7 +275,7 @@ class Withdrawals:
             there = read_all(target, works[0].step.to_kind, [work.link.target_id or "" for work in works])
             for work in works:
                 document = there.get(work.link.target_id or "")
-                if document is not None and not _is_voided(document):
+                if document is not None and not is_voided(document):
                     work.link = self._session.links.store(replace(work.link, withdrawn=None))
         except TieoutError as error:
             self._session.failed(written, error)
@@ -286,10 +296,6 @@ class Withdrawals:
 
 def _takes_part(work: Work) -> bool:
     return work.record is not None and work.step.selects(work.record)
-
-
-def _is_voided(document: Record) -> bool:
-    return document.fields.get("state") == InvoiceStatus.VOIDED.value
 
 
 def _is_news(link: Link) -> bool:

@@ -24,7 +24,7 @@ from tieout.domain.errors import (
     TieoutError,
     UncertainError,
 )
-from tieout.domain.links import Intent, IntentState
+from tieout.domain.links import Intent, IntentState, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
 from tieout.engine import gate
@@ -39,6 +39,7 @@ from tieout.engine.plan import (
     as_shown,
     difference,
     document_of,
+    is_voided,
     otherwise,
     with_parts_at_stake,
     with_parts_that_stand,
@@ -130,22 +131,24 @@ class Writer:
 
         With `changed`, somebody else wrote the record since: its version is not taken for ours, so that the next
         update reads it first. With `found`, it stood there before us: what it shows otherwise stays until the source
-        changes it.
+        changes it. If somebody voided it meanwhile, the link says so, and the work comes again to tell a person.
         """
         intent = work.link.intent
         if intent is None:
             raise RuntimeError("settling needs a claimed intent")
+        base = intent.document if intent.agreed is None else intent.agreed
+        taken_out = is_voided(record) and base.get("status") != InvoiceStatus.VOIDED.value
         settled = replace(
             work.link,
             target_id=record.id,
             target_version="" if changed else record.version,
             source_version=intent.source_version,
             payload_hash=intent.payload_hash,
-            base=intent.document if intent.agreed is None else intent.agreed,
+            base=base,
             shown=otherwise(record, intent.document) if found else intent.shown,
             settled_at=self._session.clock.now(),
             sync_version=intent.sync_version,
-            withdrawn=intent.withdrawal or work.link.withdrawn,
+            withdrawn=Withdrawal.TARGET_GONE if taken_out else intent.withdrawal or work.link.withdrawn,
             plan=intent.plan,
             decision=None,
             intent=None,
@@ -165,6 +168,8 @@ class Writer:
             self._session.ends.waits(work, error)
             return False
         self._session.know({work.key: work.link})
+        if taken_out:
+            self._session.ends.look_at(work.change)
         return True
 
     def keep(self, work: Work, intent: Intent, *, looks: int) -> None:
@@ -281,7 +286,7 @@ class Writer:
 
     def compare_totals(self, work: Work, document: Document, record: Record, target: Connector) -> None:
         """Park the work if the books made another total of the document; a voided one has none."""
-        if not isinstance(document, Invoice | CreditNote):
+        if not isinstance(document, Invoice | CreditNote) or is_voided(record):
             return
         if isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED:
             return
