@@ -92,6 +92,14 @@ def test_what_was_admitted_goes_on_beside_what_there_is_room_for(clock: FakeCloc
     assert admitted(caps, "d", most=1) == set(), "a cap that was lowered admits nothing more"
 
 
+def test_what_is_stored_is_the_day_and_the_documents_in_whole_numbers(clock: FakeClock) -> None:
+    store = MemoryBudgetStore()
+    caps = Caps(store, clock)
+    admitted(caps, "a", most=2)
+    admitted(caps, "b", most=2)
+    assert store.read_budget("acme", "caps/deals/withdrawals") == ({"day": clock.now().toordinal(), "a": 1, "b": 1}, 2)
+
+
 def test_the_day_ends_at_midnight_utc(clock: FakeClock) -> None:
     caps = Caps(MemoryBudgetStore(), clock)
     clock.time = clock.time.replace(hour=23, minute=59)

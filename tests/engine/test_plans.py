@@ -17,8 +17,9 @@ from tieout.domain.changes import UnsyncedState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import RejectedError, SettingsError, UnavailableError
 from tieout.domain.links import LinkKey, Withdrawal
-from tieout.domain.plans import PlannedWrite, PlanState, StoredPlan
+from tieout.domain.plans import CREDITING, PlannedWrite, PlanState, StoredPlan
 from tieout.domain.records import Kind
+from tieout.engine.gate import planned_hash
 from tieout.engine.operate import Operate
 from tieout.engine.stored_plans import Cap, Comparison, End, StoredPlans
 from tieout.mapping import preset
@@ -315,6 +316,47 @@ def test_an_update_goes_only_to_the_record_that_was_planned(world: World, desk: 
     assert {invoice.fields["total"] for invoice in world.invoices()} == {1000}
 
 
+def reason(world: World, plan: StoredPlan, step: str, source_id: str) -> str:
+    """What the worker noted of a write of the plan that it left out."""
+    return world.plans.left_out(plan)[key(step, source_id)]
+
+
+def test_a_record_that_the_plan_does_not_know_is_neither_written_nor_noted_in_it(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1100")
+    plan = desk.make()
+    world.company("c2", "Other Corporation")
+    world.deal("d1", "1100", company="c2")
+    assert desk.apply(plan) == {"invoices/d1": End.CHANGED_SINCE}
+    assert [customer.fields["name"] for customer in world.books.all(Kind.CUSTOMER)] == ["Acme Corporation"]
+    assert set(world.plans.left_out(plan)) == {key("invoices", "d1")}
+
+
+def test_the_field_that_would_be_another_now_is_named_in_words(world: World, desk: Desk):
+    plan = desk.make("c1")
+    world.crm.put(Kind.COMPANY, "c1", address={"country": "Canada"})
+    desk.apply(plan)
+    assert reason(world, plan, "customers", "c1") == "It would have other billing address now."
+
+
+def test_a_document_that_lacks_a_field_of_the_plan_is_another(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make("d1")
+    new_version(world, "      due_date: {path: closed_on, transforms: [{terms_to_due_date: {days: 30}}]}\n", "")
+    desk.apply(plan)
+    assert reason(world, plan, "invoices", "d1") == "It would be another document now."
+    assert world.invoices() == []
+
+
+def test_a_planned_credit_note_is_known_by_all_but_its_date():
+    note = {"number": "C1", "date": "2026-11-22", "customer": "77"}
+    later, other = note | {"date": "2026-11-23"}, note | {"customer": "78"}
+    credit = "invoices" + CREDITING
+    assert planned_hash(credit, note) == planned_hash(credit, later) != planned_hash(credit, other)
+    assert planned_hash("invoices", note) != planned_hash("invoices", later)
+
+
 def test_a_mapping_of_today_that_makes_another_document_is_not_written(world: World, desk: Desk):
     world.deal("d1", "1000")
     plan = desk.make()
@@ -544,6 +586,12 @@ def test_a_lost_write_that_is_found_under_a_new_document_was_made_by_the_former_
     new_version(world, currency, f"      memo: {{constant: Thank you}}\n{currency}")
     world.settle_down()
     assert (len(world.invoices()), rewritten(world)) == (1, 0), "the cap holds for it too"
+
+
+def test_rewrites_are_counted_for_their_tenant_and_sync(world: World):
+    changed_sync(world, 1, rewrites=2)
+    world.apply("d0")
+    assert set(world.state.budgets) == {(TENANT, f"caps/{SYNC}/rewrites")}
 
 
 def test_another_day_lets_others_pass(world: World):
@@ -954,8 +1002,37 @@ def test_what_would_only_now_be_withdrawn_is_left_to_live_changes(world: World, 
     world.deal("d1", "1100", status="lost")
     assert desk.apply(plan)["invoices/d1"] is End.CHANGED_SINCE
     assert states(world) == ["open"]
+    assert reason(world, plan, "invoices", "d1") == "Its document would be withdrawn now."
     world.apply("d1")
     assert states(world) == ["voided"]
+
+
+def test_what_would_be_written_now_is_not_what_was_to_be_withdrawn(world: World, desk: Desk):
+    withdrawing(world)
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1000", status="lost")
+    plan = desk.make()
+    world.deal("d1", "1200")
+    desk.apply(plan)
+    assert reason(world, plan, "invoices", "d1") == "The plan says to write it otherwise."
+    assert totals(world) == [1000]
+
+
+def test_a_change_that_only_bears_the_plans_id_writes_withdraws_and_notes_nothing(world: World, desk: Desk):
+    withdrawing(world)
+    world.deal("d2", "54")
+    world.apply("d2")
+    world.deal("d1", "1000")
+    plan = desk.make("d1")
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.deal("d2", "54", status="lost")
+    world.deal("d3", "7")
+    world.deal("d4", "9", status="open")
+    world.new_worker().apply([replace(one, plan=plan.id) for one in world.change(Kind.DEAL, "d2", "d3", "d4")])
+    assert totals(world) == [54]
+    assert states(world) == ["open"]
+    assert world.plans.left_out(plan) == {}
 
 
 def test_a_create_that_would_be_an_update_now_is_left_out(world: World, desk: Desk):

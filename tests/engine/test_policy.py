@@ -19,5 +19,6 @@ def test_waits_double_up_to_a_quarter_of_an_hour_and_are_spread(attempts: int, l
 def test_small_base_keeps_waits_small_and_what_the_provider_asks_for_is_kept():
     policy = RetryPolicy(base_seconds=1)
     assert policy.delay_seconds(99, 0.999) <= 60
+    assert policy.delay_seconds(0, 0.0) == 0
     assert policy.delay_seconds(0, 0.0, at_least=60) == 60
     assert policy.delay_seconds(0, 0.0, at_least=5000) == 900

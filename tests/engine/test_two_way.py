@@ -118,6 +118,15 @@ def test_a_change_in_the_books_comes_back():
     report = both.hear(BOOKS)
     assert (report.updated, report.parked) == (1, 0)
     assert both.in_crm["phone"] == "+16505550199"
+
+
+def test_a_change_in_the_books_is_no_rewrite_under_a_changed_sync():
+    both = Both(text=sync().replace("\nsteps:\n", "\ncaps: {rewrites: 0}\nsteps:\n", 1))
+    former = both.state.syncs(TENANT)[0]
+    both.state.put_sync(replace(former, version=2, text=former.text + "\n"))
+    both.books_edit(phone="+16505550199")
+    both.hear(BOOKS)
+    assert (both.in_crm["phone"], both.unsynced()) == ("+16505550199", [])
     assert both.unsynced() == []
 
 

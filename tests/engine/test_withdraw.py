@@ -94,6 +94,19 @@ def test_lost_deal_voids_its_unpaid_invoice(world: World):
     assert world.books.calls == calls
 
 
+def test_deal_that_a_changed_sync_leaves_out_is_withdrawn_and_no_rewrite():
+    world = World(withdrawing(caps="rewrites: 0"))
+    invoiced(world)
+    former = world.state.stored_syncs[TENANT, SYNC]
+    text = former.text.replace("when: {path: status, equals: won}", "when: {path: status, equals: closed}", 1)
+    assert text != former.text
+    world.state.put_sync(replace(former, version=2, text=text))
+
+    again(world)
+
+    assert (states(world), world.unsynced()) == (["voided"], [])
+
+
 def test_deleted_deal_voids_its_invoice_after_two_looks(world: World):
     invoiced(world)
     delete(world)
