@@ -13,7 +13,14 @@ import pytest
 from tests.engine.world import BOOKS, CRM, START, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.effects import Effect
-from tieout.domain.errors import ConflictError, RejectedError, ThrottledError, UnavailableError, UncertainError
+from tieout.domain.errors import (
+    ClaimedError,
+    ConflictError,
+    RejectedError,
+    ThrottledError,
+    UnavailableError,
+    UncertainError,
+)
 from tieout.domain.links import IntentState, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.engine.collect import coalesce
@@ -233,6 +240,51 @@ def test_item_of_another_product_of_the_same_name_is_not_adopted(world: World):
 
     (parked,) = world.unsynced()
     assert parked.reason == "The item GTX Pro in the books belongs to another product already."
+
+
+def test_of_two_products_of_one_name_in_one_batch_the_first_adopts_the_item_that_has_it(world: World):
+    world.books.put(Kind.ITEM, "88", name="GTX Pro")
+    world.crm.put(Kind.PRODUCT, "p2", name="GTX Pro", sku=None, price=Decimal(1), cost=None, description=None)
+
+    report = world.apply("p1", "p2", kind=Kind.PRODUCT)
+
+    (parked,) = world.unsynced()
+    assert (report.adopted, parked.change.id) == (1, "p2")
+    assert parked.reason == "The item GTX Pro in the books belongs to another product already."
+
+
+def test_of_two_companies_of_one_name_in_one_batch_the_first_adopts_the_customer_that_has_it(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.company("c2", "Acme Corporation")
+
+    report = world.apply("c1", "c2", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert (report.adopted, parked.change.id) == (1, "c2")
+    assert parked.reason == "The customer Acme Corporation in the books belongs to another company already."
+
+
+def test_what_one_of_a_batch_was_about_to_adopt_is_not_adopted_by_another_though_its_link_could_not_be_settled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world.books.put(Kind.ITEM, "88", name="GTX Pro")
+    world.crm.put(Kind.PRODUCT, "p2", name="GTX Pro", sku=None, price=Decimal(1), cost=None, description=None)
+    real, lost = world.state.settle, ["once"]
+
+    def settle(link: Any, **named: Any) -> Any:
+        settled = real(link, **named)
+        if lost:
+            lost.pop()
+            raise ClaimedError("It was settled, and the answer was lost.")
+        return settled
+
+    monkeypatch.setattr(world.state, "settle", settle)
+
+    world.apply("p1", "p2", kind=Kind.PRODUCT)
+    world.settle_down()
+
+    partners = {key.source_id: link.target_id for key, link in world.state.links.items() if key.step == "items"}
+    assert partners == {"p1": "88", "p2": None}
 
 
 def test_copy_of_a_customer_that_a_person_renamed_is_adopted_by_its_name(world: World):

@@ -77,22 +77,22 @@ class Adoption:
             self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
         elif _is_scored(item) and not ours:
             free = [match.record for match in matches if owned.get(match.record.id, item.work.key) == item.work.key]
-            self._score(item, cast("Customer", item.write.effect.document), free, target)
+            self._score(item, free, owned, target)
         elif len(exact) > 1:
             error = several_candidates(item.work, exact)
             self._session.ends.parked(item.work, error, cause=f"several-{item.work.step.name}")
         elif exact:
-            self._link(item, exact[0].record, target, "it bears our reference" if ours else "same name")
+            self._link(item, exact[0].record, owned, target, "it bears our reference" if ours else "same name")
 
-    def _score(self, item: Pending, document: Customer, candidates: Sequence[Record], target: Connector) -> None:
+    def _score(self, item: Pending, candidates: Sequence[Record], owned: dict[str, LinkKey], target: Connector) -> None:
         """Adopt the sure one, do as a person answered, or ask; a new one is left to be created."""
-        work = item.work
+        work, document = item.work, cast("Customer", item.write.effect.document)
         thresholds = thresholds_of(work)
         for _ in range(ANSWERS_MAX):
             verdict = decide(document, candidates, thresholds, work.link.never)
             if not isinstance(verdict, Ask):
                 if isinstance(verdict, Adopt):
-                    self._link(item, verdict.scored.record, target, why_of(verdict.scored))
+                    self._link(item, verdict.scored.record, owned, target, why_of(verdict.scored))
                 return
             review = Review(ReviewKind.MATCH, candidates=tuple(map(candidate_of, verdict.scored)))
             answer = answer_to(work.link, review)
@@ -104,15 +104,18 @@ class Adoption:
                 return  # settling the new one uses the answer up
             chosen = next((one for one in verdict.scored if one.record.id == answer.target_id), None)
             if answer.choice is Choice.ACCEPT and chosen is not None:
-                self._link(item, chosen.record, target, f"{answer.by} said so; {why_of(chosen)}")
+                self._link(item, chosen.record, owned, target, f"{answer.by} said so; {why_of(chosen)}")
                 return
             ruled_out = (answer.target_id,) if answer.choice is Choice.NEVER and chosen is not None else ()
             if not store(self._session, work, replace(without_answer(work.link), never=(*work.link.never, *ruled_out))):
                 return
 
-    def _link(self, item: Pending, record: Record, target: Connector, why: str) -> None:
+    def _link(self, item: Pending, record: Record, owned: dict[str, LinkKey], target: Connector, why: str) -> None:
         """Link the record as it stands; what it shows otherwise stays until the source changes it."""
-        if self._claim(item, why) and self._settle(item.work, record, target):
+        if not self._claim(item, why):
+            return
+        owned[record.id] = item.work.key  # for those that come after it in the batch, however it ends
+        if self._settle(item.work, record, target):
             self._session.ends.adopted(item.work)
 
 
