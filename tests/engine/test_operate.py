@@ -110,7 +110,7 @@ def test_connections_and_queues_are_told_too(world: World):
 # Retry and dismiss
 
 
-def test_parked_changes_are_found_by_cause_and_by_place_oldest_first(world: World):
+def test_parked_changes_are_found_by_cause_oldest_first(world: World):
     park(world, unsynced("d1", seen=5), unsynced("d2", seen=1, cause="other"), unsynced("d3", seen=3))
     park(world, unsynced("d1", seen=9, step="items"), unsynced("d9", state=UnsyncedState.WAITING))
     found = operate(world)
@@ -121,16 +121,6 @@ def test_parked_changes_are_found_by_cause_and_by_place_oldest_first(world: Worl
         ("items", "d1"),
     ]
     assert [one.change.id for one in found.parked(TENANT, cause="other")] == ["d2"]
-    assert [one.change.id for one in found.parked(TENANT, where=f"{SYNC}/invoices/d1")] == ["d1"]
-    assert found.parked(TENANT, cause="other", where=f"{SYNC}/invoices/d1") == []
-    assert found.one(TENANT, f"{SYNC}/items/d1").step == "items"
-
-
-def test_a_place_where_nothing_is_parked_is_an_error_with_a_next_step(world: World):
-    with pytest.raises(SettingsError) as raised:
-        operate(world).one(TENANT, f"{SYNC}/invoices/d1")
-    assert raised.value.message == f"Nothing is parked at {SYNC}/invoices/d1."
-    assert raised.value.next_step == "See `tieout parked list`."
 
 
 @pytest.mark.parametrize(("approve", "origin"), [(False, Origin.OPERATOR), (True, Origin.APPROVED)])
@@ -232,7 +222,7 @@ PLACE = f"{SYNC}/invoices/d1"
             None,
             answer(target_id="7"),
             f"Nothing is asked about {PLACE}: it is only parked.",
-            "See `tieout parked show` for what to do.",
+            f"See `tieout parked show {SYNC}/invoices/d1 --tenant {TENANT}`.",
         ),
         (
             CONFLICT,

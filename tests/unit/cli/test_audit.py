@@ -252,6 +252,7 @@ def test_a_file_that_cannot_be_written(edited, tmp_path):
         (["--record", "d1", "--since", "2026-11-23"], ["intent opened", "updated"]),
         (["--record", "d1", "--until", "2026-11-22"], ["intent opened", "created"]),
         (["--record", "d1", "--until", "2026-11-22T08:59:59Z"], []),
+        (["--record", "d1", "--since", "2026-11-23", "--until", "9999-12-31"], ["intent opened", "updated"]),
         (["--record", "d1", "--since", "2026-11-23T09:00:00", "--until", "2026-11-23"], ["intent opened", "updated"]),
         (["--record", "d1", "--since", "2026-11-23T10:00:00+01:00"], ["intent opened", "updated"]),
     ],

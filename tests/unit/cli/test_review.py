@@ -87,11 +87,17 @@ def test_questions_are_listed_by_sync_and_kind(asked):
     assert (one["where"], one["kind"]) == (WHERE, "conflict")
     assert [each["field"] for each in one["conflicts"]] == ["email", "phone"]
     assert asked.json("review", "list", "--kind", "match")["reviews"] == []
-    assert asked.json("review", "list", "--sync", "another")["reviews"] == []
+    assert asked.json("review", "list", "--sync", "deals-to-invoices", "--kind", "match")["reviews"] == []
     told = asked.type("review", "list").out
     assert WHERE in told
     assert "1 question open" in told
     assert asked.type("review", "list", "--kind", "riddle").exit_code == 2
+
+
+def test_a_sync_that_is_misspelt_is_told(asked):
+    told = asked.json("review", "list", "--sync", "another")["error"]["message"]
+    assert "has no sync `another`; it has: deals-to-invoices." in told
+    assert asked.exit_code == 5
 
 
 def test_of_many_questions_some_are_listed(unsure):
@@ -107,6 +113,7 @@ def test_of_many_questions_some_are_listed(unsure):
 def test_a_question_of_a_sync_that_is_gone_is_still_shown(asked):
     asked.world.state.stored_syncs.clear()
     assert "the target was edited" in asked.type("review", "show", WHERE).out
+    assert WHERE in asked.type("review", "list", "--sync", "deals-to-invoices").out
 
 
 def test_what_is_only_parked_takes_no_answer(terminal):

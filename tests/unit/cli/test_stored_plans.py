@@ -189,9 +189,14 @@ def test_a_tighter_cap_of_one_run(terminal, option):
     assert terminal.world.invoices() == []
 
 
-def test_an_amount_that_is_none(terminal):
-    terminal.type("apply", SYNC, "--max-amount", "much")
+@pytest.mark.parametrize("amount", ["much", "NaN", "sNaN", "Infinity", "-1", "1,000"])
+def test_an_amount_that_is_none(terminal, amount):
+    terminal.world.deal("d1", "1054")
+    terminal.type("apply", SYNC, "--yes", "--max-amount", amount)
     assert terminal.exit_code == Code.USAGE
+    assert f'"{amount}" is no amount.' in terminal.err
+    assert "Next: Write --max-amount like 1000" in terminal.err
+    assert terminal.world.invoices() == []
 
 
 def test_records_go_with_a_sync_only(terminal):

@@ -216,7 +216,7 @@ def _end(text: str) -> datetime | None:
         day = date.fromisoformat(text)
     except ValueError:
         return _begin(text, "--until")
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+    return None if day == date.max else datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 @dataclass(slots=True)

@@ -36,16 +36,17 @@ def backfill(
         report = work.run(desk.tenant, sync, progress=progress, restart=restart, relink=relink)
     queued = ", ".join(f"{kind} {count:,}" for kind, count in report.queued.items()) or "nothing more"
     talk.say(f"{'Went on where it had stopped; queued' if report.resumed else 'Queued'}: {queued}.")
+    compare = f"tieout tie-out {sync} --tenant {desk.tenant}"
     if wait_seconds is None:
-        return Answer(_queued(sync, report), lambda: iter([f"Then run `tieout tie-out {sync}` to compare both sides."]))
-    talk.resume = f"What is queued goes on being synced; `tieout tie-out {sync}` compares both sides later."
+        return Answer(_queued(sync, report), lambda: iter([f"Then run `{compare}` to compare both sides."]))
+    talk.resume = f"What is queued goes on being synced; `{compare}` compares both sides later."
     with talk.progress(waiting="Messages in the queues") as progress:
         done = work.wait(progress=progress, timeout_seconds=wait_seconds)
     if not done:
         raise AnswerError(
             "The queues are not empty yet; what is queued goes on being synced.",
             code=Code.TRY_LATER,
-            next_step=f"Run `tieout tie-out {sync} --tenant {desk.tenant}` later, and see `tieout status`.",
+            next_step=f"Run `{compare}` later, and see `tieout status --tenant {desk.tenant}`.",
         )
     steps = _compared(desk, talk, sync)
     data = _queued(sync, report) | _data(steps)

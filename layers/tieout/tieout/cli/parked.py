@@ -114,7 +114,7 @@ def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) ->
         raise AnswerError(
             "Say which parked changes are meant, in one way: their names, --cause CAUSE, or --all.",
             code=Code.USAGE,
-            next_step="See `tieout parked list`.",
+            next_step=f"See `tieout parked list --tenant {desk.tenant}`.",
         )
     found = operate(desk).parked(desk.tenant, cause=cause)
     if where:
@@ -122,7 +122,9 @@ def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) ->
         missing = [name for name in where if name not in by_name]
         if missing:
             raise AnswerError(
-                f"Nothing is parked at {', '.join(missing)}.", code=Code.NO, next_step="See `tieout parked list`."
+                f"Nothing is parked at {', '.join(missing)}.",
+                code=Code.NO,
+                next_step=f"See `tieout parked list --tenant {desk.tenant}`.",
             )
         return [by_name[name] for name in dict.fromkeys(where)]
     return found
@@ -137,7 +139,7 @@ def retried(desk: Desk, parked: Sequence[Unsynced], *, approve: bool = False) ->
             yield "Nothing of this is parked any more."
             return
         yield f"{counted(count, 'change')} queued to be tried again."
-        yield "Each stays listed until it is synced: see `tieout status` in a minute."
+        yield f"Each stays listed until it is synced: see `tieout status --tenant {desk.tenant}` in a minute."
 
     return Answer({"retried": count, "where": [where_of(one) for one in parked]}, view)
 

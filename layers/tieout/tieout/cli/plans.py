@@ -284,10 +284,16 @@ def cap_of(most_writes: int | None, most_amount: str) -> Cap:
     Raises:
         AnswerError: If the amount is none.
     """
+    if not most_amount:
+        return Cap(most_writes)
     try:
-        amount = Decimal(most_amount) if most_amount else None
+        amount = Decimal(most_amount)
     except InvalidOperation:
-        raise AnswerError(f'"{most_amount}" is no amount.', code=Code.USAGE) from None
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise AnswerError(
+            f'"{most_amount}" is no amount.', code=Code.USAGE, next_step="Write --max-amount like 1000 or 1054.50."
+        )
     return Cap(most_writes, amount)
 
 

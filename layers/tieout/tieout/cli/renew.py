@@ -68,7 +68,8 @@ def _chosen(desk: Desk, renewing: Renew, where: str, plan_id: str) -> tuple[str,
         raise AnswerError(
             "Say what is meant in one way: a record as sync/step/id, or --plan PLAN.",
             code=Code.USAGE,
-            next_step="`tieout parked list` names records, `tieout plan list` plans.",
+            next_step=f"`tieout parked list --tenant {desk.tenant}` names records, "
+            f"`tieout plan list --tenant {desk.tenant}` plans.",
         )
     if where:
         parts = where.split("/", PARTS - 1)

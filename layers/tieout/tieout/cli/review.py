@@ -14,6 +14,7 @@ from tieout.domain.changes import Unsynced
 from tieout.domain.errors import SettingsError, TieoutError
 from tieout.domain.reviews import Choice, Decision, Review, ReviewKind, Side
 from tieout.domain.words import age, counted
+from tieout.engine.backfill import sync_of
 from tieout.engine.collect import compiled
 from tieout.engine.operate import check_answer
 
@@ -38,8 +39,15 @@ class Said:
 
 
 def listed(desk: Desk, *, sync: str, kind: str, show: int) -> Answer:
-    """Every open question, oldest first."""
+    """Every open question, oldest first.
+
+    Raises:
+        AnswerError: If there is no such kind.
+        SettingsError: If there is no such sync, nor a question of it.
+    """
     found = operate(desk).reviews(desk.tenant, sync=sync, kind=_kind(kind))
+    if sync and not found:
+        sync_of(desk.deployment.config, desk.tenant, sync)  # a sync that is gone may still have questions
 
     def view() -> Iterator[RenderableType]:
         if not found:
@@ -137,7 +145,7 @@ def resolved(desk: Desk, conversation: Talk, where: str, said: Said, *, yes: boo
 
     def view() -> Iterator[RenderableType]:
         yield f"Answered: {meaning}"
-        yield "It is done in a moment; until then the question stays listed. See `tieout review list`."
+        yield f"It is done in a moment; until then `tieout review list --tenant {desk.tenant}` goes on showing it."
 
     answer = {
         "where": where,
@@ -154,7 +162,11 @@ def _asked(desk: Desk, where: str) -> tuple[Unsynced, Review]:
     for one in operate(desk).reviews(desk.tenant):
         if where_of(one) == where and one.review is not None:
             return one, one.review
-    raise AnswerError(f"No question is open at {where}.", code=Code.NO, next_step="See `tieout review list`.")
+    raise AnswerError(
+        f"No question is open at {where}.",
+        code=Code.NO,
+        next_step=f"See `tieout review list --tenant {desk.tenant}`.",
+    )
 
 
 def _decision(desk: Desk, review: Review, said: Said) -> Decision:

@@ -48,7 +48,7 @@ def approved(desk: Desk, connection: str) -> Answer:
 
     def view() -> Iterator[RenderableType]:
         yield f"{counted(count, 'record')} queued: the sync's policies for deleted records apply to them now."
-        yield "See `tieout status` in a minute."
+        yield f"See `tieout status --tenant {desk.tenant}` in a minute."
 
     return Answer({"approved": count, "connection": connection}, view)
 

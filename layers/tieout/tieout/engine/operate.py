@@ -78,13 +78,9 @@ class Operate:
                 status.oldest_unsynced_seconds = max(status.oldest_unsynced_seconds, age)
         return status
 
-    def parked(self, tenant: str, *, cause: str = "", where: str = "") -> list[Unsynced]:
-        """Parked changes, oldest first: all, those of a cause, or the one at `sync/step/source id`."""
-        return [
-            one
-            for one in self._links.unsynced(tenant, UnsyncedState.PARKED)
-            if (not cause or one.cause == cause) and (not where or _where(one) == where)
-        ]
+    def parked(self, tenant: str, *, cause: str = "") -> list[Unsynced]:
+        """Parked changes, oldest first: all, or those of a cause."""
+        return [one for one in self._links.unsynced(tenant, UnsyncedState.PARKED) if cause in ("", one.cause)]
 
     def retry(self, parked: Iterable[Unsynced], *, approve: bool = False) -> int:
         """How many were queued to be tried again; each stays parked until it ends otherwise.
@@ -139,17 +135,6 @@ class Operate:
         waiting = [other for other in self.parked(tenant, cause=one.cause) if _waits_for(other, one)]
         self.retry([one, *waiting])
 
-    def one(self, tenant: str, where: str) -> Unsynced:
-        """The parked change at `sync/step/source id`.
-
-        Raises:
-            SettingsError: If nothing is parked there.
-        """
-        found = self.parked(tenant, where=where)
-        if not found:
-            raise SettingsError(f"Nothing is parked at {where}.", next_step="See `tieout parked list`.")
-        return found[0]
-
 
 def check_answer(one: Unsynced, decision: Decision) -> None:
     """Return if the answer fits the question that the parked change asks.
@@ -160,7 +145,8 @@ def check_answer(one: Unsynced, decision: Decision) -> None:
     where, review = _where(one), one.review
     if review is None:
         raise SettingsError(
-            f"Nothing is asked about {where}: it is only parked.", next_step="See `tieout parked show` for what to do."
+            f"Nothing is asked about {where}: it is only parked.",
+            next_step=f"See `tieout parked show {where} --tenant {one.change.tenant}`.",
         )
     if review.kind is ReviewKind.CONFLICT:
         fields = [conflict.field for conflict in review.conflicts]
