@@ -138,6 +138,24 @@ def test_what_a_person_changes_after_an_adoption_is_still_found_changed_on_both_
     assert '"650 555 0100"' in parked.reason
 
 
+def test_what_a_person_changes_before_a_lost_update_is_found_is_still_found_changed_on_both_sides(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    sync(world)
+    world.books.fault = lambda _: "lost"
+    contact(world, phone="+16505550123")
+    sync(world)
+    world.books.fault = lambda _: None
+    world.books.put(Kind.CUSTOMER, "77", email="accounts@acme.example")
+    world.settle_down()
+    contact(world, email="new@acme.example")
+
+    sync(world)
+
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["email"] == "accounts@acme.example"
+    (parked,) = world.unsynced()
+    assert (parked.code, parked.field) == ("changed-on-both-sides", "email")
+
+
 def test_what_was_found_and_still_stands_does_not_count_as_a_change_when_the_version_is_old(world: World):
     world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
     sync(world)

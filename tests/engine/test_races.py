@@ -303,6 +303,56 @@ def test_part_of_an_address_that_somebody_added_before_a_lost_write_is_found_is_
     assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-billing-address-city"]
 
 
+def _email(world: World, email: str) -> None:
+    contact = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    world.crm.put(Kind.COMPANY, "c1", contact={**contact, "email": email})
+
+
+def test_field_that_somebody_filled_in_the_books_is_not_overwritten_once_something_else_was_written(world: World):
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, phone="650 555 0199")
+    _email(world, "new@acme.example")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.crm.put(Kind.COMPANY, "c1", phone="+1 650 555 0100")
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    shown = world.books.records[Kind.CUSTOMER, customer.id].fields
+    assert (shown["email"], shown["phone"]) == ("new@acme.example", "650 555 0199")
+    assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-phone"]
+
+
+def test_part_of_an_address_that_somebody_added_is_not_overwritten_once_something_else_was_written(world: World):
+    customer = _customer_with_a_city_of_the_books(world)
+    world.crm.put(Kind.COMPANY, "c1", phone="+1 650 555 0100")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.crm.put(Kind.COMPANY, "c1", address={"country": "United States", "city": "Shelbyville"})
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    shown = world.books.records[Kind.CUSTOMER, customer.id].fields
+    assert shown["billing_address"] == customer.fields["billing_address"]
+    assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-billing-address-city"]
+
+
+def test_field_that_somebody_filled_before_a_lost_update_is_found_is_not_overwritten(world: World):
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.fault = lambda _: "lost"
+    _email(world, "new@acme.example")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    world.books.put(Kind.CUSTOMER, customer.id, phone="650 555 0199")
+    world.settle_down()
+    world.crm.put(Kind.COMPANY, "c1", phone="+1 650 555 0100")
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    assert world.books.records[Kind.CUSTOMER, customer.id].fields["phone"] == "650 555 0199"
+    assert [one.cause for one in world.unsynced()] == ["refused-changed-on-both-sides-phone"]
+
+
 def voided_in_the_books(world: World, record_id: str) -> None:
     world.books.put(Kind.INVOICE, record_id, state="voided", total=Decimal(0), balance=Decimal(0), lines=[])
 

@@ -142,6 +142,9 @@ class Watch:
         others = self._values[other, other_id, name]
         if any(one.value == replaced.value and one.at >= replaced.at for one in others):
             return  # it came over, and was changed there
+        before = [one.value for one in others if one.at < replaced.at]
+        if before and before[-1] == replaced.value:
+            return  # the other side showed it already: both agreed, and it was changed there since
         entered = [one.at for one in others if one.value == value and not one.ours]
         stale = not entered or any(one.value == value and entered[-1] <= one.at < replaced.at for one in past)
         may_win = self._policies.two_way in ("newest", other.value)

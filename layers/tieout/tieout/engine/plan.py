@@ -278,6 +278,18 @@ def has_parts_beside(document: Mapping[str, Any], there: Mapping[str, Any]) -> b
     )
 
 
+def has_more(document: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """True if what the document leaves empty, a field or a part of a group, is filled there."""
+    empty = (None, "")
+    filled = any(value in empty and there.get(name) not in empty for name, value in document.items())
+    return filled or has_parts_beside(document, there)
+
+
+def whole_document(document: Mapping[str, Any], agreed: Mapping[str, Any] | None, shown: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the other side shows once a write is done that says only a part of what both sides agree on then."""
+    return {**as_shown(agreed or {}, shown or {}), **document}
+
+
 def with_parts_at_stake(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`base`, with each part of a group that is to be written now and was not before as empty."""
     return {

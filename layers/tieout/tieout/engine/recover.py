@@ -15,7 +15,7 @@ from tieout.domain.records import Record
 from tieout.domain.reviews import Side
 from tieout.engine.adopt import owners_of, standing
 from tieout.engine.collect import connection_of, kind_of, read_all
-from tieout.engine.plan import Work, difference, document_of, has_parts_beside
+from tieout.engine.plan import Work, difference, document_of, has_parts_beside, whole_document
 from tieout.engine.sentences import several_candidates
 from tieout.engine.session import Session
 from tieout.engine.write import Writer
@@ -84,7 +84,7 @@ class Recovery:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1:
                 record, found = candidates[0].record, candidates[0].by is not MatchedBy.REFERENCE
-                changed = difference(record, intent.document) is not None or _has_more(work, record, intent)
+                changed = _is_changed(work, record, intent)
                 if self._writer.settle(work, record, target, changed=changed, found=found):
                     self._session.ends.recovered(intent.operation)
                     document = document_of(kind_of(work, intent.side), _whole(intent))
@@ -103,9 +103,12 @@ class Recovery:
             self._session.ends.waits(work, error)
 
 
-def _has_more(work: Work, record: Record, intent: Intent) -> bool:
-    """True if somebody added to an address that we wrote; a two-way step knows what the other side adds by itself."""
-    return work.step.two_way is None and has_parts_beside(intent.document, record.fields)
+def _is_changed(work: Work, record: Record, intent: Intent) -> bool:
+    """True if somebody wrote the record since; a two-way step knows by itself what they did beside our write."""
+    if work.step.two_way is not None:
+        return difference(record, intent.document) is not None
+    whole = whole_document(intent.document, intent.agreed, intent.shown)
+    return difference(record, whole) is not None or has_parts_beside(whole, record.fields)
 
 
 def _may_come_late(intent: Intent, target: Connector) -> bool:

@@ -39,8 +39,12 @@ from tieout.engine.plan import (
     as_shown,
     difference,
     document_of,
+    has_more,
     is_voided,
     otherwise,
+    plain,
+    same,
+    whole_document,
     with_parts_at_stake,
     with_parts_that_stand,
 )
@@ -61,11 +65,13 @@ class Pending:
 
     Attributes:
         links_only: A stored plan says that it is only linked to a record that stands there already.
+        beside: Somebody filled on the other side what we leave empty: that is not ours once this is done.
     """
 
     work: Work
     write: Write
     links_only: bool = False
+    beside: bool = False
 
 
 class Writer:
@@ -278,7 +284,7 @@ class Writer:
         return self._claim(item)
 
     def _done(self, item: Pending, record: Record, target: Connector) -> None:
-        if self.settle(item.work, record, target):
+        if self.settle(item.work, record, target, changed=item.beside):
             self._session.ends.written(item.work, item.write.effect.operation)
             if item.write.more:
                 self._session.ends.again(item.work)
@@ -392,21 +398,31 @@ class Writer:
             if record is None:
                 self._gone(item, target)
             elif difference(record, item.write.document) is None:
-                self._done(item, record, target)
-            elif (changed := difference(record, _at_stake(item))) is not None:
+                self._done(replace(item, beside=_is_beside(item, record)), record, target)
+            elif (changed := difference(record, _at_stake(item, record))) is not None:
                 self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
                 document = with_parts_that_stand(item.write.effect.document, item.work.link.base or {}, record.fields)
                 effect = replace(item.write.effect, target_version=record.version, document=document)
-                fresh.append(Pending(item.work, replace(item.write, effect=effect)))
+                fresh.append(Pending(item.work, replace(item.write, effect=effect), beside=_is_beside(item, record)))
         return fresh
 
 
-def _at_stake(item: Pending) -> dict[str, Any]:
-    """What was written last, but for what was empty and is not to be written now."""
+def _at_stake(item: Pending, record: Record) -> dict[str, Any]:
+    """What was written last, but for what was empty and is not to be written now, and for what stands there as meant.
+
+    The last may be a write of ours whose answer was lost.
+    """
     given = item.write.effect.document.as_fields()
     base = with_parts_at_stake(as_shown(item.work.link.base or {}, item.work.link.shown or {}), given)
-    return {name: value for name, value in base.items() if value is not None or name in given}
+    kept = {name: value for name, value in base.items() if value is not None or name in given}
+    meant, there = item.write.document, plain(record.fields)
+    return {name: value for name, value in kept.items() if name not in meant or not same(meant[name], there.get(name))}
+
+
+def _is_beside(item: Pending, record: Record) -> bool:
+    write = item.write
+    return has_more(whole_document(write.document, write.agreed, write.shown), plain(record.fields))
 
 
 def _can_be_freshened(item: Pending) -> bool:
