@@ -213,6 +213,26 @@ def test_a_new_one_is_created_if_a_person_says_so(world: World):
     assert world.unsynced() == []
 
 
+def test_an_invoice_stays_where_the_merge_put_it_though_the_company_is_another_one_now(world: World):
+    world.deal("d1")
+    world.apply("d1")
+    survivor = lost(world)
+    answer(world, Choice.CREATE)
+
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [survivor]
+    assert world.unsynced() == []
+
+
+def test_its_deal_changed_it_is_parked_for_what_the_merge_changed(world: World):
+    test_an_invoice_stays_where_the_merge_put_it_though_the_company_is_another_one_now(world)
+    world.deal("d1", "99")
+    world.apply("d1")
+
+    (parked,) = world.unsynced()
+    assert "its customer was" in parked.reason
+    assert [invoice.fields["customer"] for invoice in world.invoices()] == [target(world, "c2")]
+
+
 def test_without_anything_alike_it_is_told_that_it_is_gone(world: World):
     merge(world, target(world, "c1"), target(world, "c2"), told=False)
     world.company("c1", "Acme International")

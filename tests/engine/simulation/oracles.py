@@ -160,6 +160,7 @@ def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[st
             meant = _meant(universe, tenant, step, record, steps)
             made = (step.to_kind, reference_of(key))
             meant = _without_found(meant, step, link, was_created=target.id in books.created.get(made, ()))
+            meant = _without_merged(meant, universe, step, link, record)
             yield from _compare(where, meant, ours, plain(target.fields))
 
 
@@ -167,6 +168,26 @@ def _without_found(meant: dict[str, Any], step: CompiledStep, link: Link, *, was
     """What an adopted record showed stays until its source changes it, and where that says nothing."""
     found = {path.partition(".")[0] for path in link.shown or {}} if step.two_way is None else set()
     return {name: value for name, value in meant.items() if name not in found and (was_created or value is not None)}
+
+
+def _without_merged(
+    meant: dict[str, Any], universe: Universe, step: CompiledStep, link: Link, record: Record
+) -> dict[str, Any]:
+    """A merge in the books gave the invoice its customer, and then a person said that the company's is another one.
+
+    That answer is not about what stands there already: its record's next change, or a backfill, has it looked at.
+    """
+    tenant = link.key.tenant
+    watch = universe.watches[tenant]
+    moved_at = watch.moved.get(link.target_id or "")
+    if moved_at is None or "customer" not in meant:
+        return meant
+    named: LinkTo = step.evaluate(record).fields["customer"]
+    company = LinkKey(tenant, SYNC, named.step, named.value)
+    said_at, linked_at = watch.named_at.get(company, 0.0), watch.linked_at.get(company, 0.0)
+    asked_at = max(universe.crm(tenant).touched[record.kind, record.id], universe.backfilled_at.get(tenant, 0.0))
+    is_ours_to_say = asked_at >= linked_at or not moved_at < said_at <= linked_at
+    return meant if is_ours_to_say else {name: value for name, value in meant.items() if name != "customer"}
 
 
 def _both_agree(

@@ -172,6 +172,7 @@ class SimulatedProvider:
         for invoice in self.all(Kind.INVOICE):
             if invoice.fields.get("customer") == customer_id:
                 self.put(Kind.INVOICE, invoice.id, customer=into)
+                self._watch.moved[invoice.id] = self._runtime.seconds
                 if (Kind.INVOICE, invoice.id) in self.ours:
                     self.ours[Kind.INVOICE, invoice.id] = moved(self.ours[Kind.INVOICE, invoice.id], into)
         self.delete(Kind.CUSTOMER, customer_id)
@@ -317,6 +318,8 @@ class SimulatedProvider:
         read_at = None if self.manifest.versions else self._watch.read_at(worker, effect.kind, record_id)
         record = self._put(effect.kind, record_id, fields, ours=True, read_at=read_at)
         self._wrote(self._name, effect, worker)
+        if effect.kind is Kind.INVOICE:
+            self._watch.moved.pop(record_id, None)
         if effect.operation is Operation.CREATE:
             self.created[effect.kind, effect.reference].append(record_id)
             self._findable[effect.kind, record_id] = self._runtime.seconds + self._lag_seconds

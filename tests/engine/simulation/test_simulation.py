@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +15,14 @@ import pytest
 
 from tests.engine.simulation import plans
 from tests.engine.simulation.campaign import Tally, tally
-from tests.engine.simulation.plans import Assumption, plan_of
+from tests.engine.simulation.plans import Assumption, Plan, Step, plan_of
 from tests.engine.simulation.policies import PRESET
 from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.runtime import FaultKind
 from tests.engine.simulation.simulate import Result, run, run_seed, shrink, story
 from tieout.domain.changes import Change
 from tieout.domain.documents import Invoice
+from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.engine import apply, gate, merge, recover, two_way, withdraw
 from tieout.engine.alerts import SendAlerts
@@ -133,11 +134,14 @@ def _removes_alerts_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SendAlerts, "_send", send)
 
 
-def _never_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+def _never_updates(monkeypatch: pytest.MonkeyPatch, kinds: Container[Kind] = frozenset(Kind)) -> None:
     real = apply.plan
-    monkeypatch.setattr(
-        apply, "plan", lambda work, document: NoChange() if work.link.target_id is not None else real(work, document)
-    )
+
+    def plan(work, document):
+        stands = work.link.target_id is not None and work.step.to_kind in kinds
+        return NoChange() if stands else real(work, document)
+
+    monkeypatch.setattr(apply, "plan", plan)
 
 
 def _overwrites_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +333,34 @@ def test_deletions_that_no_sweep_finds_are_caught(monkeypatch):
     monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
 
     assert next(_breaks("D1", DAY_SEEDS), None) is not None
+
+
+def _answered_otherwise(*more: Step) -> Plan:
+    """A customer is merged in the books, and then a person says that its company becomes a new one there."""
+    steps = (
+        Step(10, "acme", "win", "d1", "c2|GTX Pro:1*601.09-0"),
+        Step(15, "acme", "win", "d2", "c1|GTX Pro:1*204.27-0"),
+        Step(880, "acme", "answer review", "d1", "19"),
+        Step(1280, "acme", "merge customers", "c1"),
+        Step(1285, "acme", "edit company's fields", "c1", "phone:424045"),
+        Step(2130, "acme", "answer review", "c1", "3787"),
+        *more,
+    )
+    return replace(plan_of(5745), steps=steps, faults=())
+
+
+def test_an_invoice_that_the_books_gave_another_customer_stays_so_while_nobody_asks_for_it():
+    assert run(_answered_otherwise()).broken == {}
+
+
+@pytest.mark.parametrize("asks", [Step(3000, "acme", "win again", "d2"), Step(3000, "acme", "backfill")])
+def test_an_invoice_that_the_books_gave_another_customer_is_parked_once_it_is_asked_for(asks: Step, monkeypatch):
+    assert (run(_answered_otherwise(asks)).broken, run(_answered_otherwise(asks)).parked) == ({}, 1)
+
+    _never_updates(monkeypatch, {Kind.INVOICE})
+
+    (said,) = run(_answered_otherwise(asks)).broken["I3"]
+    assert said == "acme invoices/d2: customer is L1, and should be 105"
 
 
 def test_story_of_a_failure_is_short_and_fails_the_same_way(monkeypatch):

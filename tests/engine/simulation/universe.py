@@ -83,6 +83,7 @@ class Universe:
         self._alias: dict[str, bool] = {}
         self._memo: dict[str, str] = {}
         self.versions: dict[str, list[datetime]] = {tenant: [] for tenant in TENANTS}
+        self.backfilled_at: dict[str, float] = {}
         self.plans = MemoryPlans(self.table)
         self.unplanned: list[str] = []
         self.watches = {
@@ -691,7 +692,12 @@ class Universe:
 
     def do_backfill(self, tenant: str, _about: str, _value: str) -> None:
         use_case = Backfill(config=self.table, queue=self.queues, connect=self.connect, clock=self.runtime)
-        self._use("backfill", lambda: use_case.run(tenant, SYNC, progress=lambda _kind, _count: None))
+
+        def backfill() -> None:
+            use_case.run(tenant, SYNC, progress=lambda _kind, _count: None)
+            self.backfilled_at[tenant] = self.runtime.seconds
+
+        self._use("backfill", backfill)
 
     def do_alias(self, tenant: str, _about: str, _value: str) -> None:
         self.version += 1
@@ -718,6 +724,7 @@ class Universe:
             if review.kind is ReviewKind.MATCH:
                 choice = (Choice.ACCEPT, Choice.CREATE, Choice.NEVER)[number % 3]
                 about = "" if choice is Choice.CREATE else review.candidates[0].target_id
+                self.watches[tenant].named_at[key] = self.runtime.seconds
                 operate.resolve(tenant, one, Decision(review.digest, choice, "ann", now, target_id=about))
                 return
             fields = {

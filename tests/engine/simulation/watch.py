@@ -83,6 +83,8 @@ class Watch:
         writes: Ours, the oldest first.
         linked_at: When a link got its partner: what was there before is its partner's own.
         answers: What people said.
+        moved: Invoices that a merge in the books gave another customer, and none of our writes met since: when.
+        named_at: When a person last said whose partner a record is, or that it has none yet.
         approved: By key, when a person lifted the caps for it.
         faulty: False if nothing goes wrong in this world but what is in the nature of queues.
     """
@@ -102,6 +104,8 @@ class Watch:
         self.writes: list[Written] = []
         self.linked_at: dict[LinkKey, float] = {}
         self.answers: list[Answer] = []
+        self.moved: dict[str, float] = {}
+        self.named_at: dict[LinkKey, float] = {}
         self.approved: dict[LinkKey, datetime] = {}
 
     def read(self, worker: str, kind: Kind, ids: Iterable[str]) -> None:
