@@ -434,6 +434,47 @@ def test_lost_credit_note_is_found_though_the_deal_is_won_again_meanwhile(world:
     assert (len(credit_notes(world)), causes(world)) == (1, ["withdrawn-invoices"])
 
 
+def test_invoice_whose_lost_update_is_done_late_is_credited_as_it_stands_then(world: World):
+    """Crediting leaves the invoice's version as it is, so that the books would take the late update."""
+    invoice = invoiced(world, paid="400")
+    world.deal("d1", "1100")
+    again(world)
+    world.deal("d1", "1200")
+    late: list[Effect] = []
+    world.books.fault = lambda effect: late.append(effect) or "vanished"
+    again(world)
+    world.books.fault = lambda _: None
+    lose(world)
+
+    world.clock.sleep(world.policy.look_seconds + 1)
+    again(world)
+    world.books.write(late)
+    world.settle_down()
+
+    (note,) = credit_notes(world)
+    assert world.books.records[Kind.INVOICE, invoice.id].fields["total"] == Decimal(1200)
+    assert note.fields["total"] == Decimal(1200)
+    assert world.unsynced() == []
+
+
+def test_lost_update_that_is_done_late_is_undone_if_the_deal_is_what_it_was(world: World):
+    invoice = invoiced(world)
+    world.deal("d1", "1200")
+    late: list[Effect] = []
+    world.books.fault = lambda effect: late.append(effect) or "vanished"
+    again(world)
+    world.books.fault = lambda _: None
+    world.deal("d1")
+
+    world.clock.sleep(world.policy.look_seconds + 1)
+    again(world)
+    world.books.write(late)
+    world.settle_down()
+
+    assert world.books.records[Kind.INVOICE, invoice.id].fields["total"] == invoice.fields["total"]
+    assert world.unsynced() == []
+
+
 @pytest.mark.parametrize("paid", ["0", "1054"], ids=["void", "credit note"])
 def test_two_workers_withdraw_once(world: World, paid: str):
     invoiced(world, paid=paid)

@@ -93,7 +93,7 @@ class Recovery:
             elif candidates:
                 error = several_candidates(work, candidates)
                 self._session.ends.parked(work, error, cause=f"several-{work.step.name}")
-            elif _may_come_late(intent, target) and intent.looks + 1 < self._session.policy.looks:
+            elif intent.looks + 1 < self._session.policy.looks:  # done later, it would double or replace something
                 self._writer.keep(work, intent, looks=intent.looks + 1)
                 lost = UncertainError("The answer to its write was lost; it is looked up again before it is written.")
                 self._session.ends.waits(work, lost, at_least=self._session.policy.look_seconds)
@@ -109,11 +109,6 @@ def _is_changed(work: Work, record: Record, intent: Intent) -> bool:
         return difference(record, intent.document) is not None
     whole = whole_document(intent.document, intent.agreed, intent.shown)
     return difference(record, whole) is not None or has_parts_beside(whole, record.fields)
-
-
-def _may_come_late(intent: Intent, target: Connector) -> bool:
-    """True if the write, done later, would do harm: make a second document, or replace what a newer write made."""
-    return intent.operation is Operation.CREATE or not target.manifest.versions
 
 
 def _written(target: Connector, works: Sequence[Work]) -> dict[LinkKey, list[Match]]:
