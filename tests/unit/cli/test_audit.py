@@ -284,6 +284,13 @@ def test_a_table(edited):
     assert rows[0]["before"] == ""
 
 
+def test_a_table_does_not_go_into_a_json_document(edited, tmp_path):
+    refused = edited.json("export", "--format", "csv")
+    assert (refused["error"]["next_step"][:17], edited.terminal.exit_code) == ("Add --output FILE", 2)
+    assert edited.json("export", "--format", "csv", "-o", str(tmp_path / "f"))["exported"] == len(edited.links.told)
+    assert (tmp_path / "f").read_text().startswith("entry,at,")
+
+
 def test_no_cell_of_a_table_is_a_formula(edited):
     name, link = next((name, link) for name, link in edited.links.items() if link.target_id is not None)
     edited.links[name] = replace(link, revision=link.revision + 1, target_id="=1+1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from tests.engine.world import TENANT
 from tieout.cli.talk import Code
 from tieout.domain.connections import ConnectionState
@@ -41,11 +43,23 @@ def test_what_would_only_be_linked_is_told_with_its_reasons(terminal):
     terminal.world.books.looks_similar = lambda _document, _record: True
     terminal.world.deal("d1")
     terminal.type("plan", SYNC)
-    assert "1 record stand on the other side already" in terminal.out
+    assert "1 record stands on the other side already" in terminal.out
     assert "Notice: customers, Acme Corporation: It would be linked to ACME Corp.: " in terminal.out
     assert "same e-mail address" in terminal.out
     (link,) = terminal.json("plan", SYNC)["links"]
     assert (link["id"], link["operation"]) == ("c1", "link")
+
+
+@pytest.mark.parametrize("command", [["plan", SYNC], ["apply", SYNC, "--yes"]])
+def test_records_that_nobody_finds_are_named(terminal, command):
+    terminal.world.deal("d1", "1054")
+    terminal.type(*command, "--record", "d8", "--record", "d9")
+    assert terminal.exit_code == Code.NO
+    assert f"Error: The source of {SYNC} shows no record d8, d9." in terminal.err
+    terminal.world.deal("d2", status="open")
+    for record in ("d1", "d2"):
+        terminal.type("plan", SYNC, "--record", "d9", "--record", record)
+        assert terminal.exit_code == Code.OK
 
 
 def test_a_plan_that_would_park_ends_with_three_and_says_what_to_do(terminal):

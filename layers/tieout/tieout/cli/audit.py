@@ -239,7 +239,17 @@ class _Reading:
 
 
 def export(desk: Desk, conversation: Talk, asked: Wanted, form: Form, output: Path | None) -> Answer:
-    """The entries as a file, or on the standard output; status 1 if the trail is damaged."""
+    """The entries as a file, or on the standard output; status 1 if the trail is damaged.
+
+    Raises:
+        AnswerError: If the file cannot be written, or the standard output would have to hold a table within JSON.
+    """
+    if conversation.as_json and output is None and form is Form.CSV:
+        raise AnswerError(
+            "A table does not go into the one JSON document.",
+            code=Code.USAGE,
+            next_step="Add --output FILE, or leave out one of --json and --format csv.",
+        )
     conversation.resume = "What was written so far is not all."
     reading = _Reading(desk.deployment.audit().trail(desk.tenant), asked)
     data: dict[str, Any] = {}

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 CHANGED_FIELDS_SHOWN = 3
 VALUE_LENGTH_SHOWN = 40
+RECORD_GONE = "the record is gone"
+"""The engine's reason for skipping what it cannot find."""
 STEP_NUMBERS = ("To create", "To update", "To withdraw", "Amount")
 
 
@@ -315,7 +317,16 @@ def stored_plans(desk: Desk) -> StoredPlans:
 
 def _preview(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], instead: StoredSync | None = None) -> PlanReport:
     with talk.progress() as progress:
-        return stored_plans(desk).preview(desk.tenant, sync, progress=progress, ids=ids, instead=instead)
+        report = stored_plans(desk).preview(desk.tenant, sync, progress=progress, ids=ids, instead=instead)
+    counts = report.counts
+    ended = counts.created + counts.updated + counts.adopted + counts.unchanged + counts.parked + counts.waiting
+    if ids and not ended and set(counts.skipped_because) == {RECORD_GONE}:
+        raise AnswerError(
+            f"The source of {sync} shows no record {', '.join(ids)}.",
+            code=Code.NO,
+            next_step="Give the id that the record has in its own system.",
+        )
+    return report
 
 
 def _instead(desk: Desk, name: str, file: Path) -> StoredSync:
@@ -606,7 +617,8 @@ def _table(writes: Sequence[PlannedWrite], show: int) -> Iterator[RenderableType
 
 def _notices(report: PlanReport, show: int) -> Iterator[str]:
     if report.counts.adopted:
-        yield f"{counted(report.counts.adopted, 'record')} stand on the other side already and would only be linked."
+        stand = "stands" if report.counts.adopted == 1 else "stand"
+        yield f"{counted(report.counts.adopted, 'record')} {stand} on the other side already and would only be linked."
     written = [*report.writes, *report.links]
     noticed = [f"{write.step}, {write.label}: {notice}" for write in written for notice in write.notices]
     yield from (f"Notice: {notice}" for notice in noticed[:show])
