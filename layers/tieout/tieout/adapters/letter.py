@@ -54,16 +54,18 @@ class AlertLetter:
         """
         about = [alert.unsynced for alert in alerts if alert.unsynced is not None]
         if not about and alerts[0].cause.startswith(_PAUSED):
-            subject, values = _of_connection(alerts[0])
+            subject, values = _without_records(
+                "connection", alerts[0], f": it stopped at {_time(alerts[0].raised_at)}."
+            )
         elif not about and alerts[0].cause.startswith(_ENDS):
-            subject, values = _of_sign_in(alerts[0])
+            subject, values = _without_records("sign_in", alerts[0])
         elif not about and alerts[0].cause.startswith(_BRAKE):
-            subject, values = _of_brake(alerts[-1])
+            subject, values = _without_records("brake", alerts[-1], ", and nothing was done about that.")
         elif not about:
             subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):
             subject, values = _of_records(alerts, about, "show", "shows", "a different total")
-        elif about and all(one.review is not None for one in about):
+        elif all(one.review is not None for one in about):
             subject, values = _of_reviews(alerts, about)
         elif about[0].state is UnsyncedState.WAITING:
             subject, values = _of_waiting(alerts, about)
@@ -77,33 +79,17 @@ class AlertLetter:
         return _cut(f"Tieout: {subject}"), text
 
 
-def _of_connection(alert: Alert) -> tuple[str, dict[str, object]]:
-    """A connection that stopped; the alert is about no single record."""
-    subject = alert.subject[:1].lower() + alert.subject[1:]
-    return subject, {
-        "form": "connection",
-        "opening": _wrapped(f"{alert.subject}: it stopped at {_time(alert.raised_at)}."),
-        "reason": _wrapped(alert.reason, _INDENT),
-        "next_step": _wrapped(alert.next_step, _INDENT),
-    }
+def _without_records(form: str, alert: Alert, rest: str = ".") -> tuple[str, dict[str, object]]:
+    """What is about no single record: a connection that stopped, a sign-in that ends soon, records that vanished.
 
-
-def _of_sign_in(alert: Alert) -> tuple[str, dict[str, object]]:
-    """A sign-in that ends soon; nothing has stopped yet."""
-    subject = alert.subject[:1].lower() + alert.subject[1:]
-    return subject, {
-        "form": "sign_in",
-        "opening": _wrapped(f"{alert.subject}."),
-        "reason": _wrapped(alert.reason, _INDENT),
-        "next_step": _wrapped(alert.next_step, _INDENT),
-    }
-
-
-def _of_brake(alert: Alert) -> tuple[str, dict[str, object]]:
-    """Records that vanished in such numbers that nothing was done about them."""
+    Args:
+        form: The template's part.
+        alert: What is told.
+        rest: How the opening goes on after the alert's subject.
+    """
     return alert.subject[:1].lower() + alert.subject[1:], {
-        "form": "brake",
-        "opening": _wrapped(f"{alert.subject}, and nothing was done about that."),
+        "form": form,
+        "opening": _wrapped(f"{alert.subject}{rest}"),
         "reason": _wrapped(alert.reason, _INDENT),
         "next_step": _wrapped(alert.next_step, _INDENT),
     }
@@ -111,17 +97,15 @@ def _of_brake(alert: Alert) -> tuple[str, dict[str, object]]:
 
 def _of_no_record(alert: Alert) -> tuple[str, dict[str, object]]:
     """Changes that wait before it is known which records of the other side they concern."""
-    return alert.subject[:1].lower() + alert.subject[1:], {
-        "form": "waiting",
-        "opening": _wrapped(f"{alert.subject}."),
+    subject, values = _without_records("waiting", alert)
+    return subject, values | {
         "lines": [],
         "more": "",
         "totals": [],
-        "reason": _wrapped(alert.reason, _INDENT),
         "found": "",
         "code": "",
         "sync": "",
-        "next_steps": [] if alert.next_step == _NOTHING_TO_DO else [_wrapped(alert.next_step, _INDENT)],
+        "next_steps": [] if alert.next_step == _NOTHING_TO_DO else [values["next_step"]],
     }
 
 
