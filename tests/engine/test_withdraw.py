@@ -77,6 +77,20 @@ def again(world: World, *ids: str) -> None:
     world.new_worker().apply(world.change(Kind.DEAL, *(ids or ("d1",))))
 
 
+def vanishing(world: World) -> list[Effect]:
+    """The deal's change is applied, and what is written for it vanishes for now."""
+    written: list[Effect] = []
+
+    def vanish(effect: Effect) -> str:
+        written.append(effect)
+        return "vanished"
+
+    world.books.fault = vanish
+    again(world)
+    world.books.fault = lambda _: None
+    return written
+
+
 # Voids
 
 
@@ -440,10 +454,7 @@ def test_invoice_whose_lost_update_is_done_late_is_credited_as_it_stands_then(wo
     world.deal("d1", "1100")
     again(world)
     world.deal("d1", "1200")
-    late: list[Effect] = []
-    world.books.fault = lambda effect: late.append(effect) or "vanished"
-    again(world)
-    world.books.fault = lambda _: None
+    late = vanishing(world)
     lose(world)
 
     world.clock.sleep(world.policy.look_seconds + 1)
@@ -460,10 +471,7 @@ def test_invoice_whose_lost_update_is_done_late_is_credited_as_it_stands_then(wo
 def test_lost_update_that_is_done_late_is_undone_if_the_deal_is_what_it_was(world: World):
     invoice = invoiced(world)
     world.deal("d1", "1200")
-    late: list[Effect] = []
-    world.books.fault = lambda effect: late.append(effect) or "vanished"
-    again(world)
-    world.books.fault = lambda _: None
+    late = vanishing(world)
     world.deal("d1")
 
     world.clock.sleep(world.policy.look_seconds + 1)
