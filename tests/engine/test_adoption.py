@@ -12,8 +12,10 @@ from tests.engine.world import TENANT, World
 from tieout.domain.changes import Origin, UnsyncedState
 from tieout.domain.errors import ClaimedError, NameTakenError, UncertainError
 from tieout.domain.links import LinkKey
-from tieout.domain.records import Kind
+from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Choice, Decision, ReviewKind
+from tieout.engine.adopt import why_of
+from tieout.matching import Reason, Scored
 
 KEY = LinkKey(TENANT, "deals-to-invoices", "customers", "c1")
 LEEDS = {
@@ -250,7 +252,7 @@ def test_doubtful_ones_become_a_question_with_scores_and_reasons(world: World):
     parked = next(one for one in world.unsynced() if one.step == "customers")
     assert parked.state is UnsyncedState.PARKED
     assert parked.review is not None
-    assert parked.review.kind is ReviewKind.MATCH
+    assert (parked.review.kind, parked.cause) == (ReviewKind.MATCH, "match-customers")
     (candidate,) = parked.review.candidates
     assert (candidate.target_id, candidate.name) == ("77", "Acme Holding")
     assert Decimal("0.1") < candidate.score < Decimal("0.98")
@@ -278,6 +280,18 @@ def test_two_companies_do_not_adopt_the_same_customer(world: World):
 
     (parked,) = world.unsynced()
     assert parked.reason == "The customer Acme Corporation in the books belongs to another company already."
+    assert parked.cause == "same-name-customers"
+
+
+def test_several_items_of_its_name_are_left_to_a_person(world: World):
+    for item in ("88", "89"):
+        world.books.put(Kind.ITEM, item, name="GTX Pro", price=Decimal(4500))
+
+    report = world.apply("p1", kind=Kind.PRODUCT)
+
+    (parked,) = world.unsynced()
+    assert (report.parked, report.created, report.adopted) == (1, 0, 0)
+    assert (parked.cause, parked.reason) == ("several-items", "Several records may be this item: 88, 89.")
 
 
 def test_only_new_customers_are_compared(world: World):
@@ -356,6 +370,18 @@ def test_an_answer_to_another_question_is_void(world: World):
     assert [one.target_id for one in review.candidates] == ["77", "78"]
 
 
+@pytest.mark.parametrize("choice", [Choice.ACCEPT, Choice.NEVER])
+def test_an_answer_that_names_no_candidate_rules_nothing_out_and_is_asked_for_anew(world: World, choice: Choice):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
+    sync(world)
+    answer(world, choice, "999")
+
+    report = sync(world, Origin.OPERATOR)
+
+    link = world.state.links[KEY]
+    assert (report.parked, link.never, link.decision) == (1, (), None)
+
+
 def test_an_accepted_candidate_that_is_gone_by_now_is_asked_about_anew(world: World):
     world.books.put(Kind.CUSTOMER, "77", name="Acme Holding", email="ada@acme.example")
     world.books.put(Kind.CUSTOMER, "78", name="Acme Group")
@@ -389,6 +415,19 @@ def test_thresholds_of_the_sync_decide(world: World):
     strict.books.put(Kind.CUSTOMER, "77", name="Acme Holding")
 
     assert strict.apply("c1", kind=Kind.COMPANY).created == 1
+
+
+def test_a_sync_may_ask_for_more_before_it_adopts(world: World):
+    text = world.sync_text.replace(
+        "    also_on: {contact: company_id}", "    match: {adopt_from: 0.999}\n    also_on: {contact: company_id}", 1
+    )
+    strict = World(text)
+    strict.books.looks_similar = alike
+    strict.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+
+    report = strict.apply("c1", kind=Kind.COMPANY)
+
+    assert (report.adopted, report.parked) == (0, 1)
 
 
 def test_a_search_that_fails_lets_it_wait(world: World):
@@ -432,6 +471,7 @@ def test_with_the_suffix_it_is_created_and_keeps_its_name_until_the_source_chang
 
     (customer,) = world.books.all(Kind.CUSTOMER)
     assert (report.created, customer.fields["name"]) == (1, "Acme Corporation (Customer)")
+    assert (world.state.links[KEY].base or {})["name"] == "Acme Corporation"
     assert sync(world).unchanged == 1
     contact(world, phone="+16505550123")
     assert sync(world).updated == 1
@@ -463,6 +503,18 @@ def test_a_long_name_is_cut_for_its_suffix():
     assert customer.fields["name"].endswith("A (Customer)")
 
 
+def test_a_name_that_is_cut_at_a_space_has_one_space_before_its_suffix():
+    world = _with_shared_name()
+    name = "A" * 88 + " " + "B" * 11
+    company(world, name=name)
+    world.books.fault = _vendor_has(name)
+
+    sync(world)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert customer.fields["name"] == "A" * 88 + " (Customer)"
+
+
 def test_the_answer_to_a_write_with_a_suffix_may_be_lost():
     world = _with_shared_name()
     refuse = _vendor_has("Acme Corporation")
@@ -472,7 +524,9 @@ def test_the_answer_to_a_write_with_a_suffix_may_be_lost():
 
     world.settle_down()
 
-    assert [one.fields["name"] for one in world.books.all(Kind.CUSTOMER)] == ["Acme Corporation (Customer)"]
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert customer.fields["name"] == "Acme Corporation (Customer)"
+    assert world.state.links[KEY].target_version == customer.version, "it is what we wrote"
     assert (sync(world).unchanged, world.unsynced()) == (1, [])
 
 
@@ -522,6 +576,24 @@ def test_the_intent_says_who_answered(world: World):
     sync(world, Origin.OPERATOR)
     assert len(found) == 1
     assert found[0].startswith("ada said so; same e-mail address")
+
+
+def test_the_intent_says_that_it_bears_our_reference(world: World):
+    sync(world)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, name="Renamed by hand")
+    world.state.links.clear()
+    found = whys(world)
+    assert sync(world, Origin.RELINK).adopted == 1
+    assert (found, world.state.links[KEY].target_id) == (["it bears our reference"], customer.id)
+
+
+def test_only_what_speaks_for_it_is_told_the_four_weightiest_at_most():
+    reasons = [Reason(says, Decimal(weight)) for says, weight in {"a": "2", "b": "0.5", "c": "0", "d": "-1"}.items()]
+    record = Record(Kind.CUSTOMER, "77")
+    scored = Scored(record, Decimal("0.9"), tuple(reasons), key="", doubt=False, same_name=False)
+    assert why_of(scored) == "a, b (score 0.9)"
+    assert why_of(replace(scored, reasons=tuple(reasons[:1] * 5))) == "a, a, a, a (score 0.9)"
 
 
 def test_the_intent_says_that_an_item_has_the_name(world: World):
