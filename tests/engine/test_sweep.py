@@ -202,6 +202,80 @@ def test_invoice_that_a_person_takes_out_is_noticed_though_no_step_reads_it_back
     assert swept(world, BOOKS).queued[Kind.INVOICE] == 0
 
 
+def take_out(world: World, how: str) -> None:
+    """A person voids or deletes the first invoice in the books."""
+    first = world.invoices()[0]
+    if how == "voided":
+        world.books.put(Kind.INVOICE, first.id, state="voided", total=Decimal(0), balance=Decimal(0))
+    else:
+        del world.books.records[Kind.INVOICE, first.id]
+
+
+def without_payments() -> World:
+    """A world whose sync does not read invoices back, with ten of them."""
+    text = withdrawing()
+    world = World(text[: text.index("\n  payments:")])
+    deals(world, 10)
+    swept(world, BOOKS)
+    return world
+
+
+@pytest.mark.parametrize("how", ["voided", "deleted"])
+def test_document_that_vanished_is_noted_though_a_worker_stored_its_link_at_that_moment(how: str):
+    world = without_payments()
+    take_out(world, how)
+    key, store = LinkKey(TENANT, SYNC, "invoices", "d00"), world.state.store
+    met: list[LinkKey] = []
+
+    def meets_a_worker(link: Link, *, pointer: bool = False) -> Link:
+        if not met:
+            met.append(link.key)
+            store(world.state.links[key])
+        return store(link, pointer=pointer)
+
+    world.state.store = meets_a_worker
+    swept(world, BOOKS)
+    work_off(world)
+
+    assert met == [key]
+    assert [(one.change.id, one.cause) for one in world.unsynced()] == [("d00", "target-gone-invoices")]
+
+
+@pytest.mark.parametrize("how", ["voided", "deleted"])
+def test_document_that_vanished_is_not_noted_for_the_one_that_came_in_its_place(how: str):
+    world = without_payments()
+    take_out(world, how)
+    key, store = LinkKey(TENANT, SYNC, "invoices", "d00"), world.state.store
+
+    def is_renewed(link: Link, *, pointer: bool = False) -> Link:
+        if world.state.links[key].generation == 0:
+            store(world.state.links[key].renewed(by="ada"))
+        return store(link, pointer=pointer)
+
+    world.state.store = is_renewed
+    swept(world, BOOKS)
+    work_off(world)
+
+    assert (world.state.links[key].withdrawn, world.unsynced()) == (None, [])
+
+
+@pytest.mark.parametrize("how", ["voided", "deleted"])
+def test_document_that_vanished_is_told_though_the_sweep_died_before_it_queued_its_record(how: str):
+    world = without_payments()
+    take_out(world, how)
+    if how == "deleted":
+        swept(world, BOOKS, times=1)
+    world.queue.fails = True
+    with pytest.raises(RuntimeError):
+        swept(world, BOOKS, times=1)
+    world.queue.fails = False
+    swept(world, BOOKS)
+    swept(world, CRM)
+    work_off(world)
+
+    assert [(one.change.id, one.cause) for one in world.unsynced()] == [("d00", "target-gone-invoices")]
+
+
 def test_gap_in_a_feed_that_shows_deletions_is_closed_by_comparing_ids(world: World):
     deals(world, 10)
     manifest = world.books.manifest

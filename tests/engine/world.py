@@ -107,7 +107,8 @@ class MemoryState:
             self._held(link.key, worker)
             if pointer and link.target_id is not None:
                 self.pointers[link.key.tenant, link.key.sync, link.key.step, link.target_id] = link.key
-            return self._put(replace(link, intent=None, unsynced=None))
+            self.links[link.key] = replace(self.links[link.key], unsynced=None)
+            return self._put(replace(link, intent=None))
 
         return self._write("settle", act)
 
@@ -171,7 +172,9 @@ class MemoryState:
         return iter(sorted(found, key=lambda one: one.since))
 
     def _put(self, link: Link) -> Link:
-        stored = replace(link, revision=link.revision + 1)
+        """Store it, but for why it is not in agreement: that is written beside it."""
+        unsynced = self.links[link.key].unsynced if link.key in self.links else None
+        stored = replace(link, revision=link.revision + 1, unsynced=unsynced)
         self.links[link.key] = stored
         return stored
 

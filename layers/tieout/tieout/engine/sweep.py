@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from tieout.domain.changes import Alert, Change, Lane, Origin, UnsyncedState
+from tieout.domain.changes import Alert, Change, Lane, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import ClaimedError, ProviderError, ReconnectError, SettingsError
+from tieout.domain.errors import ClaimedError, ProviderError, ReconnectError, SettingsError, UnavailableError
 from tieout.domain.links import Link, Withdrawal
 from tieout.domain.records import Kind
 from tieout.domain.words import counted
@@ -36,6 +36,7 @@ PAGES_MAX = 1000
 LEFT_BEHIND_SECONDS = 3600  # most of what waits is done by then; asking once more for the rest costs a read
 MISSING_MAX = 5000  # the next sweep's memory is one item of the table; what is beyond it waits for the sweep after
 COMPARISONS_AFTER_GAP = "2"
+NOTES_TRIED_MAX = 5
 SWEPT = "swept"
 NAMED_MAX = 5
 
@@ -163,14 +164,17 @@ class Sweep:
             raise SettingsError(
                 f"No brake holds anything of the connection {connection_id}.", next_step="See `tieout sweep list`."
             )
+        count = 0
         for one in held:
             linked = self._linked(connection, one.kind, written=one.written)
             side = _side(linked, one.kind, written=one.written)
-            self._release(connection, side, sorted(side.ids & set(one.ids)), Origin.APPROVED)
+            expected = sorted(side.ids & set(one.ids))
+            self._release(connection, side, expected, Origin.APPROVED)
+            count += len(expected)
             memory = self._memory(connection, side)
             self._remember(connection, side, memory["new"] | set(one.ids), memory["queued"] | set(one.ids))
             self._put(connection, f"brake-{side.name}", {})
-        return sum(len(one.ids) for one in held)
+        return count
 
     # One kind
 
@@ -292,15 +296,37 @@ class Sweep:
             self._send(connection.tenant, connection.id, side.kind, ids, origin)
             return
         for sync, step, links in side.expected:
-            makers = []
-            for link in (links[one] for one in ids if one in links):
-                try:
-                    if link.withdrawn is None:
-                        self._links.store(replace(link, withdrawn=Withdrawal.TARGET_GONE))
-                except ClaimedError:
-                    continue  # it is being written: the write will show that it is gone
-                makers.append(link.key.source_id)
+            gone = [links[one] for one in ids if one in links]
+            for link in gone:
+                read, made_of = connection_read(sync, step), link.key.source_id
+                change = Change(connection.tenant, read, step.from_kind, made_of, self._clock.now(), origin)
+                self._note_gone(link, change)
+            makers = [link.key.source_id for link in gone]
             self._send(connection.tenant, connection_read(sync, step), step.from_kind, makers, origin)
+
+    def _note_gone(self, link: Link, change: Change) -> None:
+        """Note that the link's document is gone, unless it has another one by now.
+
+        Before that it is noted to wait: should we die before its record is queued, a later sweep asks for it again.
+
+        Raises:
+            UnavailableError: If workers store the link all the time; nothing of it was queued.
+        """
+        for _ in range(NOTES_TRIED_MAX):
+            if link.withdrawn is not None:
+                return
+            if link.unsynced is None and not link.key.step.endswith(CREDIT_NOTE):
+                self._links.set_unsynced(link.key, _waiting(link, change))
+            try:
+                self._links.store(replace(link, withdrawn=Withdrawal.TARGET_GONE))
+            except ClaimedError:
+                today = self._links.get([link.key]).get(link.key, link)
+                if today.target_id != link.target_id:
+                    return
+                link = today
+            else:
+                return
+        raise UnavailableError(f"The link of {_named(link)} is being written all the time.")
 
     def _alert(self, connection: Connection, connector: Connector, side: _Side, vanished: Sequence[str]) -> Alert:
         title, gone = connector.manifest.title, set(vanished)
@@ -394,6 +420,19 @@ def _side(linked: Sequence[_Linked], kind: Kind, *, written: bool) -> _Side:
 
 def _name(kind: Kind, *, written: bool) -> str:
     return f"target-{kind}" if written else str(kind)
+
+
+def _waiting(link: Link, change: Change) -> Unsynced:
+    return Unsynced(
+        sync=link.key.sync,
+        step=link.key.step,
+        change=change,
+        state=UnsyncedState.WAITING,
+        label=_named(link),
+        cause=f"target-gone-{link.key.step}",
+        reason="Its document was voided or deleted on the other side, and it is looked at again.",
+        since=change.seen_at,
+    )
 
 
 def _named(link: Link) -> str:
