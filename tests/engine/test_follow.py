@@ -9,10 +9,13 @@ import pytest
 
 from tests.engine.world import BOOKS, TENANT, World
 from tieout.domain.changes import Origin, UnsyncedState
-from tieout.domain.errors import ClaimedError, NotFoundError, UnavailableError
-from tieout.domain.links import LinkKey
+from tieout.domain.connections import ConnectionState
+from tieout.domain.effects import Effect, Operation
+from tieout.domain.errors import ClaimedError, NotFoundError, ReconnectError, RejectedError, UnavailableError
+from tieout.domain.links import LinkKey, Withdrawal
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Choice, Decision
+from tieout.engine.ends import TOLD_AFTER_ATTEMPTS
 from tieout.engine.operate import Operate
 
 
@@ -44,23 +47,38 @@ def merge(world: World, loser: str, survivor: str, *, told: bool = True) -> Any:
     return tell(world, loser, survivor) if told else None
 
 
-def tell(world: World, loser: str, survivor: str) -> Any:
+def tell(world: World, loser: str, survivor: str, *, attempts: int = 0) -> Any:
     (change,) = world.change(Kind.CUSTOMER, loser, connection=BOOKS)
-    return world.new_worker().apply([replace(change, origin=Origin.WEBHOOK, merged_into=survivor)])
+    told = replace(change, origin=Origin.WEBHOOK, merged_into=survivor, attempts=attempts)
+    return world.new_worker().apply([told])
 
 
 def test_the_link_follows_to_the_partner_of_another_company_and_never_writes_it(world: World):
     loser, survivor = target(world, "c1"), target(world, "c2")
-    merge(world, loser, survivor)
+    report = merge(world, loser, survivor)
 
     link = world.state.links[key("c1")]
-    assert (link.target_id, link.follows) == (survivor, True)
+    assert (link.target_id, link.follows, link.shown) == (survivor, True, None)
+    assert (report.skipped_because, world.queue.later) == ({"its record was merged, and is followed": 1}, [])
     world.company("c1", "Acme International")
     assert world.apply("c1", kind=Kind.COMPANY).unchanged == 1
     assert world.books.records[Kind.CUSTOMER, survivor].fields["name"] == "Globex"
     world.deal("d1", company="c1")
     world.apply("d1")
     assert [invoice.fields["customer"] for invoice in world.invoices()] == [survivor]
+    assert world.unsynced() == []
+
+
+def test_an_invoice_that_the_merge_moved_is_written_on_with_the_one_that_is_left(world: World):
+    world.deal("d1")
+    world.apply("d1")
+    survivor = target(world, "c2")
+    merge(world, target(world, "c1"), survivor)
+    world.deal("d1", "99")
+    world.apply("d1")
+
+    (invoice,) = world.invoices()
+    assert (invoice.fields["customer"], invoice.fields["total"]) == (survivor, 99)
     assert world.unsynced() == []
 
 
@@ -76,7 +94,12 @@ def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_t
     merge(world, target(world, "c1"), "77")
 
     link = world.state.links[key("c1")]
-    assert (link.target_id, link.follows) == ("77", False)
+    assert (link.target_id, link.target_version, link.follows) == ("77", "", False)
+    ((_, planned_again),) = world.queue.later
+    (company,) = world.change(Kind.COMPANY, "c1")
+    assert planned_again == replace(company, origin=Origin.SWEEP, attempts=1)
+    world.settle_down()
+    effects = world.books.calls["effect"]
     former: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
     world.crm.put(Kind.COMPANY, "c1", contact={**former, "phone": "+16505550123"})
     assert world.apply("c1", kind=Kind.COMPANY).updated == 1
@@ -86,6 +109,19 @@ def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_t
         "main@acme.example",
         "+16505550123",
     )
+    assert world.books.calls["effect"] == effects + 1, "its version is read before, not found out by a refusal"
+
+
+def test_a_document_of_another_kind_that_has_the_same_id_does_not_follow(world: World):
+    loser, survivor = target(world, "c1"), target(world, "c2")
+    world.deal("d1", company="c2")
+    world.apply("d1")
+    invoice = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
+    world.state.links[invoice] = replace(world.state.links[invoice], target_id=loser)
+
+    merge(world, loser, survivor)
+
+    assert (world.state.links[key("c1")].target_id, world.state.links[invoice].target_id) == (survivor, loser)
 
 
 def test_a_customer_that_a_link_went_on_to_is_not_adopted_by_another_company(world: World):
@@ -131,6 +167,14 @@ def test_what_never_becomes_so_is_given_up(world: World):
     assert world.state.links[key("c1")].target_id == loser
 
 
+@pytest.mark.parametrize(("attempts", "given_up"), [(2, False), (3, True)])
+def test_a_merge_that_does_not_show_is_looked_at_four_times(world: World, attempts: int, *, given_up: bool):
+    report = tell(world, target(world, "c1"), target(world, "c2"), attempts=attempts)
+
+    assert report.skipped_because == ({"a merge that the other side does not show": 1} if given_up else {})
+    assert (report.waiting, len(world.queue.later)) == ((0, 0) if given_up else (1, 1))
+
+
 def test_an_inactive_loser_counts_as_merged(world: World):
     loser, survivor = target(world, "c1"), target(world, "c2")
     world.books.put(Kind.CUSTOMER, loser, active=False)
@@ -146,6 +190,7 @@ def test_a_merge_of_customers_that_are_not_ours_is_passed_over(world: World):
     report = merge(world, "77", "78")
 
     assert (report.waiting, report.parked, world.unsynced()) == (0, 0, [])
+    assert report.skipped_because == {"not made by this sync": 1}
 
 
 def test_what_was_parked_because_its_customer_is_gone_goes_on_by_itself(world: World):
@@ -176,15 +221,32 @@ def lost(world: World) -> str:
     return survivor
 
 
-def answer(world: World, choice: Choice, target_id: str = "") -> None:
+def answered(world: World, choice: Choice, target_id: str = "", *, attempts: int = 0) -> None:
+    """The answer is given and used once."""
     link = world.state.links[key("c1")]
     assert link.unsynced is not None
     assert link.unsynced.review is not None
     decision = Decision(link.unsynced.review.digest, choice, "ada", world.clock.now(), target_id)
     world.state.store(replace(link, decision=decision))
     (change,) = world.change(Kind.COMPANY, "c1")
-    world.new_worker().apply([replace(change, origin=Origin.OPERATOR)])
+    world.new_worker().apply([replace(change, origin=Origin.OPERATOR, attempts=attempts)])
+
+
+def answer(world: World, choice: Choice, target_id: str = "") -> None:
+    answered(world, choice, target_id)
     world.settle_down()
+
+
+def gone(world: World, *left: str) -> None:
+    """The customer of c1 is gone, nobody told, and customers of these ids and names are left that are nobody's."""
+    merge(world, target(world, "c1"), target(world, "c2"), told=False)
+    for one in left:
+        world.books.put(Kind.CUSTOMER, one, name=f"Acme Corporation {one}", email="ada@acme.example")
+    world.books.looks_similar = lambda document, record: str(record.fields["name"]).startswith(
+        str(document.as_fields()["name"])
+    )
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    world.apply("c1", kind=Kind.COMPANY)
 
 
 def test_a_customer_that_is_gone_becomes_a_question_if_another_may_be_what_it_became(world: World):
@@ -203,6 +265,77 @@ def test_the_accepted_one_is_followed(world: World):
 
     link = world.state.links[key("c1")]
     assert (link.target_id, link.follows, link.decision, world.unsynced()) == (survivor, True, None, [])
+    assert key("c1") not in world.state.pointers.values(), "the way back leads to the one that writes it"
+
+
+def test_the_accepted_one_that_is_nobodys_is_the_partner_from_then_on(world: World):
+    gone(world, "77")
+    answer(world, Choice.ACCEPT, "77")
+
+    link = world.state.links[key("c1")]
+    assert (link.target_id, link.follows, world.unsynced()) == ("77", False, [])
+    assert world.state.pointers[TENANT, "deals-to-invoices", "customers", "77"] == key("c1")
+    assert world.books.records[Kind.CUSTOMER, "77"].fields["name"] == "Acme Corporation 77"
+
+
+def test_all_that_may_be_what_it_became_are_asked_about_but_inactive_ones(world: World):
+    world.books.put(Kind.CUSTOMER, "79", active=False)
+    gone(world, "77", "78", "79")
+
+    (parked,) = world.unsynced()
+    assert parked.review is not None
+    assert [one.target_id for one in parked.review.candidates] == ["77", "78"]
+    assert parked.cause == "target-gone-customers"
+
+
+def test_the_search_for_what_it_became_is_that_of_a_create(world: World):
+    asked: list[Effect] = []
+    find = world.books.find
+
+    def watched(effects: Any) -> Any:
+        asked.extend(effects)
+        return find(effects)
+
+    world.books.find = watched
+    gone(world, "77")
+
+    (effect,) = asked
+    assert (effect.operation, effect.similar, effect.target_id) == (Operation.CREATE, True, None)
+    assert (effect.kind, effect.reference) == (Kind.CUSTOMER, key("c1").reference)
+
+
+def test_who_waits_for_the_answer_to_be_used_is_told_why_after_a_while(world: World):
+    gone(world, "77")
+    answered(world, Choice.ACCEPT, "77", attempts=TOLD_AFTER_ATTEMPTS)
+
+    (waiting,) = world.unsynced()
+    assert waiting.reason == "Its partner on the other side is another one from now on."
+
+
+def test_a_new_one_is_created_though_others_are_like_it_and_those_ruled_out_stay_so(world: World):
+    gone(world, "77", "78")
+    answer(world, Choice.NEVER, "77")
+    link = world.state.links[key("c1")]
+    world.state.links[link.key] = replace(link, generation=2, renewed_by="kim")
+    answered(world, Choice.CREATE)
+    assert world.state.links[key("c1")].unsynced is not None, "until it is created it is still not in agreement"
+    world.settle_down()
+
+    link = world.state.links[key("c1")]
+    assert link.target_id not in {None, "77", "78"}
+    assert (link.never, link.generation, link.renewed_by) == (("77",), 2, "kim")
+    assert (link.decision, world.unsynced()) == (None, [])
+
+
+@pytest.mark.parametrize("choice", [Choice.ACCEPT, Choice.NEVER])
+def test_an_answer_that_names_no_candidate_rules_nothing_out(world: World, choice: Choice):
+    gone(world, "77")
+    answer(world, choice, "999")
+
+    link = world.state.links[key("c1")]
+    assert (link.never, link.decision) == ((), None)
+    (parked,) = world.unsynced()
+    assert parked.review is not None
 
 
 def test_a_new_one_is_created_if_a_person_says_so(world: World):
@@ -239,8 +372,43 @@ def test_without_anything_alike_it_is_told_that_it_is_gone(world: World):
     world.apply("c1", kind=Kind.COMPANY)
 
     (parked,) = world.unsynced()
-    assert parked.review is None
+    assert (parked.review, parked.cause) == (None, "target-gone-customers")
     assert "is gone from the books" in parked.reason
+    assert world.state.links[key("c1")].withdrawn is Withdrawal.TARGET_GONE
+
+
+def test_of_one_that_is_known_to_be_gone_the_books_are_not_asked_again(world: World):
+    gone(world)
+    calls = dict(world.books.calls)
+    world.company("c1", "Acme International")
+
+    world.apply("c1", kind=Kind.COMPANY)
+
+    assert world.books.calls == calls
+    assert [one.cause for one in world.unsynced()] == ["target-gone-customers"]
+
+
+@pytest.mark.parametrize("end", ["asked about", "gone", "inactive"])
+def test_an_invoice_in_the_same_batch_is_not_written_for_a_customer_that_is_gone(world: World, end: str):
+    loser = target(world, "c1")
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    if end == "asked about":
+        world.books.put(Kind.CUSTOMER, "77", name="Acme Corp.", email="ada@acme.example")
+        world.books.looks_similar = lambda _document, record: record.id == "77"
+    if end == "inactive":
+        world.books.put(Kind.CUSTOMER, loser, active=False)
+        world.books.fault = lambda effect: NotFoundError("No such active record.") if effect.target_id else None
+    else:
+        del world.books.records[Kind.CUSTOMER, loser]
+    world.deal("d1")
+
+    world.new_worker().apply([*world.change(Kind.COMPANY, "c1"), *world.change(Kind.DEAL, "d1")])
+
+    assert world.invoices() == []
+    assert {(one.step, one.cause) for one in world.unsynced()} == {
+        ("customers", "target-gone-customers"),
+        ("invoices", "target-gone-customers"),
+    }
 
 
 def test_never_leaves_it_gone(world: World):
@@ -262,6 +430,19 @@ def test_a_search_that_fails_lets_the_question_wait(world: World):
     assert world.apply("c1", kind=Kind.COMPANY).waiting == 1
     link = world.state.links[key("c1")]
     assert (link.intent, link.withdrawn) == (None, None)
+
+
+def test_a_sign_in_that_is_refused_while_it_is_searched_for_pauses_the_connection(world: World):
+    def refuse(_: Any) -> Any:
+        raise ReconnectError("The books no longer accept our sign-in.", next_step="Connect again.")
+
+    world.books.find = refuse
+    gone(world)
+
+    connection = world.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    assert connection.state is ConnectionState.PAUSED
+    assert [one.reason for one in world.unsynced()] == ["The books no longer accept our sign-in."]
 
 
 def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
@@ -293,6 +474,9 @@ def test_a_merge_waits_for_a_write_that_is_under_way(world: World):
 
     assert world.state.links[key("c1")].target_id == loser
     assert [change.merged_into for _, change in world.queue.later].count(survivor) == 1
+    tell(world, loser, survivor, attempts=world.policy.alert_after_attempts - 1)
+    (alert,) = world.state.pending(TENANT)
+    assert alert.reason == "The record that was merged is being written."
 
 
 def test_an_item_that_is_gone_is_said_to_be_gone(world: World):
@@ -371,6 +555,8 @@ def test_an_invoice_whose_customer_is_inactive_waits_for_a_person(world: World):
 
     assert {one.cause for one in world.unsynced()} == {"target-gone-customers"}
     assert all("is inactive in the books" in one.reason for one in world.unsynced())
+    retry(world)
+    assert {one.cause for one in world.unsynced()} == {"target-gone-customers"}, "it is inactive still"
 
     world.books.put(Kind.CUSTOMER, customer, active=True)
     retry(world)
@@ -414,6 +600,20 @@ def test_a_doubt_about_a_customer_that_stands_changes_nothing(world: World):
     report = world.new_worker().apply([replace(change, origin=Origin.DOUBT)])
 
     assert (report.unchanged, world.unsynced()) == (1, [])
+
+
+def test_without_a_doubt_about_it_the_customer_of_a_company_that_did_not_change_is_not_read(world: World):
+    company = world.crm.records[Kind.COMPANY, "c1"]
+    world.company("c1", "Refused")
+    world.books.fault = lambda _: RejectedError("The name is taken by a vendor.", code="6240", field="name")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.crm.records[Kind.COMPANY, "c1"] = company
+    reads = world.books.calls["read"]
+
+    for waiting in (1, 0):
+        assert len(world.unsynced()) == waiting
+        assert world.apply("c1", kind=Kind.COMPANY).unchanged == 1
+    assert world.books.calls["read"] == reads
 
 
 def test_a_doubt_that_cannot_be_looked_at_now_waits(world: World):
