@@ -15,6 +15,7 @@ from tests.engine.simulation.stores import reference_of
 from tests.engine.simulation.universe import SYNC, Universe
 from tests.engine.trail import archived_roughly, broken_trail
 from tieout.domain.changes import UnsyncedState
+from tieout.domain.documents import Invoice
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.plans import CREDITING
@@ -66,10 +67,15 @@ def _withdrawn_once(universe: Universe) -> Iterator[str]:
         )
         if notes and voided_by_us:
             yield f"{where}: {invoice.id} was voided, and credited too"
-        credit = universe.table.links.get(replace(key, step=f"{key.step}{CREDITING}"))
-        says_why = credit is not None and credit.unsynced is not None
-        if not _is_withdrawn(books, key, invoice) and not says_why:
+        if not _is_withdrawn(universe, key, invoice) and not _waits_for_its_credit_note(universe, link):
             yield f"{where}: it is withdrawn, and {invoice.id} lives"
+
+
+def _waits_for_its_credit_note(universe: Universe, link: Link) -> bool:
+    """True if its document is to be credited, and the credit note's own link says why that is not done yet."""
+    credit = universe.table.links.get(replace(link.key, step=f"{link.key.step}{CREDITING}"))
+    is_ours = link.withdrawn not in (None, Withdrawal.TARGET_GONE)
+    return is_ours and credit is not None and credit.target_id is None and credit.unsynced is not None
 
 
 def _credit_notes(books: Any, key: LinkKey) -> list[Record]:
@@ -140,7 +146,8 @@ def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[st
         if link.unsynced is not None:
             continue
         if record is None or not step.selects(record):
-            if target is not None and not _is_withdrawn(books, key, target):
+            stands = target is not None and not _is_withdrawn(universe, key, target)
+            if stands and not _waits_for_its_credit_note(universe, link):
                 yield f"{where}: the record is gone or left the sync, and {link.target_id} stands unsaid"
         elif link.withdrawn is Withdrawal.UNDONE or link.plan.startswith("undo-"):
             continue  # a person took it back: until the record or the mapping changes, the former values stand
@@ -218,12 +225,31 @@ def _has_own_form(universe: Universe, link: Link) -> bool:
     return adopted or any(plan.undoes for plan in universe.plans.plans(link.key.tenant))
 
 
-def _is_withdrawn(books: Any, key: LinkKey, target: Record) -> bool:
+def _is_withdrawn(universe: Universe, key: LinkKey, target: Record) -> bool:
     """True if the document is voided, or a credit note of the total that we wrote last stands beside it."""
     if target.fields.get("state") == "voided":
         return True
-    total = Decimal(str(books.ours.get((target.kind, target.id), target.fields)["total"]))
+    books = universe.books(key.tenant)
+    total = _total_before_its_credit_note(universe, key, target)
+    if total is None:
+        total = Decimal(str(books.ours.get((target.kind, target.id), target.fields)["total"]))
     return any(Decimal(str(one.fields["total"])) == total for one in _credit_notes(books, key))
+
+
+def _total_before_its_credit_note(universe: Universe, key: LinkKey, target: Record) -> Decimal | None:
+    """What we had written last when it was credited, if since then only workers wrote it that should have been dead.
+
+    Crediting leaves the invoice's version as it is, so that the books do not refuse them.
+    """
+    writes = universe.watches[key.tenant].writes
+    reference = reference_of(replace(key, step=f"{key.step}{CREDITING}"))
+    credits_ = [one for one in writes if one.effect.reference == reference]
+    mine = [one for one in writes if (one.effect.kind, one.effect.reference) == (target.kind, reference_of(key))]
+    later = [one for one in mine if credits_ and one.at > credits_[-1].at]
+    if len(later) == len(mine) or not later or not all(one.outlived for one in later):
+        return None
+    document = mine[-len(later) - 1].effect.document
+    return document.expected_total() if isinstance(document, Invoice) else None
 
 
 class _UnresolvedError(Exception):

@@ -63,7 +63,7 @@ class SimulatedProvider:
         honours_key: bool,
         changed: Callable[[Kind, str], None],
         watch: Watch,
-        wrote: Callable[[str, Effect, str], None],
+        wrote: Callable[[str, Effect, str, Record | None], None],
     ) -> None:
         self._runtime, self.tenant, self._name = runtime, tenant, name
         self._watch, self._wrote = watch, wrote
@@ -317,7 +317,7 @@ class SimulatedProvider:
         former = self.records.get((effect.kind, record_id))
         read_at = None if self.manifest.versions else self._watch.read_at(worker, effect.kind, record_id)
         record = self._put(effect.kind, record_id, fields, ours=True, read_at=read_at)
-        self._wrote(self._name, effect, worker)
+        self._wrote(self._name, effect, worker, former)
         if effect.kind is Kind.INVOICE:
             self._watch.moved.pop(record_id, None)
         if effect.operation is Operation.CREATE:

@@ -101,6 +101,7 @@ class Worker:
 
     name: str
     deadline: float
+    ends_at: float
     skew_seconds: float = 0.0
     calls: int = 0
     killed: bool = False
@@ -126,6 +127,7 @@ class Runtime:
         self.seconds = 0.0
         self.history: list[Event] = []
         self.bugs: list[str] = []
+        self.outlived: set[str] = set()
         self.faulty = True
         self.current: Worker | None = None
         self._zombies, self._latency_seconds = zombies, latency_seconds
@@ -181,7 +183,8 @@ class Runtime:
         """Run `body` as a function would: it may be killed or frozen at any I/O; `then` comes after its end."""
         self._number += 1
         skew = self.random.uniform(-self._skew_seconds, self._skew_seconds) if self._skew_seconds else 0.0
-        worker = Worker(f"{name}-{self._number}", self.seconds + WORKER_SECONDS, skew)
+        ends_at = self.seconds + WORKER_SECONDS
+        worker = Worker(f"{name}-{self._number}", ends_at, ends_at, skew)
         self._workers[worker.name] = worker
 
         def whole() -> None:
@@ -235,6 +238,8 @@ class Runtime:
             self._freeze(worker)
         if fault is FaultKind.JUMP:
             worker.skew_seconds += self.random.choice(JUMP_SECONDS)
+        if self.seconds > worker.ends_at:
+            self.outlived.add(worker.name)
         return fault
 
     def leave(self, fault: FaultKind | None) -> None:

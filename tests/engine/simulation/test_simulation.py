@@ -20,6 +20,7 @@ from tests.engine.simulation.policies import PRESET
 from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.runtime import FaultKind
 from tests.engine.simulation.simulate import Result, run, run_seed, shrink, story
+from tests.engine.simulation.watch import like_planned, without_what_stood
 from tieout.domain.changes import Change
 from tieout.domain.documents import Invoice
 from tieout.domain.records import Kind
@@ -229,6 +230,17 @@ def _says_withdrawn_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Withdrawals, "_decide", decide)
 
 
+def _credits_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = withdraw._base
+
+    def base(work):
+        whole = real(work)
+        first, *rest = whole["lines"]
+        return {**whole, "lines": [{**first, "amount": str(Decimal(first["amount"]) - 1)}, *rest]}
+
+    monkeypatch.setattr(withdraw, "_base", base)
+
+
 def _voids_what_it_credits(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Withdrawals._credit
 
@@ -302,6 +314,8 @@ def test_planted_bug_is_caught(oracle: str, plant: Callable[[pytest.MonkeyPatch]
     [
         ("I1", "withdraws", _says_withdrawn_and_writes_nothing, "lives"),
         ("I1", "credit_note", _voids_what_it_credits, "credited too"),
+        ("I3", "withdraws", _says_withdrawn_and_writes_nothing, "unsaid"),
+        ("I3", "credit_note", _credits_too_little, "unsaid"),
         ("I3", "two_way", _hears_nothing_of_the_books, "nobody is asked"),
         ("I3", "two_way ask", _asks_nobody, "nobody is asked"),
         ("I5", "two_way", _lets_the_source_win, "both were changed"),
@@ -361,6 +375,25 @@ def test_an_invoice_that_the_books_gave_another_customer_is_parked_once_it_is_as
 
     (said,) = run(_answered_otherwise(asks)).broken["I3"]
     assert said == "acme invoices/d2: customer is L1, and should be 105"
+
+
+@pytest.mark.parametrize(
+    ("planned", "written", "ok"),
+    [
+        ({"country": "US"}, {"country": "US", "city": "Leeds"}, True),
+        ({"country": "US"}, {"country": "US", "city": "York"}, False),
+        ({"country": "US"}, {"country": "US", "city": "Leeds", "line1": "1 Mill Street"}, False),
+        ({"country": "US", "city": None}, {"country": "US", "city": "Leeds"}, False),
+        ({"country": "US", "city": "York"}, {"country": "US", "city": "Leeds"}, False),
+        ({"country": "US"}, None, False),
+    ],
+)
+def test_of_an_address_a_plan_is_kept_to_if_what_it_leaves_alone_is_written_as_it_stood(
+    planned: dict[str, str | None], written: dict[str, str] | None, *, ok: bool
+):
+    stood = {"country": "GB", "city": "Leeds"}
+
+    assert like_planned(planned, without_what_stood(planned, written, stood)) is ok
 
 
 def test_story_of_a_failure_is_short_and_fails_the_same_way(monkeypatch):

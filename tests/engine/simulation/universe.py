@@ -17,7 +17,7 @@ from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.real import REALM, RealBooks, RealCrm, guid
 from tests.engine.simulation.runtime import START, FaultKind, Killed, Runtime
 from tests.engine.simulation.stores import Message, Queues, Table, TableDownError, reference_of
-from tests.engine.simulation.watch import Answer, Watch, Written, like_planned
+from tests.engine.simulation.watch import Answer, Watch, Written, like_planned, without_what_stood
 from tests.engine.world import MemoryPlans
 from tieout.domain.changes import Alert, Change, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
@@ -128,7 +128,7 @@ class Universe:
                 honours_key=keys,
                 changed=changed,
                 watch=self.watches[tenant],
-                wrote=lambda side, effect, worker: self._wrote(tenant, side, effect, worker),
+                wrote=lambda side, effect, worker, former: self._wrote(tenant, side, effect, worker, former),
             )
         if name == "crm":
             return RealCrm(self.runtime, tenant, calls_per_minute=plan.calls_per_minute, changed=changed)
@@ -185,8 +185,8 @@ class Universe:
         mine = [link for key, link in self.table.links.items() if (key.tenant, key.step) == (tenant, "customers")]
         return next(((one.key, one.key.source_id) for one in mine if one.target_id == record_id), None)
 
-    def _wrote(self, tenant: str, name: str, effect: Effect, worker: str) -> None:
-        """A write of ours was done: what plan asked for it, and was it planned."""
+    def _wrote(self, tenant: str, name: str, effect: Effect, worker: str, former: Record | None) -> None:
+        """A write of ours was done, over the former record: what plan asked for it, and was it planned."""
         if name != "books":
             return
         links = self.table.links
@@ -206,12 +206,16 @@ class Universe:
             withdraws,
             read_at=watch.read_at(worker, *deal),
             touched_at=self.crm(tenant).touched.get(deal, 0.0),
+            outlived=worker in self.runtime.outlived,
         )
         watch.writes.append(written)
         if plan and key is not None:
-            self.unplanned += self._unplanned(tenant, plan, key, effect)
+            stood = plain(former.fields) if former is not None else {}
+            self.unplanned += self._unplanned(tenant, plan, key, effect, stood)
 
-    def _unplanned(self, tenant: str, plan_id: str, key: LinkKey, effect: Effect) -> Iterator[str]:
+    def _unplanned(
+        self, tenant: str, plan_id: str, key: LinkKey, effect: Effect, stood: Mapping[str, Any]
+    ) -> Iterator[str]:
         plan = self.plans.plan(tenant, plan_id)
         planned = self.plans.allowed(plan, [key]).get(key) if plan is not None else None
         where = f"{plan_id} wrote {key.tenant} {key.step}/{key.source_id}"
@@ -225,7 +229,9 @@ class Universe:
         )
         if planned.operation is not effect.operation or (planned.target_id or effect.target_id) != effect.target_id:
             yield f"{where}: {effect.operation} of {effect.target_id}, and not {planned.operation}"
-        elif not all(like_planned(said[name], done.get(name)) for name in said):
+        elif not all(
+            like_planned(said[name], without_what_stood(said[name], done.get(name), stood.get(name))) for name in said
+        ):
             yield f"{where}: it says {said}, and {done} was written"
 
     def _put_sync(self, tenant: str) -> None:

@@ -64,6 +64,7 @@ class Written:
     Attributes:
         read_at: When its worker read the record that it was made of, if that is known.
         touched_at: When somebody last edited that record.
+        outlived: True if its worker should have been dead.
     """
 
     at: datetime
@@ -73,6 +74,7 @@ class Written:
     is_withdrawal: bool
     read_at: float | None
     touched_at: float
+    outlived: bool = False
 
 
 class Watch:
@@ -211,6 +213,16 @@ def _too_many(what: str, moments: list[datetime], most: int) -> Iterator[str]:
     for day, left in sorted(room.items()):
         if left < 0:
             yield f"{most - left} {what} on {datetime.fromordinal(day):%Y-%m-%d}, of {most} without approval"
+
+
+def without_what_stood(planned: Any, written: Any, stood: Any) -> Any:
+    """A group that was written, such as an address, without the parts that the plan leaves alone and that stood there.
+
+    Providers take groups whole: what stands beside the parts that we say is written as it stands. All plain JSON.
+    """
+    if not (isinstance(planned, Mapping) and isinstance(written, Mapping) and isinstance(stood, Mapping)):
+        return written
+    return {part: value for part, value in written.items() if part in planned or value != stood.get(part)}
 
 
 def like_planned(planned: Any, written: Any) -> bool:
