@@ -239,6 +239,23 @@ def test_payment_between_reading_and_voiding_leads_to_a_credit_note(world: World
     assert (states(world), len(credit_notes(world)), world.unsynced()) == (["paid"], 1, [])
 
 
+@pytest.mark.parametrize("fault", ["vanished", RejectedError("No credit note on a Sunday.", code="closed")])
+@pytest.mark.parametrize("by_hand", ["void by hand", "delete by hand"])
+def test_credit_note_is_not_needed_any_more_once_somebody_takes_its_invoice_out(world: World, fault, by_hand):
+    invoiced(world, paid="100")
+    lose(world)
+    world.books.fault = lambda _: fault
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    changes = happens(world, "d1", by_hand)
+    world.engine.apply(changes)
+
+    world.settle_down()
+
+    assert world.unsynced() == []
+    assert credit_notes(world) == []
+
+
 def test_credit_note_that_is_refused_is_parked_and_tried_again(world: World):
     invoiced(world, paid="1054")
     lose(world)

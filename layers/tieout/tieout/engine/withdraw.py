@@ -150,8 +150,10 @@ class Withdrawals:
             elif document is None and work.change.attempts < LOOKS and why is not Withdrawal.UNDONE:
                 self._session.ends.waits(work, NotFoundError("Its document is not visible; it is looked at again."))
             elif document is None:
+                self._without(credit)
                 self._note(work, Withdrawal.TARGET_GONE, "its document is gone from the other side")
             elif is_voided(document) or (credit is not None and credit.link.target_id is not None):
+                self._without(credit)
                 self._note(work, why, "its document is withdrawn already")
             elif (changed := _changed(work, document)) is not None:
                 error = changed_before_withdrawal(work, why, target, changed)
@@ -290,7 +292,11 @@ class Withdrawals:
         except ClaimedError as error:
             self._session.ends.waits(work, error)
             return
-        if credit.link.unsynced is not None:
+        self._without(credit)
+
+    def _without(self, credit: Work | None) -> None:
+        """No credit note is needed any more: what hindered one says nothing."""
+        if credit is not None and credit.link.unsynced is not None and credit.link.target_id is None:
             self._session.links.set_unsynced(credit.key, None)
 
 
