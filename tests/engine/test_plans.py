@@ -19,6 +19,7 @@ from tieout.domain.errors import RejectedError, SettingsError, UnavailableError
 from tieout.domain.links import LinkKey, Withdrawal
 from tieout.domain.plans import CREDITING, PlannedWrite, PlanState, StoredPlan
 from tieout.domain.records import Kind
+from tieout.domain.reviews import Side
 from tieout.engine.gate import planned_hash
 from tieout.engine.operate import Operate
 from tieout.engine.stored_plans import Cap, Comparison, End, StoredPlans
@@ -780,6 +781,8 @@ def test_updates_get_their_former_values_again_and_stay_so_until_the_source_chan
     assert set(desk.apply(undo).values()) == {End.WRITTEN}
     (invoice,), (customer,) = world.invoices(), world.books.all(Kind.CUSTOMER)
     assert (invoice.fields["total"], customer.fields["name"]) == (1000, "Acme Corporation")
+    assert invoice.fields["reference"] == key("invoices", "d1").reference
+    assert (world.state.links[key("customers", "c1")].base or {})["name"] == "Acme Corporation"
 
     report = world.apply("d1")
     assert (report.updated, report.unchanged) == (0, 1)
@@ -790,6 +793,63 @@ def test_updates_get_their_former_values_again_and_stay_so_until_the_source_chan
     world.apply("d1")
     assert world.invoices()[0].fields["total"] == 1300
     assert world.unsynced() == []
+
+
+def test_several_updates_are_each_taken_back_from_their_own_record(world: World, desk: Desk):
+    for number in range(3):
+        world.deal(f"d{number}", f"{number + 1}00")
+    world.apply("d0", "d1", "d2")
+    world.clock.time += timedelta(minutes=1)
+    for number in range(3):
+        world.deal(f"d{number}", f"{number + 1}50")
+    plan = desk.make()
+    desk.apply(plan)
+    assert totals(world) == [150, 250, 350]
+    undo = desk.undo(plan)
+    assert {(write.label, write.notices) for write in desk.writes(undo)} == {("GTX Pro for Acme", ())}
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+    assert totals(world) == [100, 200, 300]
+    for number in range(3):
+        link = world.state.links[key("invoices", f"d{number}")]
+        invoice = world.books.records[Kind.INVOICE, link.target_id]
+        assert (invoice.fields["number"], link.target_version) == (f"Sd{number}", invoice.version)
+
+
+def test_an_update_is_taken_back_though_its_record_is_gone_from_the_source(world: World, desk: Desk):
+    plan = updated(world, desk)
+    del world.crm.records[Kind.DEAL, "d1"]
+    undo = desk.undo(plan)
+    assert {write.label for write in desk.writes(undo) if write.step == "invoices"} == {"d1"}
+    desk.apply(undo)
+    assert totals(world) == [1000]
+
+
+def test_an_undo_of_a_plan_that_is_no_longer_kept_does_nothing_and_says_so(world: World, desk: Desk):
+    plan = updated(world, desk)
+    undo = desk.undo(plan)
+    desk.plans.begin(undo, desk.writes(undo), by="lee")
+    del world.plans.stored[TENANT, plan.id]
+    changes, world.queue.now = world.queue.now, []
+    report = world.new_worker().apply(changes)
+    assert report.skipped_because == {"the plan to take back is no longer kept": 2}
+    assert totals(world) == [1100]
+    assert world.queue.later == []
+
+
+def test_what_a_run_wrote_back_to_the_source_is_not_taken_back():
+    two_way = preset("act-quickbooks_online").replace("    to: customer\n", "    to: customer\n    two_way: ask\n")
+    world = World(two_way)
+    desk = Desk(world)
+    world.apply("c1", kind=Kind.COMPANY)
+    world.clock.time += timedelta(minutes=1)
+    world.books.put(Kind.CUSTOMER, world.books.all(Kind.CUSTOMER)[0].id, phone="+16505550199")
+    plan = desk.make("c1")
+    assert [write.side for write in desk.writes(plan)] == [Side.SOURCE]
+    assert desk.apply(plan) == {"customers/c1": End.WRITTEN}
+    contact: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    assert contact["phone"] == "+16505550199"
+    assert desk.undo(plan) is None
+    assert desk.report.left_out[key("customers", "c1")] == "What stood there before is not known."
 
 
 def test_an_update_that_a_person_changed_since_keeps_their_value(world: World, desk: Desk):
@@ -1117,6 +1177,18 @@ def test_a_field_that_the_run_wrote_first_stays_and_is_named(world: World, desk:
     assert write.notices == ("Its memo stays: what stood there before is not known.",)
     desk.apply(undo)
     assert rewritten(world) == 1
+
+
+def test_all_fields_that_the_run_wrote_first_are_named_in_words(world: World, desk: Desk):
+    due = "      due_date: {path: closed_on, transforms: [{terms_to_due_date: {days: 30}}]}\n"
+    new_version(world, due, "")
+    world.deal("d1", "1000")
+    world.apply("d1")
+    new_version(world, due, f"{due}      memo: {{constant: Thank you}}\n")
+    plan = desk.make()
+    desk.apply(plan)
+    (write,) = desk.writes(desk.undo(plan))
+    assert write.notices == ("Its memo, due date stays: what stood there before is not known.",)
 
 
 def test_the_plan_that_is_taken_back_may_be_changed_by_others_meanwhile(world: World, desk: Desk):
