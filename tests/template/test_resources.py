@@ -173,6 +173,7 @@ RUN = ITEM | {"pk": {"S": "acme#run#s"}, "checkpoint": {"S": "{}"}}
         (LINK, LINK, True),
         (LINK, None, True),
         (None, RUN, True),
+        (RUN, None, True),
         (None, ITEM | {"pk": {"S": "acme#connection"}}, True),
         (None, ITEM | {"pk": {"S": "acme#sync"}}, True),
         (ITEM | {"pk": {"S": "acme#plan"}}, None, True),
