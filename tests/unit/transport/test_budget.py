@@ -409,7 +409,9 @@ def test_the_moment_may_be_a_date():
     assert (clock.now() - NOW).total_seconds() == pytest.approx(11, abs=0.01)
 
 
-@pytest.mark.parametrize("said", ["999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize(
+    "said", ["999999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -2300"]
+)
 def test_no_provider_closes_a_connection_for_more_than_an_hour(said):
     _, clock, (first, second) = budgets(2, *QUICKBOOKS)
     refused(first, Answer(429, {"retry-after": said}, b""))

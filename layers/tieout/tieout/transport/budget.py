@@ -348,7 +348,7 @@ def _retry_after_seconds(answer: Answer, now: datetime) -> float | None:
     """
     text = answer.headers.get("retry-after", "").strip()
     try:
-        seconds = float(int(text)) if text.isascii() and text.isdigit() else _seconds_until(text, now)
+        seconds = float(text) if text.isascii() and text.isdigit() else _seconds_until(text, now)
     except ValueError:
         return None
     return min(max(seconds, 0.0), CLOSED_SECONDS_MAX)
