@@ -1,0 +1,352 @@
+"""Writing: what is claimed and settled, and how each write ends: done, not done, unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.engine.test_two_way import Both
+from tests.engine.world import BOOKS, CRM, START, TENANT, World
+from tieout.domain.changes import Lane, Origin, UnsyncedState
+from tieout.domain.connections import ConnectionState
+from tieout.domain.effects import Effect, Operation, Outcome
+from tieout.domain.errors import (
+    ClaimedError,
+    NameTakenError,
+    NotFoundError,
+    ReconnectError,
+    SettingsError,
+    TieoutError,
+    UnavailableError,
+    UncertainError,
+)
+from tieout.domain.links import Intent, IntentState, Link, LinkKey
+from tieout.domain.records import Kind
+from tieout.domain.reviews import Side
+from tieout.engine.write import LOOKS_FOR_NAMED
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def key(record_id: str, step: str = "invoices") -> LinkKey:
+    return LinkKey(TENANT, "deals-to-invoices", step, record_id)
+
+
+def ready(world: World) -> None:
+    """Customer and item stand in the books."""
+    world.apply("c1", kind=Kind.COMPANY)
+    world.apply("p1", kind=Kind.PRODUCT)
+
+
+def claims(world: World) -> list[Intent]:
+    """The intents that are claimed from now on."""
+    found: list[Intent] = []
+    claim = world.state.claim
+
+    def noted(link: Link, intent: Intent) -> Link:
+        found.append(intent)
+        return claim(link, intent)
+
+    world.state.claim = noted
+    return found
+
+
+def state_of(world: World, connection: str) -> ConnectionState:
+    found = world.state.connection(TENANT, connection)
+    assert found is not None
+    return found.state
+
+
+# Claimed, settled
+
+
+def test_a_claim_says_what_is_to_be_written_by_which_document_and_until_when_it_is_ours(world: World):
+    ready(world)
+    world.deal("d1", "1000")
+    found = claims(world)
+    world.apply("d1")
+    world.clock.sleep(60)
+    world.deal("d1", "1200")
+    world.apply("d1")
+
+    create, update = found
+    link = world.state.links[key("d1")]
+    assert (create.operation, create.target_id, create.source_version) == (Operation.CREATE, None, "0")
+    assert (update.operation, update.target_id, update.source_version) == (Operation.UPDATE, link.target_id, "1")
+    assert (create.opened_at, create.held_until) == (START, START + timedelta(seconds=180))
+    assert (update.opened_at, update.held_until) == (START + timedelta(seconds=60), START + timedelta(seconds=240))
+    assert (update.document, update.payload_hash) == (link.base, link.payload_hash)
+    assert create.effect_id != update.effect_id
+    for intent in found:
+        assert (intent.state, intent.side, intent.sync_version) == (IntentState.CLAIMED, Side.TARGET, 1)
+        assert (intent.looks, intent.plan, intent.adopts) == (0, "", "")
+    assert create.worker != update.worker, "each run has a name of its own"
+
+
+def test_a_settled_link_names_its_partner_and_what_was_written_when_and_by_which_document(world: World):
+    ready(world)
+    world.clock.sleep(60)
+    world.deal("d1")
+    world.apply("d1")
+
+    link = world.state.links[key("d1")]
+    (invoice,) = world.invoices()
+    assert (link.target_id, link.target_version, link.source_version) == (invoice.id, invoice.version, "0")
+    assert (link.settled_at, link.sync_version) == (world.clock.now(), 1)
+    assert (link.intent, link.unsynced, link.withdrawn, link.decision) == (None, None, None, None)
+    assert link.payload_hash != ""
+
+
+def test_an_unknown_write_is_kept_until_it_is_looked_up(world: World):
+    ready(world)
+    world.deal("d1")
+    world.books.fault = lambda _: "lost"
+    world.apply("d1")
+
+    intent = world.state.links[key("d1")].intent
+    assert intent is not None
+    assert (intent.state, intent.looks) == (IntentState.UNKNOWN, 0)
+    assert intent.held_until == world.clock.now() + timedelta(seconds=world.policy.look_seconds)
+    ((due, _),) = world.queue.later
+    assert due >= intent.held_until
+
+
+# The whole call fails
+
+
+def call_fails(world: World, error: TieoutError) -> None:
+    def fail(_: Sequence[Effect]) -> Sequence[Outcome]:
+        raise error
+
+    world.books.write = fail
+
+
+def works_again(world: World) -> None:
+    del world.books.write
+
+
+@pytest.mark.parametrize(
+    ("error", "intent", "state"),
+    [
+        (UncertainError("No answer came."), IntentState.UNKNOWN, ConnectionState.ACTIVE),
+        (UnavailableError("The books do not answer."), None, ConnectionState.ACTIVE),
+        (ReconnectError("Signed out.", next_step="Connect again."), None, ConnectionState.PAUSED),
+        (SettingsError("The address is missing.", next_step="Add it."), None, ConnectionState.PAUSED),
+    ],
+)
+def test_an_error_of_the_call_is_each_writes_own(
+    world: World, error: TieoutError, intent: IntentState | None, state: ConnectionState
+):
+    ready(world)
+    for one in ("d1", "d2"):
+        world.deal(one)
+    call_fails(world, error)
+    assert world.apply("d1", "d2").waiting == 2
+
+    for one in ("d1", "d2"):
+        open_one = world.state.links[key(one)].intent
+        assert (open_one.state if open_one is not None else None) is intent
+    assert {one.reason for one in world.unsynced()} == {error.message}
+    assert state_of(world, BOOKS) is state
+    assert state_of(world, CRM) is ConnectionState.ACTIVE
+
+
+def test_a_write_that_the_answer_does_not_mention_is_looked_up(world: World):
+    ready(world)
+    for one in ("d1", "d2"):
+        world.deal(one)
+    write = world.books.write
+    world.books.write = lambda effects: write(effects)[:1]
+    report = world.apply("d1", "d2")
+    works_again(world)
+
+    assert (report.created, report.waiting) == (1, 1)
+    assert [one.reason for one in world.unsynced()] == ["The provider's answer does not mention this record."]
+    writes = world.books.calls["write"]
+    world.settle_down()
+    assert (len(world.invoices()), world.books.calls["write"], world.unsynced()) == (2, writes, [])
+
+
+def test_a_search_that_fails_before_anything_is_written_lets_all_wait(world: World):
+    def refuse(_: Any) -> Any:
+        raise ReconnectError("Signed out.", next_step="Connect again.")
+
+    world.books.find = refuse
+    assert world.apply("c1", kind=Kind.COMPANY).waiting == 1
+    assert (state_of(world, BOOKS), world.books.calls["write"]) == (ConnectionState.PAUSED, 0)
+    assert [one.reason for one in world.unsynced()] == ["Signed out."]
+
+
+def test_a_refused_sign_in_of_the_source_pauses_the_source():
+    both = Both()
+    both.books_edit(phone="+16505550199")
+    both.crm.fault = lambda _: ReconnectError("Signed out.", next_step="Connect again.")
+    both.apply(both.customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    assert (state_of(both, CRM), state_of(both, BOOKS)) == (ConnectionState.PAUSED, ConnectionState.ACTIVE)
+
+
+# Somebody else is faster
+
+
+def fails_once(real: Callable[..., Any], error: TieoutError) -> Callable[..., Any]:
+    left = [error]
+
+    def act(*given: Any, **named: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(*given, **named)
+
+    return act
+
+
+@pytest.mark.parametrize("at", ["claim", "settle"])
+def test_a_link_that_another_worker_took_lets_the_change_wait(world: World, at: str):
+    ready(world)
+    world.deal("d1")
+    setattr(world.state, at, fails_once(getattr(world.state, at), ClaimedError("Another worker took it over.")))
+    report = world.apply("d1")
+
+    assert (report.created, report.waiting, len(world.invoices())) == (0, 1, int(at == "settle"))
+    world.clock.sleep(200)
+    world.settle_down()
+    assert (len(world.invoices()), world.unsynced()) == (1, [])
+
+
+@pytest.mark.parametrize("error", [UnavailableError("Down."), NameTakenError("A vendor has it.", code="6240")])
+def test_a_write_that_cannot_be_given_back_is_neither_ended_otherwise_nor_written_again(error: TieoutError):
+    text = World().sync_text.replace("    to: customer\n", "    to: customer\n    match: {shared_name: suffix}\n", 1)
+    world = World(text)
+    world.books.fault = lambda _: error
+    world.state.release = fails_once(world.state.release, ClaimedError("Another worker took it over."))
+    report = world.apply("c1", kind=Kind.COMPANY)
+
+    assert (report.waiting, report.parked, world.books.calls["effect"]) == (1, 0, 1)
+    assert world.unsynced() == [], "it is the other worker's to say what becomes of it"
+
+
+# The record is read again
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(5, 0), (6, 1)])
+def test_a_record_is_read_again_before_its_write_if_that_took_long(world: World, seconds: int, reads: int):
+    ready(world)
+    world.deal("d1")
+    search = world.crm.search
+
+    def slow(*given: Any) -> Any:
+        world.clock.sleep(seconds)
+        return search(*given)
+
+    world.crm.search = slow
+
+    def reads_of(record_id: str) -> int:
+        before = world.crm.calls["read"]
+        assert world.apply(record_id).created == 1
+        return world.crm.calls["read"] - before
+
+    slowly = reads_of("d1")
+    world.crm.search = search
+    world.deal("d2")
+    assert slowly == reads_of("d2") + reads
+
+
+@pytest.mark.parametrize(("edited", "written"), [(False, 1), (True, 0)])
+def test_a_record_without_a_version_is_compared_field_by_field(world: World, *, edited: bool, written: int):
+    ready(world)
+    world.deal("d1")
+    world.crm.records[Kind.DEAL, "d1"] = replace(world.crm.records[Kind.DEAL, "d1"], version="")
+    search = world.crm.search
+
+    def slow(*given: Any) -> Any:
+        world.clock.sleep(30)
+        if edited:
+            former = world.crm.records[Kind.DEAL, "d1"]
+            world.crm.records[Kind.DEAL, "d1"] = replace(former, fields={**former.fields, "name": "Another"})
+        return search(*given)
+
+    world.crm.search = slow
+    late = [replace(one, attempts=5) for one in world.change(Kind.DEAL, "d1")]
+    world.new_worker().apply(late)
+    assert len(world.invoices()) == written
+    assert [one.reason for one in world.unsynced()] == ["The record changed before it was written."] * (1 - written)
+
+
+# What a document names is gone
+
+
+def refuses(world: World) -> None:
+    """The books refuse invoices of inactive customers."""
+
+    def fault(effect: Effect) -> TieoutError | None:
+        customer = world.books.records.get((Kind.CUSTOMER, getattr(effect.document, "customer", "")))
+        inactive = customer is not None and customer.fields.get("active") is False
+        return NotFoundError("No such active record.", code="610") if inactive else None
+
+    world.books.fault = fault
+    world.books.put(Kind.CUSTOMER, str(world.state.links[key("c1", "customers")].target_id), active=False)
+
+
+def test_a_document_of_a_customer_that_a_person_has_to_look_at_is_parked_with_its_sentence(world: World):
+    ready(world)
+    refuses(world)
+    world.deal("d1")
+    world.apply("d1")
+    world.settle_down()
+    world.deal("d2")
+
+    report = world.apply("d2")
+
+    assert (report.parked, report.waiting, world.queue.later) == (1, 0, [])
+    customer = next(one for one in world.unsynced() if one.step == "customers")
+    of_d2 = next(one for one in world.unsynced() if one.change.id == "d2")
+    assert (of_d2.state, of_d2.cause) == (UnsyncedState.PARKED, customer.cause)
+    assert (of_d2.reason, of_d2.next_step) == (customer.reason, customer.next_step)
+    assert customer.next_step != ""
+
+
+def test_the_customer_of_a_refused_document_is_looked_at_in_the_documents_lane_and_three_times_at_most(world: World):
+    ready(world)
+    refuses(world)
+    world.deal("d1")
+    changes = [replace(one, lane=Lane.BACKFILL) for one in world.change(Kind.DEAL, "d1")]
+    looks = []
+    for _ in range(LOOKS_FOR_NAMED + 3):
+        world.new_worker().apply(changes)
+        looks += [one for _, one in world.queue.later if one.origin is Origin.DOUBT]
+        changes = [one for _, one in world.queue.later if one.kind is Kind.DEAL]
+        world.queue.later.clear()  # the looks are lost
+
+    assert [(one.id, one.kind, one.lane) for one in looks] == [("c1", Kind.COMPANY, Lane.BACKFILL)] * LOOKS_FOR_NAMED
+    assert [one.code for one in world.unsynced()] == ["610"]
+
+
+def test_a_record_that_is_gone_when_its_version_is_looked_up_is_told_to_be_gone(world: World):
+    ready(world)
+    link = world.state.links[key("c1", "customers")]
+    world.state.links[link.key] = replace(link, target_version="")
+    del world.books.records[Kind.CUSTOMER, str(link.target_id)]
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    world.apply("c1", kind=Kind.COMPANY)
+
+    (parked,) = world.unsynced()
+    assert (parked.cause, world.books.calls["effect"]) == ("target-gone-customers", 2)
+
+
+def test_a_write_back_to_a_record_that_is_gone_waits_until_that_is_said_of_the_record():
+    both = Both()
+    both.books_edit(phone="+16505550199")
+
+    def goes(_: Effect) -> TieoutError:
+        both.crm.records.pop((Kind.COMPANY, "c1"), None)
+        return NotFoundError("The record is gone.")
+
+    both.crm.fault = goes
+    report = both.apply(both.customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    assert (report.waiting, report.parked, both.link.withdrawn, both.link.intent) == (1, 0, None, None)
