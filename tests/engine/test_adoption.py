@@ -127,6 +127,22 @@ def test_of_an_address_only_the_part_that_changed_is_written_beside_what_was_fou
     assert (address["line1"], address["postal_code"]) == ("1 Mill Street", "LS2 2CD")
 
 
+def test_parts_of_an_address_that_the_source_does_not_know_stay_as_they_were_found(world: World):
+    address = {"country": "US", "line1": "12 Main Street", "city": "Springfield"}
+    world.books.put(
+        Kind.CUSTOMER, "77", name="Acme Corporation", email="ada@acme.example", billing_address=address, note="Net 30"
+    )
+    sync(world)
+    for phone in ("+16505550123", "+16505550124", "+16505550125"):
+        contact(world, phone=phone)
+        sync(world)
+        customer = world.books.records[Kind.CUSTOMER, "77"]
+        assert customer.fields["phone"] == phone
+        assert customer.fields["billing_address"] == address
+        assert customer.fields["note"] == "Net 30"
+    assert world.unsynced() == []
+
+
 def test_what_a_person_changes_after_an_adoption_is_still_found_changed_on_both_sides(world: World):
     world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="ada@acme.example", phone="650 555 0100")
     sync(world)

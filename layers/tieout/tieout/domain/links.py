@@ -124,8 +124,8 @@ class Link:
     Attributes:
         revision: Rises with each write of the link; the condition of every claim. 0 if not stored yet.
         target_id: None until something was settled.
-        target_version: The provider's version after our last write; empty if it has none, or if somebody else changed
-            the record before we learned it.
+        target_version: The provider's version after our last write; empty if it has none, or if the record has to be
+            read before the next one: somebody else changed it before we learned it, or filled parts beside ours.
         payload_hash: Of the document that we last wrote; empty until settled.
         base: The fields that we last wrote (plain JSON values), for comparing both sides.
         unsynced: Why the record is not in agreement; None if it is, or was never tried.

@@ -43,7 +43,8 @@ class PlannedWrite:
     """One write that a run would do.
 
     Attributes:
-        document: The fields it would write (plain JSON values); for an update `former` holds those written last.
+        document: The fields it would write (plain JSON values); for an update `former` holds what stood there before,
+            as far as we know.
         amount, currency: Of an invoice or credit note; None and empty for others.
         payload_hash: Of the document. The id of a record that the same plan creates is still unknown, so
             `new_id` stands in its place.

@@ -21,6 +21,7 @@ from tieout.engine.collect import Connect, compiled, read_all, steps_of
 from tieout.engine.ends import ApplyReport
 from tieout.engine.gate import planned_hash
 from tieout.engine.patient import PatientConnector
+from tieout.engine.plan import as_shown
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Account, ChangePage, Connector, Manifest
@@ -168,7 +169,7 @@ class _DryLinks:
             source_id=link.key.source_id,
             operation=intent.operation,
             document=intent.document,
-            former=link.base,
+            former=as_shown(base, link.shown or {}) if link.base is not None else None,
             amount=sum_of_lines(lines),
             currency=str(lines.get("currency", "")) if sum_of_lines(lines) is not None else "",
             payload_hash=planned_hash(link.key.step, intent.document),

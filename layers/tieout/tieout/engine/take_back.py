@@ -23,17 +23,20 @@ from tieout.engine.merge import at
 from tieout.engine.plan import (
     Work,
     Write,
+    as_shown,
     difference,
     document_of,
     effect_id,
+    otherwise,
     payload_hash,
+    same,
     with_parts_that_stand,
     without_empty,
 )
 from tieout.engine.recover import Recovery
 from tieout.engine.session import Session
 from tieout.engine.withdraw import Withdrawals
-from tieout.engine.write import Pending, Writer
+from tieout.engine.write import Pending, Writer, is_beside
 from tieout.mapping import ABSENT, CompiledStep, CompiledSync
 
 WRITTEN_SINCE = "It was written again since, by a later change."
@@ -115,13 +118,13 @@ class TakeBack:
         self._writer.write_all([item for item in pending if item is not None])
 
     def _restoring(self, work: Work, planned: PlannedWrite, today: Record | None) -> Pending | None:
-        former, base = planned.former, work.link.base or {}
+        former, ours = planned.former, as_shown(work.link.base or {}, work.link.shown or {})
         if planned.side is Side.SOURCE or former is None:
             leave_out(self._session, work, "What stood there before is not known.")
         elif today is None:
             leave_out(self._session, work, "It is gone from the other side.")
         elif (
-            changed := difference(today, {name: value for name, value in base.items() if value is not None})
+            changed := difference(today, {name: value for name, value in ours.items() if value is not None})
         ) is not None:
             leave_out(self._session, work, f"Its {changed.path.replace('_', ' ')} was changed since by somebody else.")
         else:
@@ -139,16 +142,22 @@ def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
     """The update that writes the former values; a field that was not written before stays, as nobody knows its value.
 
     The link keeps the hash of what the mapping makes of the record: nothing is to be written for it until the record
-    or the mapping changes. In a two-way step both sides agree that the target shows something else than the source.
+    or the mapping changes. In a two-way step, and where the other side showed something of its own before, both sides
+    agree that it shows something else than the source.
     """
     base, kind = work.link.base or {}, work.step.to_kind
     version = work.record.version if work.record is not None else ""
     new = [name.replace("_", " ") for name in base if name not in former]
+    document = with_parts_that_stand(without_empty(document_of(kind, former), base), base, today.fields)
+    if work.link.shown:  # what is not ours stands there already
+        ours = as_shown(base, work.link.shown)
+        changed = {name for name in document.model_fields_set if not same(former.get(name), ours.get(name))}
+        document = type(document).model_construct(_fields_set=changed, **dict(document))
     effect = Effect(
         id=effect_id(work.key, Operation.UPDATE, version, payload_hash(former)),
         operation=Operation.UPDATE,
         kind=kind,
-        document=with_parts_that_stand(without_empty(document_of(kind, former), base), base, today.fields),
+        document=document,
         reference=work.link.reference,
         target_id=today.id,
         target_version=today.version,
@@ -160,4 +169,7 @@ def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
         shown = {path: at(former, path) for path in work.step.ways if at(former, path) != at(base, path)}
         known = {path: value for path, value in shown.items() if value is not ABSENT}
         write = replace(write, agreed=base, shown={**(work.link.shown or {}), **known})
-    return Pending(work, write)
+    elif work.link.shown:
+        write = replace(write, agreed=base, shown=otherwise(Record(kind, today.id, fields={**base, **former}), base))
+    item = Pending(work, write)
+    return replace(item, beside=is_beside(item, today))

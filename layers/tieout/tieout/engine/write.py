@@ -40,6 +40,7 @@ from tieout.engine.plan import (
     difference,
     document_of,
     has_more,
+    has_parts_beside,
     is_voided,
     otherwise,
     plain,
@@ -137,17 +138,19 @@ class Writer:
 
         With `changed`, somebody else wrote the record since: its version is not taken for ours, so that the next
         update reads it first. With `found`, it stood there before us: what it shows otherwise stays until the source
-        changes it. If somebody voided it meanwhile, the link says so, and the work comes again to tell a person.
+        changes it, and an address of which it has parts beside ours is read before the next update, as addresses are
+        written whole. If somebody voided it meanwhile, the link says so, and the work comes again to tell a person.
         """
         intent = work.link.intent
         if intent is None:
             raise RuntimeError("settling needs a claimed intent")
         base = intent.document if intent.agreed is None else intent.agreed
+        beside = found and work.step.two_way is None and has_parts_beside(base, record.fields)
         taken_out = is_voided(record) and base.get("status") != InvoiceStatus.VOIDED.value
         settled = replace(
             work.link,
             target_id=record.id,
-            target_version="" if changed else record.version,
+            target_version="" if changed or beside else record.version,
             source_version=intent.source_version,
             payload_hash=intent.payload_hash,
             base=base,
@@ -398,13 +401,13 @@ class Writer:
             if record is None:
                 self._gone(item, target)
             elif difference(record, item.write.document) is None:
-                self._done(replace(item, beside=_is_beside(item, record)), record, target)
+                self._done(replace(item, beside=is_beside(item, record)), record, target)
             elif (changed := difference(record, _at_stake(item, record))) is not None:
                 self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
                 document = with_parts_that_stand(item.write.effect.document, item.work.link.base or {}, record.fields)
                 effect = replace(item.write.effect, target_version=record.version, document=document)
-                fresh.append(Pending(item.work, replace(item.write, effect=effect), beside=_is_beside(item, record)))
+                fresh.append(Pending(item.work, replace(item.write, effect=effect), beside=is_beside(item, record)))
         return fresh
 
 
@@ -420,7 +423,8 @@ def _at_stake(item: Pending, record: Record) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in meant or not same(meant[name], there.get(name))}
 
 
-def _is_beside(item: Pending, record: Record) -> bool:
+def is_beside(item: Pending, record: Record) -> bool:
+    """True if the record has filled what the write leaves empty."""
     write = item.write
     return has_more(whole_document(write.document, write.agreed, write.shown), plain(record.fields))
 
