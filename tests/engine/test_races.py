@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_part_of_an_address_that_somebody_added_before_a_lost_write_is_found_is_
 
 
 def _email(world: World, email: str) -> None:
-    contact = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    contact: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
     world.crm.put(Kind.COMPANY, "c1", contact={**contact, "email": email})
 
 
