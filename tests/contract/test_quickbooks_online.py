@@ -418,6 +418,19 @@ class TestWriting:
 
         assert [type(outcomes[one.id]) for one in (early, today, customer)] == [NotDone, Done, Done]
 
+    def test_the_closing_date_is_asked_once_a_write_and_again_after_a_refusal(self, world):
+        world.sandbox("POST", "settings", {"closed_until": DAY.isoformat()})
+        sales, connector = world.sales(), world.connector()
+        effects = [world.effect(Kind.INVOICE, Invoice(**(sales | {"number": f"E-{number}"}))) for number in range(3)]
+        asked = "GET /v3/company/{id}/preferences"
+        world.sandbox("DELETE", "calls")
+
+        assert {type(one) for one in connector.write(effects)} == {NotDone}
+        assert world.sandbox("GET", "calls")["routes"][asked]["calls"] == 1
+
+        connector.write(effects[:1])
+        assert world.sandbox("GET", "calls")["routes"][asked]["calls"] == 2
+
     def test_an_update_leaves_alone_what_it_does_not_name(self, world):
         connector = world.connector()
         customer = Customer(name="Keeper", email="a@example.test", phone="1", note="theirs")

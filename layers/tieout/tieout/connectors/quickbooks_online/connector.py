@@ -156,7 +156,11 @@ class QuickBooksOnlineConnector:
                 outcomes.append(NotDone(effect.id, error))
             except ProviderError as error:  # a look-up failed: nothing was sent, and the next would fail too
                 return [NotDone(each.id, error) for each in effects]
-        return outcomes + self._write_batch(items, sent) if sent else outcomes
+        if sent:
+            outcomes += self._write_batch(items, sent)
+        if any(isinstance(one, NotDone) and one.error.code == _CLOSED for one in outcomes):
+            self._company.forget()  # once somebody opened the period, a new try is to see that
+        return outcomes
 
     def _dates_of(self, effects: Sequence[Effect]) -> dict[tuple[Kind, str], date]:
         """The dates that the documents to be updated have now; empty if the books were never closed."""
@@ -186,7 +190,6 @@ class QuickBooksOnlineConnector:
         on = [stands] if _is_void(document) else [document.date, stands]
         early = [each for each in on if each is not None and each <= closed]
         if early:
-            self._company.forget()  # once somebody opened the period, a new try is to see that
             raise RejectedError(
                 f"The books are closed up to {closed.isoformat()}, and this {effect.kind.value.replace('_', ' ')} is "
                 f"dated {early[0].isoformat()}.",
