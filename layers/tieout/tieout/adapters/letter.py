@@ -124,8 +124,8 @@ def _question(alert: Alert) -> dict[str, object]:
     one = alert.unsynced
     if one is None or one.review is None:
         raise ValueError("nothing is asked")
-    review, where = one.review, f"{one.sync}/{one.step}/{one.change.id}"
-    resolve = f"tieout review resolve {where} --tenant {alert.tenant}"
+    review = one.review
+    resolve = f"tieout review resolve {one.where} --tenant {alert.tenant}"
     if review.kind is ReviewKind.CONFLICT:
         source, target = one.change.kind.value.replace("_", " "), _noun(alert)
         values = [line for each in review.conflicts for line in _values(each, source, target)]

@@ -26,11 +26,6 @@ def operate(desk: Desk) -> Operate:
     return Operate(config=deployment.config, links=deployment.links, queue=deployment.queue, clock=deployment.clock)
 
 
-def where_of(one: Unsynced) -> str:
-    """How a parked change is named in commands: `sync/step/id`."""
-    return f"{one.sync}/{one.step}/{one.change.id}"
-
-
 def listed(desk: Desk, *, cause: str, show: int) -> Answer:
     """Everything that is parked, oldest first, with totals."""
     found = operate(desk).parked(desk.tenant, cause=cause)
@@ -50,7 +45,7 @@ def listed(desk: Desk, *, cause: str, show: int) -> Answer:
                 yield f"  Next: {group[0].next_step}"
             for one in group[:left]:
                 since = f"{age((now - one.since).total_seconds())} ago"
-                yield "  " + "  ".join(part for part in (where_of(one), one.label, amount_of(one), since) if part)
+                yield "  " + "  ".join(part for part in (one.where, one.label, amount_of(one), since) if part)
                 if not alike:
                     yield f"    {one.reason}"
             if len(group) > left:
@@ -88,7 +83,7 @@ def shown(desk: Desk, where: str) -> Answer:
     def view() -> Iterator[RenderableType]:
         now = desk.deployment.clock.now()
         yield f"{one.label}  {amount_of(one)}".rstrip()
-        yield f"  where  {where_of(one)}"
+        yield f"  where  {one.where}"
         yield f"  since  {moment(one.since)} ({age((now - one.since).total_seconds())} ago)"
         yield f"  why    {one.reason}"
         if one.field:
@@ -98,8 +93,8 @@ def shown(desk: Desk, where: str) -> Answer:
         yield f"  cause  {one.cause}"
         if one.next_step:
             yield f"  next   {one.next_step}"
-        yield f"  retry    tieout parked retry {where_of(one)} --tenant {desk.tenant}"
-        yield f"  dismiss  tieout parked dismiss {where_of(one)} --tenant {desk.tenant}"
+        yield f"  retry    tieout parked retry {one.where} --tenant {desk.tenant}"
+        yield f"  dismiss  tieout parked dismiss {one.where} --tenant {desk.tenant}"
 
     return Answer(data_of(one), view)
 
@@ -118,7 +113,7 @@ def chosen(desk: Desk, where: Sequence[str], cause: str, *, everything: bool) ->
         )
     found = operate(desk).parked(desk.tenant, cause=cause)
     if where:
-        by_name = {where_of(one): one for one in found}
+        by_name = {one.where: one for one in found}
         missing = [name for name in where if name not in by_name]
         if missing:
             raise AnswerError(
@@ -141,7 +136,7 @@ def retried(desk: Desk, parked: Sequence[Unsynced], *, approve: bool = False) ->
         yield f"{counted(count, 'change')} queued to be tried again."
         yield f"Each stays listed until it is synced: see `tieout status --tenant {desk.tenant}` in a minute."
 
-    return Answer({"retried": count, "where": [where_of(one) for one in parked]}, view)
+    return Answer({"retried": count, "where": [one.where for one in parked]}, view)
 
 
 def dismissed(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
@@ -154,7 +149,7 @@ def dismissed(desk: Desk, parked: Sequence[Unsynced]) -> Answer:
             return
         yield f"{counted(count, 'change')} left as {'it is' if count == 1 else 'they are'}."
 
-    return Answer({"dismissed": count, "where": [where_of(one) for one in parked]}, view)
+    return Answer({"dismissed": count, "where": [one.where for one in parked]}, view)
 
 
 def totals_of(parked: Sequence[Unsynced]) -> dict[str, Decimal]:
@@ -174,7 +169,7 @@ def amount_of(one: Unsynced) -> str:
 def data_of(one: Unsynced) -> dict[str, Any]:
     """For `--json`."""
     return {
-        "where": where_of(one),
+        "where": one.where,
         "sync": one.sync,
         "step": one.step,
         "id": one.change.id,

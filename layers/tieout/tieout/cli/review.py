@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tieout.cli.desk import Desk
-from tieout.cli.parked import operate, where_of
+from tieout.cli.parked import operate
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment, table
 from tieout.domain.changes import Unsynced
 from tieout.domain.errors import SettingsError, TieoutError
@@ -55,7 +55,7 @@ def listed(desk: Desk, *, sync: str, kind: str, show: int) -> Answer:
             return
         now = desk.deployment.clock.now()
         for one in found[:show]:
-            yield f"{where_of(one)}  {one.label}  {age((now - one.since).total_seconds())} ago"
+            yield f"{one.where}  {one.label}  {age((now - one.since).total_seconds())} ago"
             yield f"  {one.reason}"
         if len(found) > show:
             yield f"and {len(found) - show:,} more (--show {len(found)})"
@@ -100,7 +100,7 @@ def _conflicts(desk: Desk, one: Unsynced, review: Review) -> Iterator[Renderable
     yield values
     yield f"  {source} was edited {_edit(review.source_edited_at, review.source_edited_by)}"
     yield f"  {target} was edited {_edit(review.target_edited_at, review.target_edited_by)}"
-    command = f"tieout review resolve {where_of(one)} --tenant {desk.tenant}"
+    command = f"tieout review resolve {one.where} --tenant {desk.tenant}"
     yield f"  {source} counts   {command} --take source"
     yield f"  {target} counts   {command} --take target"
     if len(review.conflicts) > 1:
@@ -112,7 +112,7 @@ def _candidates(desk: Desk, one: Unsynced, review: Review) -> Iterator[Renderabl
     for each in review.candidates:
         found.add_row(each.target_id, each.name, f"{each.score:.2f}", "; ".join(each.reasons))
     yield found
-    command = f"tieout review resolve {where_of(one)} --tenant {desk.tenant}"
+    command = f"tieout review resolve {one.where} --tenant {desk.tenant}"
     first = review.candidates[0].target_id if review.candidates else "ID"
     yield f"  it is this one       {command} --accept {first}"
     yield f"  it is a new one      {command} --create"
@@ -160,7 +160,7 @@ def resolved(desk: Desk, conversation: Talk, where: str, said: Said, *, yes: boo
 
 def _asked(desk: Desk, where: str) -> tuple[Unsynced, Review]:
     for one in operate(desk).reviews(desk.tenant):
-        if where_of(one) == where and one.review is not None:
+        if one.where == where and one.review is not None:
             return one, one.review
     raise AnswerError(
         f"No question is open at {where}.",
@@ -260,7 +260,7 @@ def data_of(one: Unsynced) -> dict[str, Any]:
     if review is None:
         raise ValueError("nothing is asked")
     return {
-        "where": where_of(one),
+        "where": one.where,
         "sync": one.sync,
         "step": one.step,
         "id": one.change.id,

@@ -44,7 +44,9 @@ def approved(desk: Desk, connection: str) -> Answer:
     try:
         count = _sweep(desk).approve(desk.tenant, connection)
     except SettingsError as error:
-        raise AnswerError(error.message, code=Code.NO, next_step=error.next_step) from None
+        raise AnswerError(
+            error.message, code=Code.NO, next_step=f"See `tieout sweep list --tenant {desk.tenant}`."
+        ) from None
 
     def view() -> Iterator[RenderableType]:
         yield f"{counted(count, 'record')} queued: the sync's policies for deleted records apply to them now."

@@ -106,6 +106,11 @@ class Unsynced:
     currency: str = ""
     review: Review | None = None
 
+    @property
+    def where(self) -> str:
+        """How it is named in commands: `sync/step/source id`."""
+        return f"{self.sync}/{self.step}/{self.change.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

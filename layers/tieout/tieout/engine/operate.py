@@ -142,7 +142,7 @@ def check_answer(one: Unsynced, decision: Decision) -> None:
     Raises:
         SettingsError: Otherwise; says which answers would fit.
     """
-    where, review = _where(one), one.review
+    where, review = one.where, one.review
     if review is None:
         raise SettingsError(
             f"Nothing is asked about {where}: it is only parked.",
@@ -181,7 +181,3 @@ def check_answer(one: Unsynced, decision: Decision) -> None:
 def _waits_for(other: Unsynced, one: Unsynced) -> bool:
     """True if the other was parked only because it needs this one's record."""
     return other.review is None and (other.sync, other.reason) == (one.sync, one.reason)
-
-
-def _where(one: Unsynced) -> str:
-    return f"{one.sync}/{one.step}/{one.change.id}"
