@@ -47,10 +47,17 @@ def test_what_vanished_is_listed_and_approved(vanished):
     assert "act: 10 deals vanished at once" in vanished.out
     assert f"tieout sweep approve {CRM} --tenant {TENANT}" in vanished.out
 
+    status = vanished.json("status")
+    assert status["held"] == [{"connection": CRM, "kind": "deal", "written": False, "records": 10}]
+    assert (status["needs_person"], vanished.exit_code) == (True, Code.NO)
+    told = f"act: 10 deals vanished at once; nothing is done about them: see `tieout sweep list --tenant {TENANT}`."
+    assert told in vanished.type("status").out
+
     assert vanished.json("sweep", "approve", CRM) == {"approved": 10, "connection": CRM}
     vanished.work()
     assert [one.fields["state"] for one in vanished.world.invoices()].count("voided") == 10
     assert vanished.json("sweep", "list") == {"held": []}
+    assert (vanished.json("status")["held"], vanished.exit_code) == ([], Code.OK)
 
 
 def test_what_a_cap_parked_goes_on_with_approval_only(vanished):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tieout.cli.desk import Desk
 from tieout.cli.parked import operate
+from tieout.cli.sweep import noun, sweep
 from tieout.cli.talk import Answer, Code, moment, table
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.words import age, counted
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 def status(desk: Desk) -> Answer:
     """Counts by state for each step, the age of the oldest change not in agreement, connections, queues.
 
-    Its status is 1 if something needs a person: a paused connection, or a parked change.
+    Its status is 1 if something needs a person: a paused connection, a parked change, or what a brake holds back.
     """
     found = operate(desk).status(desk.tenant)
     paused = [one for one in found.connections if one.state is ConnectionState.PAUSED]
     parked = sum(step.parked for step in found.steps)
     oldest = max((step.oldest_unsynced_seconds for step in found.steps), default=0)
-    needs_person = bool(paused or parked)
+    held = sweep(desk).held(desk.tenant)
+    needs_person = bool(paused or parked or held)
     standings = {one.id: standing(desk.deployment.config, one) for one in found.connections}
 
     def view() -> Iterator[RenderableType]:
@@ -45,6 +47,11 @@ def status(desk: Desk) -> Answer:
         yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())
         if parked:
             yield f"{counted(parked, 'change')} parked: see `tieout parked list --tenant {desk.tenant}`."
+        for one in held:
+            yield (
+                f"{one.connection}: {counted(len(one.ids), noun(one))} vanished at once; nothing is done about them: "
+                f"see `tieout sweep list --tenant {desk.tenant}`."
+            )
 
     data = {
         "tenant": desk.tenant,
@@ -65,6 +72,10 @@ def status(desk: Desk) -> Answer:
             for one in found.connections
         ],
         "queues": found.queues,
+        "held": [
+            {"connection": one.connection, "kind": one.kind, "written": one.written, "records": len(one.ids)}
+            for one in held
+        ],
         "needs_person": needs_person,
     }
     return Answer(data, view, Code.NO if needs_person else Code.OK)

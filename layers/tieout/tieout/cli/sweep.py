@@ -19,14 +19,14 @@ NAMED_MAX = 10
 
 def listed(desk: Desk) -> Answer:
     """What is held back, by connection and kind."""
-    held = _sweep(desk).held(desk.tenant)
+    held = sweep(desk).held(desk.tenant)
 
     def view() -> Iterator[RenderableType]:
         if not held:
             yield "Nothing is held back."
             return
         for one in held:
-            yield f"{one.connection}: {counted(len(one.ids), _noun(one))} vanished at once"
+            yield f"{one.connection}: {counted(len(one.ids), noun(one))} vanished at once"
             more = f" and {len(one.ids) - NAMED_MAX:,} more" if len(one.ids) > NAMED_MAX else ""
             yield f"  {', '.join(one.ids[:NAMED_MAX])}{more}"
             yield f"  If they were deleted: tieout sweep approve {one.connection} --tenant {desk.tenant}"
@@ -42,7 +42,7 @@ def approved(desk: Desk, connection: str) -> Answer:
         AnswerError: If nothing of it is held back.
     """
     try:
-        count = _sweep(desk).approve(desk.tenant, connection)
+        count = sweep(desk).approve(desk.tenant, connection)
     except SettingsError as error:
         raise AnswerError(
             error.message, code=Code.NO, next_step=f"See `tieout sweep list --tenant {desk.tenant}`."
@@ -55,7 +55,8 @@ def approved(desk: Desk, connection: str) -> Answer:
     return Answer({"approved": count, "connection": connection}, view)
 
 
-def _sweep(desk: Desk) -> Sweep:
+def sweep(desk: Desk) -> Sweep:
+    """What compares ids, and knows what is held back."""
     here = desk.deployment
     return Sweep(
         config=here.config,
@@ -67,6 +68,7 @@ def _sweep(desk: Desk) -> Sweep:
     )
 
 
-def _noun(held: Held) -> str:
-    noun = held.kind.value.replace("_", " ")
-    return f"written {noun}" if held.written else noun
+def noun(held: Held) -> str:
+    """What vanished: `deal`, or `written invoice` if it is a document of ours."""
+    kind = held.kind.value.replace("_", " ")
+    return f"written {kind}" if held.written else kind
