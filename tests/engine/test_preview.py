@@ -15,7 +15,8 @@ from tieout.domain.effects import Operation
 from tieout.domain.links import Intent, IntentState, LinkKey
 from tieout.domain.plans import is_new_id
 from tieout.domain.records import Kind
-from tieout.engine.preview import PlanReport, sum_of_lines
+from tieout.engine.preview import PlanReport, amount_of
+from tieout.mapping import preset
 
 SYNC = "deals-to-invoices"
 
@@ -57,6 +58,19 @@ def test_an_update_is_told_beside_what_was_written_last_and_the_version_that_sta
     assert (write.operation, write.target_id, write.target_version) == (Operation.UPDATE, invoice.id, invoice.version)
     assert write.amount == 1200
     assert planned(world).totals() == {}, "only what would be created is summed"
+
+
+@pytest.mark.parametrize("discount", ["percent: {constant: 10}", "amount: {constant: 100}"])
+def test_the_amounts_of_a_plan_are_those_of_the_invoices_with_their_discounts(discount: str):
+    text = preset("act-quickbooks_online")
+    world = World(text.replace("      lines:\n", f"      discount: {{object: {{{discount}}}}}\n      lines:\n", 1))
+    world.deal("d1", "1000")
+    world.crm.put(Kind.DEAL, "d1", amount=Decimal(900))
+    report = planned(world)
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    assert invoice.fields["total"] == 900
+    assert (report.writes[-1].amount, report.totals()) == (Decimal(900), {"USD": Decimal(900)})
 
 
 def test_what_stands_there_already_would_only_be_linked(world: World):
@@ -162,10 +176,13 @@ def test_a_list_of_ids_without_an_end_is_left_after_its_bound(world: World, monk
         ({"lines": None}, None),
         ({"lines": []}, Decimal(0)),
         ({"lines": [{"amount": "10.05"}, {"amount": "-0.05"}]}, Decimal("10.00")),
+        ({"lines": [{"amount": "10.05"}], "discount": {"percent": "10"}}, Decimal("9.04")),
+        ({"lines": [{"amount": "10.05"}], "discount": {"amount": "0.05"}, "tax_total": "1.9"}, Decimal("11.90")),
+        ({"lines": [{"amount": "10.05"}], "discount": None, "tax_total": None}, Decimal("10.05")),
     ],
 )
-def test_lines_are_added_up_exactly_and_no_lines_are_no_amount(document: dict[str, Any], total: Decimal | None):
-    assert sum_of_lines(document) == total
+def test_an_amount_is_exact_and_no_lines_are_no_amount(document: dict[str, Any], total: Decimal | None):
+    assert amount_of(document) == total
 
 
 def test_a_plan_pauses_no_connection_and_tells_nobody(world: World):

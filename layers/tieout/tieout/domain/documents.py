@@ -112,6 +112,15 @@ class Discount(Document):
     amount: Decimal | None = None
 
 
+def less_discount(total: Decimal, discount: Discount | None) -> Decimal:
+    """The sum of the lines less what the discount takes off, which is rounded half up to the cent."""
+    if discount is not None and discount.amount is not None:
+        return total - discount.amount
+    if discount is not None and discount.percent is not None:
+        return total - (total * discount.percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return total
+
+
 class _SalesDocument(Document):
     customer: str
     number: str | None = None
@@ -125,11 +134,7 @@ class _SalesDocument(Document):
 
     def expected_total(self) -> Decimal | None:
         """Lines less discount plus the tax that we name; None where the books compute the tax themselves."""
-        total = sum((line.amount for line in self.lines), Decimal(0))
-        if self.discount is not None and self.discount.amount is not None:
-            total -= self.discount.amount
-        elif self.discount is not None and self.discount.percent is not None:
-            total -= (total * self.discount.percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        total = less_discount(sum((line.amount for line in self.lines), Decimal(0)), self.discount)
         if self.tax_total is not None:
             return total + self.tax_total
         taxed = any(line.tax_code not in (None, "NON") for line in self.lines)

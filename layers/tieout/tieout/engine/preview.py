@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 
 from tieout.domain.changes import Alert, Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
+from tieout.domain.documents import Discount, less_discount
 from tieout.domain.effects import Done, Effect, Match, NotDone, Operation, Outcome
 from tieout.domain.errors import ConflictError, NotFoundError
 from tieout.domain.links import Intent, Link, LinkKey
@@ -163,15 +165,16 @@ class _DryLinks:
 
     def claim(self, link: Link, intent: Intent) -> Link:
         base = link.base or {}
-        lines = intent.document if "lines" in intent.document else base if intent.withdrawal is not None else {}
+        sold = intent.document if "lines" in intent.document else base if intent.withdrawal is not None else {}
+        amount = amount_of(sold)
         self._claimed[intent.effect_id] = PlannedWrite(
             step=link.key.step,
             source_id=link.key.source_id,
             operation=intent.operation,
             document=intent.document,
             former=as_shown(base, link.shown or {}) if link.base is not None else None,
-            amount=sum_of_lines(lines),
-            currency=str(lines.get("currency", "")) if sum_of_lines(lines) is not None else "",
+            amount=amount,
+            currency=str(sold.get("currency", "")) if amount is not None else "",
             payload_hash=planned_hash(link.key.step, intent.document),
             target_id=intent.target_id or "",
             side=intent.side,
@@ -222,10 +225,14 @@ class _DryLinks:
         return link
 
 
-def sum_of_lines(document: Mapping[str, Any]) -> Decimal | None:
-    """The sum of the lines; None if it has none."""
-    lines = document.get("lines")
-    return sum((Decimal(line["amount"]) for line in lines), Decimal(0)) if lines is not None else None
+def amount_of(document: Mapping[str, Any]) -> Decimal | None:
+    """What the document (plain JSON values) comes to, without tax that the books compute; None if it has no lines."""
+    lines, discount = document.get("lines"), document.get("discount")
+    if lines is None:
+        return None
+    total = sum((Decimal(line["amount"]) for line in lines), Decimal(0))
+    given = Discount.model_validate_json(json.dumps(discount)) if discount is not None else None
+    return less_discount(total, given) + Decimal(document.get("tax_total") or 0)
 
 
 class _DryPlans:

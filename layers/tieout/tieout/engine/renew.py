@@ -21,7 +21,7 @@ from tieout.engine.backfill import sync_of, target_of
 from tieout.engine.collect import Connect, read_all
 from tieout.engine.gate import credit_key
 from tieout.engine.plan import is_voided
-from tieout.engine.preview import sum_of_lines
+from tieout.engine.preview import amount_of
 from tieout.mapping import CREDIT_NOTE, CompiledStep, CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector
@@ -157,7 +157,7 @@ def _former(step: CompiledStep, link: Link) -> Former:
     base = link.base or {}
     called = base.get("number") or base.get("name") or link.target_id or ""
     name = f"{step.to_kind.value.replace('_', ' ')} {called}".rstrip()
-    amount = sum_of_lines(base)
+    amount = amount_of(base)
     return Former(link, name, amount, str(base.get("currency") or "") if amount is not None else "")
 
 
