@@ -238,6 +238,7 @@ class Deployment:
         """What checks the audit trail and tells of it."""
         from tieout.engine.audit import Audit  # noqa: PLC0415 - see the module
 
+        self.settings.need("audit_bucket")
         return Audit(archive=self.archive, tips=self.tips, config=self.config, links=self.links, clock=self.clock)
 
     # Ports

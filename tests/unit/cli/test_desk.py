@@ -97,6 +97,18 @@ def test_a_stack_that_is_not_there_is_said_plainly(monkeypatch, aws):
     assert "--stack" in caught.value.next_step
 
 
+@pytest.mark.usefixtures("aws")
+def test_a_stack_without_a_name_is_none():
+    with pytest.raises(SettingsError, match="There is no deployed stack ``"):
+        open_desk("", "acme")
+
+
+def test_a_stack_of_an_earlier_release_has_no_audit_trail(desk):
+    with pytest.raises(SettingsError, match="TIEOUT_AUDIT_BUCKET") as caught:
+        desk.deployment.audit()
+    assert caught.value.next_step.startswith("Deploy the stack again")
+
+
 def test_another_programs_stack_is_refused(monkeypatch, aws):
     deployed(monkeypatch, aws, {"BucketName": "pictures"})
     with pytest.raises(SettingsError, match="TIEOUT_TABLE"):

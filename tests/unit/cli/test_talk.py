@@ -11,7 +11,13 @@ from decimal import Decimal
 
 import pytest
 import typer
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
 
 from tieout.cli.talk import Answer, AnswerError, Code, Problem, code_of, moment, plain, table, talk
 from tieout.domain import errors
@@ -92,9 +98,10 @@ def test_errors_of_aws_are_told_in_a_sentence(error, code, capsys):
     assert "Traceback" not in err
 
 
-def test_a_bug_is_not_swallowed():
-    with pytest.raises(ZeroDivisionError), talk(as_json=False):
-        raise ZeroDivisionError
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), ParamValidationError(report="Invalid length")])
+def test_a_bug_is_not_swallowed(bug):
+    with pytest.raises(type(bug)), talk(as_json=False):
+        raise bug
 
 
 def test_an_error_as_json_is_one_document(capsys):

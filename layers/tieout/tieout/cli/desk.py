@@ -95,7 +95,7 @@ def open_desk(stack: str, tenant: str) -> Desk:
 def _outputs(clients: Clients, stack: str) -> Mapping[str, str]:
     client = clients.cloudformation
     try:
-        found = client.describe_stacks(StackName=stack)["Stacks"]
+        found = client.describe_stacks(StackName=stack)["Stacks"] if stack else []
     except client.exceptions.ClientError as error:
         # CloudFormation says "ValidationError" where it means that there is none of this name.
         if error.response.get("Error", {}).get("Code") != "ValidationError":

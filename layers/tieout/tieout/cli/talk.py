@@ -263,7 +263,11 @@ def _of_aws(error: Exception) -> AnswerError | None:
     """What AWS's own error means; None if it is none, and so a bug."""
     if not type(error).__module__.startswith("botocore."):
         return None
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded already: it is its error
+    from botocore.exceptions import (  # noqa: PLC0415 - loaded already: it is its error
+        BotoCoreError,
+        ClientError,
+        ParamValidationError,
+    )
 
     if isinstance(error, ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
@@ -277,7 +281,7 @@ def _of_aws(error: Exception) -> AnswerError | None:
             code=Code.SETUP,
             next_step="Sign in to AWS (`aws sso login`), and set AWS_PROFILE and AWS_REGION.",
         )
-    if isinstance(error, BotoCoreError):
+    if isinstance(error, BotoCoreError) and not isinstance(error, ParamValidationError):  # we asked for nonsense
         return AnswerError(
             "AWS cannot be reached.", code=Code.TRY_LATER, next_step="See that this machine is online, and try again."
         )
