@@ -99,6 +99,17 @@ def test_lost_creates_and_updates_that_are_looked_up_together_each_find_their_ow
     assert [numbers[str(link(world, one).target_id)] for one in ("d1", "d2", "d3")] == ["Sd1", "Sd2", "Sd3"]
 
 
+def test_of_a_lost_create_that_somebody_edited_since_the_version_is_not_taken_for_ours(world: World):
+    world.deal("d1")
+    lose(world, "lost", "d1")
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, number="By hand")
+
+    look(world, "d1")
+
+    assert (link(world, "d1").target_id, link(world, "d1").target_version) == (invoice.id, "")
+
+
 def test_lost_create_of_a_kind_without_references_is_found_by_its_name(world: World):
     lose(world, "lost", "p1", kind=Kind.PRODUCT, of=Kind.ITEM)
 

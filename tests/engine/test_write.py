@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tieout.domain.errors import (
 from tieout.domain.links import Intent, IntentState, Link, LinkKey
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
+from tieout.engine.policy import RetryPolicy
 from tieout.engine.write import LOOKS_FOR_NAMED
 
 
@@ -105,17 +107,39 @@ def test_a_settled_link_names_its_partner_and_what_was_written_when_and_by_which
 
 
 def test_an_unknown_write_is_kept_until_it_is_looked_up(world: World):
+    world.policy = RetryPolicy(base_seconds=1, look_seconds=10)
     ready(world)
     world.deal("d1")
     world.books.fault = lambda _: "lost"
-    world.apply("d1")
+    found = claims(world)
+    world.new_worker().apply(world.change(Kind.DEAL, "d1"))
 
     intent = world.state.links[key("d1")].intent
     assert intent is not None
-    assert (intent.state, intent.looks) == (IntentState.UNKNOWN, 0)
+    assert (intent.state, intent.looks, intent.worker) == (IntentState.UNKNOWN, 0, found[-1].worker)
     assert intent.held_until == world.clock.now() + timedelta(seconds=world.policy.look_seconds)
     ((due, _),) = world.queue.later
     assert due >= intent.held_until
+
+
+def test_of_a_record_that_was_adopted_the_version_is_known(world: World):
+    customer = world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    assert world.apply("c1", kind=Kind.COMPANY).adopted == 1
+    link = world.state.links[key("c1", "customers")]
+    assert (link.target_id, link.target_version) == ("77", customer.version)
+
+
+def test_books_that_make_another_total_are_told_with_both_amounts(world: World):
+    ready(world)
+    real = world.books._fields
+    world.books._fields = lambda effect: real(effect) | {"total": Decimal("1000.01")}
+    world.deal("d1", "1000")
+    assert world.apply("d1").parked == 1
+
+    (parked,) = world.unsynced()
+    assert parked.cause == "difference-invoices"
+    assert parked.reason == "the books shows a total of 1000.01, but the deal makes 1000.00."
+    assert world.state.links[key("d1")].target_id == world.invoices()[0].id
 
 
 # The whole call fails
@@ -234,6 +258,18 @@ def test_a_write_that_cannot_be_given_back_is_neither_ended_otherwise_nor_writte
 # The record is read again
 
 
+def held_up(world: World, meanwhile: Callable[[], object]) -> None:
+    """The next worker needs half a minute between reading a deal and writing it."""
+    search = world.crm.search
+
+    def slow(*given: Any) -> Any:
+        world.clock.sleep(30)
+        meanwhile()
+        return search(*given)
+
+    world.crm.search = slow
+
+
 @pytest.mark.parametrize(("seconds", "reads"), [(5, 0), (6, 1)])
 def test_a_record_is_read_again_before_its_write_if_that_took_long(world: World, seconds: int, reads: int):
     ready(world)
@@ -262,20 +298,35 @@ def test_a_record_without_a_version_is_compared_field_by_field(world: World, *, 
     ready(world)
     world.deal("d1")
     world.crm.records[Kind.DEAL, "d1"] = replace(world.crm.records[Kind.DEAL, "d1"], version="")
-    search = world.crm.search
 
-    def slow(*given: Any) -> Any:
-        world.clock.sleep(30)
-        if edited:
-            former = world.crm.records[Kind.DEAL, "d1"]
-            world.crm.records[Kind.DEAL, "d1"] = replace(former, fields={**former.fields, "name": "Another"})
-        return search(*given)
+    def edit() -> None:
+        former = world.crm.records[Kind.DEAL, "d1"]
+        world.crm.records[Kind.DEAL, "d1"] = replace(former, fields={**former.fields, "name": "Another"})
 
-    world.crm.search = slow
+    held_up(world, edit if edited else lambda: None)
     late = [replace(one, attempts=5) for one in world.change(Kind.DEAL, "d1")]
     world.new_worker().apply(late)
     assert len(world.invoices()) == written
     assert [one.reason for one in world.unsynced()] == ["The record changed before it was written."] * (1 - written)
+
+
+def test_a_record_that_is_deleted_before_its_write_is_not_written(world: World):
+    ready(world)
+    world.deal("d1")
+    held_up(world, lambda: world.crm.records.pop((Kind.DEAL, "d1"), None))
+    assert world.apply("d1").waiting == 1
+    assert world.invoices() == []
+    assert world.state.links[key("d1")].intent is None
+
+
+def test_a_sign_in_that_is_refused_when_records_are_read_again_pauses_the_source(world: World):
+    ready(world)
+    world.deal("d1")
+    refused = ReconnectError("Signed out.", next_step="Connect again.")
+    held_up(world, lambda: setattr(world.crm, "read_fault", lambda _: refused))
+    assert world.apply("d1").waiting == 1
+    assert (state_of(world, CRM), state_of(world, BOOKS)) == (ConnectionState.PAUSED, ConnectionState.ACTIVE)
+    assert world.invoices() == []
 
 
 # What a document names is gone
