@@ -74,9 +74,9 @@ class Scored:
     """A candidate, judged.
 
     Attributes:
-        score: 0 to 1; 1 only for our own reference.
+        score: From 0 to below 1, to three digits.
         reasons: What speaks for it and against it, the weightiest first.
-        key: The exact key that both share: `reference`, `tax_id` or `email`; empty if none.
+        key: The exact key that both share: `tax_id` or `email`; empty if none.
         doubt: True if only a person may say that it is the same.
         same_name: True if its name is letter for letter the one that is to be created, but for case and spaces: a
             provider whose names are unique refuses the create.
