@@ -11,10 +11,11 @@ from tests.engine.test_around import poller
 from tests.engine.world import BOOKS, CRM, START, TENANT, World
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.connections import Connection, ConnectionState
+from tieout.domain.errors import ProviderError, RejectedError, ThrottledError, UnavailableError
 from tieout.domain.records import Kind, Record
 from tieout.engine import poll
 from tieout.engine.poll import PollReport
-from tieout.ports.connector import ChangePage
+from tieout.ports.connector import Account, ChangePage
 
 
 @pytest.fixture
@@ -58,6 +59,51 @@ def test_pages_are_followed_and_what_is_gone_is_queued_too_each_once(world: Worl
         Change(TENANT, CRM, Kind.DEAL, one, START, Origin.POLL, Lane.LIVE) for one in ("d1", "d2", "d3", "d4")
     ]
     assert world.state.cursor(TENANT, CRM, Kind.DEAL) == "2"
+
+
+def refusing(world: World, kind: Kind, error: Exception) -> list[Kind]:
+    """The CRM has one new deal, and answers with the error if it is asked for the kind; the kinds asked."""
+    asked = []
+
+    def changes(of: Kind, cursor: str | None) -> ChangePage:
+        asked.append(of)
+        if of is kind:
+            raise error
+        return ChangePage(deals("d1") if of is Kind.DEAL else (), cursor or "", more=False)
+
+    world.crm.changes = changes  # type: ignore[method-assign]  # refuses a kind
+    return asked
+
+
+def test_a_kind_that_is_refused_does_not_keep_the_others_from_being_asked_for(world: World):
+    refusing(world, Kind.CONTACT, RejectedError("Contacts are not for this user."))
+    with pytest.raises(RejectedError, match="not for this user"):
+        poller(world).poll(TENANT, CRM)
+    assert [(one.kind, one.id) for one in world.queue.now] == [(Kind.DEAL, "d1")]
+
+
+@pytest.mark.parametrize("error", [UnavailableError("down"), ThrottledError("slow down")])
+def test_a_provider_that_is_down_is_not_asked_for_every_kind(world: World, error: ProviderError):
+    asked = refusing(world, Kind.COMPANY, error)
+    with pytest.raises(UnavailableError):
+        poller(world).poll(TENANT, CRM)
+    assert (asked[-1], Kind.DEAL in asked, world.queue.now) == (Kind.COMPANY, False, [])
+
+
+def test_a_connection_that_goes_on_keeps_what_an_operator_changed_while_it_was_tried(world: World):
+    connection = world.state.connection(TENANT, CRM)
+    assert connection is not None
+    world.state.put_connection(replace(connection, state=ConnectionState.PAUSED, paused_because="revoked"))
+
+    def probe() -> Account:
+        paused = world.state.connection(TENANT, CRM)
+        assert paused is not None
+        world.state.put_connection(replace(paused, poll="rate(5 minutes)"))
+        return Account("1", "Fake")
+
+    world.crm.probe = probe  # type: ignore[method-assign]  # somebody is at work meanwhile
+    assert not poller(world).poll(TENANT, CRM).paused
+    assert world.state.connection(TENANT, CRM) == replace(connection, poll="rate(5 minutes)")
 
 
 def test_a_first_poll_only_notes_from_where_on_to_look(world: World):

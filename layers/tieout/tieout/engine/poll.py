@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from tieout.domain.changes import Change, Lane, Origin
+from tieout.domain.changes import Origin
 from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import ReconnectError, SettingsError
+from tieout.domain.errors import ProviderError, ReconnectError, SettingsError, UnavailableError
 from tieout.domain.records import Kind
-from tieout.engine.collect import Connect, compiled, kinds_heard
-from tieout.engine.ends import AlertSink, pause
-from tieout.engine.sweep import COMPARISONS_AFTER_GAP, SWEPT, Sweep, SweepReport
-from tieout.mapping import CompiledSync
-from tieout.ports.clock import Clock
+from tieout.engine.ends import pause
+from tieout.engine.sweep import COMPARISONS_AFTER_GAP, SWEPT, Sweep, SweepReport, Watch
 from tieout.ports.connector import Connector
-from tieout.ports.queue import ChangeQueue
-from tieout.ports.state import ConfigStore, LinkStore
 
 PAGES_MAX = 1000
 
@@ -29,21 +24,8 @@ class PollReport:
     paused: bool = False
 
 
-class PollChanges:
+class PollChanges(Watch):
     """Queues what changed since the stored cursor; a cursor moves only after what lies before it is queued."""
-
-    def __init__(
-        self,
-        *,
-        config: ConfigStore,
-        links: LinkStore,
-        alerts: AlertSink,
-        queue: ChangeQueue,
-        connect: Connect,
-        clock: Clock,
-    ) -> None:
-        self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
-        self._connect, self._clock = connect, clock
 
     def poll(self, tenant: str, connection_id: str, *, out_of_time: Callable[[], bool] = lambda: False) -> PollReport:
         """What was queued. The first poll only notes from where on to look; history is the backfill's work.
@@ -53,10 +35,12 @@ class PollChanges:
 
         Raises:
             UnavailableError: The provider cannot be asked now; the cursor stands where it stood.
+            ProviderError: What it refuses of one kind, after it was asked for the others.
         """
         report = PollReport()
         connection = self._config.connection(tenant, connection_id)
-        kinds = self._kinds(tenant, connection_id)
+        kinds = self._heard(tenant, connection_id)
+        refused: ProviderError | None = None
         if connection is None or not kinds:
             return report
         try:
@@ -64,17 +48,23 @@ class PollChanges:
             if connection.state is ConnectionState.PAUSED:
                 self._resume(connection, connector)
             for kind in kinds:
-                report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
+                try:
+                    report.queued[kind] = self._poll_kind(connection, connector, kind, out_of_time)
+                except (ReconnectError, UnavailableError):
+                    raise
+                except ProviderError as error:
+                    refused = refused or error
         except (ReconnectError, SettingsError) as error:
             pause(self._config, self._alerts, self._clock, connection, error)
             report.paused = True
+        if refused is not None:
+            raise refused
         return report
 
     def _resume(self, connection: Connection, connector: Connector) -> None:
         connector.probe()
-        self._config.put_connection(
-            replace(connection, state=ConnectionState.ACTIVE, paused_because="", paused_at=None)
-        )
+        current = self._config.connection(connection.tenant, connection.id) or connection
+        self._config.put_connection(replace(current, state=ConnectionState.ACTIVE, paused_because="", paused_at=None))
 
     def _poll_kind(
         self, connection: Connection, connector: Connector, kind: Kind, out_of_time: Callable[[], bool]
@@ -89,7 +79,7 @@ class PollChanges:
             if page.deletions_unsure:
                 self._config.put_cursor(connection.tenant, connection.id, f"compare-{kind}", COMPARISONS_AFTER_GAP)
             ids = dict.fromkeys([*(record.id for record in page.records), *page.gone])
-            self._send(connection, kind, ids, Origin.POLL)
+            self._send(connection.tenant, connection.id, kind, ids, Origin.POLL)
             queued += len(ids)
             if page.cursor != cursor:
                 self._config.put_cursor(connection.tenant, connection.id, kind, page.cursor)
@@ -113,18 +103,3 @@ class PollChanges:
     def in_turn(self, connections: Sequence[Connection]) -> list[Connection]:
         """The connections, first the one whose turn to be swept was longest ago."""
         return sorted(connections, key=lambda one: self._config.cursor(one.tenant, one.id, SWEPT) or "")
-
-    def _send(self, connection: Connection, kind: Kind, ids: Iterable[str], origin: Origin) -> None:
-        now = self._clock.now()
-        changes = [
-            Change(connection.tenant, connection.id, kind, record_id, now, origin, Lane.LIVE) for record_id in ids
-        ]
-        if changes:
-            self._queue.send(changes)
-
-    def _kinds(self, tenant: str, connection_id: str) -> Sequence[Kind]:
-        heard = (kind for sync in self._syncs(tenant) for kind in kinds_heard(sync, connection_id))
-        return tuple(dict.fromkeys(heard))
-
-    def _syncs(self, tenant: str) -> list[CompiledSync]:
-        return [compiled(stored) for stored in self._config.syncs(tenant)]

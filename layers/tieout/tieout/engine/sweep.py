@@ -92,8 +92,8 @@ class _Side:
         return {one for _, _, links in self.expected for one in links}
 
 
-class Sweep:
-    """Compares one connection with its links; asks again for what dead workers left behind."""
+class Watch:
+    """What polling and sweeping have in common: what they ask and know, and where what they find goes."""
 
     def __init__(
         self,
@@ -107,6 +107,24 @@ class Sweep:
     ) -> None:
         self._config, self._links, self._alerts, self._queue = config, links, alerts, queue
         self._connect, self._clock = connect, clock
+
+    def _syncs(self, tenant: str) -> list[CompiledSync]:
+        return [compiled(stored) for stored in self._config.syncs(tenant)]
+
+    def _heard(self, tenant: str, connection_id: str) -> list[Kind]:
+        """Kinds of the connection's records that concern a sync, without repeats."""
+        heard = (kind for sync in self._syncs(tenant) for kind in kinds_heard(sync, connection_id))
+        return list(dict.fromkeys(heard))
+
+    def _send(self, tenant: str, connection_id: str, kind: Kind, ids: Iterable[str], origin: Origin) -> None:
+        now = self._clock.now()
+        changes = [Change(tenant, connection_id, kind, one, now, origin, Lane.LIVE) for one in ids]
+        if changes:
+            self._queue.send(changes)
+
+
+class Sweep(Watch):
+    """Compares one connection with its links; asks again for what dead workers left behind."""
 
     def sweep(self, tenant: str, connection_id: str, *, out_of_time: Callable[[], bool] = lambda: False) -> SweepReport:
         """What was queued: records that vanished, and those that a dead worker left behind.
@@ -194,7 +212,7 @@ class Sweep:
         written = self._linked(connection, kind, written=True)
         sides = [_side(read, kind, written=False), _side(written, kind, written=True)]
         visible = kind in connector.manifest.deletions_visible and gap in ("", "0")
-        heard = kind in self._heard(connection)
+        heard = kind in self._heard(connection.tenant, connection.id)
         if kind is Kind.INVOICE and not heard and sides[1].ids:
             self._follow(connection, connector, sides[1], report, out_of_time)
         told = visible and heard  # polls are told of each deletion
@@ -367,13 +385,7 @@ class Sweep:
             for step in sync.steps
             if connection_written(sync, step) == connection.id and step.pairs is None
         ]
-        return list(dict.fromkeys([*self._heard(connection), *written]))
-
-    def _heard(self, connection: Connection) -> list[Kind]:
-        return [kind for sync in self._syncs(connection.tenant) for kind in kinds_heard(sync, connection.id)]
-
-    def _syncs(self, tenant: str) -> list[CompiledSync]:
-        return [compiled(stored) for stored in self._config.syncs(tenant)]
+        return list(dict.fromkeys([*self._heard(connection.tenant, connection.id), *written]))
 
     # Memory
 
@@ -395,12 +407,6 @@ class Sweep:
 
     def _put(self, connection: Connection, name: str, value: object) -> None:
         self._config.put_cursor(connection.tenant, connection.id, name, json.dumps(value))
-
-    def _send(self, tenant: str, connection_id: str, kind: Kind, ids: Iterable[str], origin: Origin) -> None:
-        now = self._clock.now()
-        changes = [Change(tenant, connection_id, kind, one, now, origin, Lane.LIVE) for one in ids]
-        if changes:
-            self._queue.send(changes)
 
 
 def _side(linked: Sequence[_Linked], kind: Kind, *, written: bool) -> _Side:
