@@ -15,7 +15,7 @@ from tests.unit.adapters.samples import intent, key, settled, unsynced
 from tieout.domain.audit import Damage, Entry, Thing, Tip, What
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import UnavailableError
+from tieout.domain.errors import TieoutError, UnavailableError
 from tieout.domain.links import IntentState, Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind
 from tieout.engine import archive, audit
@@ -321,8 +321,10 @@ def test_nothing_is_added_after_a_damaged_object_that_the_table_does_not_know(ar
     archived.consumer.archive(TENANT, changes(2))
     archived.tips.tips.clear()
     archived.archive.replace(TENANT, 1, lambda body: b"1043".join(body.rsplit(b"1042", 1)))
-    with pytest.raises(RuntimeError, match="verify"):
+    with pytest.raises(TieoutError) as caught:
         ArchiveAudit(archived.archive, archived.tips).archive(TENANT, changes(1, source="e"))
+    assert f"`tieout audit verify --tenant {TENANT}`" in caught.value.next_step
+    assert "begins with entry 1 is damaged" in caught.value.detail
 
 
 def test_only_so_many_objects_are_remembered(archived, monkeypatch):

@@ -155,6 +155,20 @@ def test_a_changed_object_is_named(stack, table):
     assert (flaw.damage, object_name(TENANT, flaw.first)) == (Damage.CHANGED, second)
 
 
+def test_the_log_says_what_keeps_the_trail_from_going_on(stack, lines, monkeypatch):
+    records = sample("archive_audit")["Records"]
+    with monkeypatch.context() as dying:
+        dying.setattr(stack.deployment.tips, "advance", lambda *_: 1 / 0)
+        archive(stack, records[:1])
+    [key] = [one["Key"] for one in stack.clients.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    stack.clients.s3.put_object(Bucket=BUCKET, Key=key, Body=b"gone")
+    del stack.deployment._archiver  # another process
+    assert archive(stack, records)["batchItemFailures"]
+    told = [one for one in lines() if one.get("level") == "ERROR"][-1]
+    assert (told["tenant"], told["error"]) == (TENANT, ["TieoutError"])
+    assert told["detail"] == "the object that begins with entry 1 is damaged; see `tieout audit verify`"
+
+
 def test_the_trail_holds_no_secrets(stack, table):
     stack.deployment.secrets.write(TENANT, "act", {"token": "open-sesame"})
     worked(stack)

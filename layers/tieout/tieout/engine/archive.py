@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from tieout.domain.audit import Entry, State, Thing, Tip, What, beginning, line_of, read_object, sealed
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
-from tieout.domain.errors import UnavailableError
+from tieout.domain.errors import TieoutError, UnavailableError
 from tieout.domain.links import Intent, IntentState, Link, LinkKey
 from tieout.ports.audit import Archive, Item, Noticed, PlanItem, TipStore
 from tieout.ports.state import Run, StoredSync
@@ -213,6 +213,7 @@ class ArchiveAudit:
 
         Raises:
             UnavailableError: If others were faster again and again.
+            TieoutError: If what stands at the chain's end is damaged.
         """
         if not changes:
             return 0
@@ -252,13 +253,15 @@ class ArchiveAudit:
         """The end of the object that stands after the chain's end, and its events.
 
         Raises:
-            RuntimeError: If it is damaged: nothing can be added after it.
+            TieoutError: If it is damaged: nothing can be added after it.
         """
         found = list(read_object(self._archive.get(tenant, first) or b"", tenant=tenant, first=first, after=tip))
         entries = [one for one in found if isinstance(one, Entry)]
         if len(entries) < len(found) or not entries:
-            raise RuntimeError(
-                f"the newest object of the audit trail of {tenant} is damaged; see `tieout audit verify`"
+            raise TieoutError(
+                f"The newest object of the audit trail of {tenant} is damaged, and nothing can be added after it.",
+                next_step=f"Run `tieout audit verify --tenant {tenant}`; it names the entry.",
+                detail=f"the object that begins with entry {first} is damaged; see `tieout audit verify`",
             )
         events = frozenset(entry.event for entry in entries)
         self._remember(tenant, first, events)
