@@ -112,6 +112,42 @@ def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_t
     assert world.books.calls["effect"] == effects + 1, "its version is read before, not found out by a refusal"
 
 
+def test_merged_again_the_company_that_wrote_it_goes_on_writing_and_the_other_goes_on_following(world: World):
+    merge(world, target(world, "c1"), target(world, "c2"))
+    world.books.put(Kind.CUSTOMER, "77", name="Globex (main)")
+    merge(world, target(world, "c2"), "77")
+
+    links = world.state.links
+    assert [(links[key(one)].target_id, links[key(one)].follows) for one in ("c1", "c2")] == [
+        ("77", True),
+        ("77", False),
+    ]
+    assert [change.id for _, change in world.queue.later] == ["c2"]
+
+
+def test_a_merge_of_which_one_link_is_written_at_that_moment_is_followed_by_the_other_and_tried_again(world: World):
+    merge(world, target(world, "c1"), target(world, "c2"))
+    world.books.put(Kind.CUSTOMER, "77", name="Globex (main)")
+    store, links = world.state.store, world.state.links
+
+    def refuses_once(link: Any, *, pointer: bool = False) -> Any:
+        if link.key == key("c1"):
+            world.state.store = store
+            raise ClaimedError("It changed meanwhile.")
+        return store(link, pointer=pointer)
+
+    world.state.store = refuses_once
+    loser = target(world, "c2")
+    merge(world, loser, "77")
+    assert (target(world, "c1"), target(world, "c2")) == (loser, "77")
+    assert {(change.kind, change.id) for _, change in world.queue.later} == {
+        (Kind.COMPANY, "c2"),
+        (Kind.CUSTOMER, loser),
+    }
+    world.settle_down()
+    assert (links[key("c1")].target_id, links[key("c1")].follows) == ("77", True)
+
+
 def test_a_document_of_another_kind_that_has_the_same_id_does_not_follow(world: World):
     loser, survivor = target(world, "c1"), target(world, "c2")
     world.deal("d1", company="c2")

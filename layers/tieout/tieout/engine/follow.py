@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import batched
 
 from tieout.domain.changes import Change, Origin
 from tieout.domain.documents import Customer, Document
@@ -33,14 +32,12 @@ _SHOWN_AFTER_ATTEMPTS = 3
 
 def follow(session: Session, connection: str, syncs: Sequence[CompiledSync], changes: Sequence[Change]) -> list[Change]:
     """The changes that are no merges; links of those that were merged away name the record that is left."""
-    merges = [change for change in changes if change.merged_into]
-    for chunk in batched(merges, 1, strict=False):  # rare, and each reads two records
+    for change in (one for one in changes if one.merged_into):  # rare, and each reads two records
         try:
-            for change in chunk:
-                _follow(session, connection, syncs, change)
+            _follow(session, connection, syncs, change)
         except TieoutError as error:
             session.failed(connection, error)
-            session.ends.put_off(chunk, error)
+            session.ends.put_off([change], error)
     return [change for change in changes if not change.merged_into]
 
 
@@ -65,16 +62,14 @@ def _follow(session: Session, connection: str, syncs: Sequence[CompiledSync], ch
         else:
             session.ends.unwanted([change], "a merge that the other side does not show")
         return
-    again = []
-    for sync, step, link in losers:
+    for sync, step, link in sorted(losers, key=lambda loser: loser[2].follows):  # who wrote it goes on writing
         if link.intent is not None:
             raise ClaimedError("The record that was merged is being written.")
         moved = moved_to(session, link, survivor)
         moved = session.links.store(moved, pointer=not moved.follows)
         if link.unsynced is not None or not moved.follows:
-            again.append(_own(change, sync, step, link))
+            session.ends.put_off([_own(change, sync, step, link)])
     session.ends.unwanted([change], "its record was merged, and is followed")
-    session.ends.put_off(again)
 
 
 def _partners(session: Session, sync: CompiledSync, step: CompiledStep, target_id: str) -> Iterator[Link]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tieout.domain.changes import Change
 from tieout.domain.documents import DOCUMENTS, Document, InvoiceStatus, RecordUpdate
 from tieout.domain.effects import Effect, Operation
-from tieout.domain.errors import MappingError, TieoutError
+from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
@@ -63,20 +63,6 @@ class NoChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    """The sync does not want this record."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Park:
-    """A person has to decide."""
-
-    error: TieoutError
-
-
-@dataclass(frozen=True, slots=True)
 class Write:
     """One effect is needed; `document` holds its fields as plain JSON values, `payload_hash` is theirs.
 
@@ -92,9 +78,6 @@ class Write:
     shown: Mapping[str, Any] | None = None
     more: bool = False
     withdrawal: Withdrawal | None = None
-
-
-type Plan = NoChange | Skip | Park | Write
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a document
