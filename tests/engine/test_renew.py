@@ -20,6 +20,7 @@ from tests.engine.test_withdraw import (
     crashing,
     credit_notes,
     delete,
+    dying,
     happens,
     invoiced,
     late,
@@ -774,17 +775,7 @@ def test_any_history_has_one_living_invoice_at_most_and_it_is_the_links(history,
     world = World(withdrawing(caps="withdrawals: 1000"))
     Trouble(world, faults)
     left = list(deaths)
-
-    def dies(_: str) -> bool:
-        if not left:
-            return False
-        left[0] -= 1
-        if left[0] == 0:
-            left.pop(0)
-            return True
-        return False
-
-    world.state.crash_after = dies
+    world.state.crash_after = dying(left)
     world.deal("d1")
     deliver(world, world.change(Kind.DEAL, "d1"))
     for event, settles in history:

@@ -22,7 +22,7 @@ def minor_unit(currency: str) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An exact amount; two amounts add only in one currency."""
+    """An exact amount with its currency."""
 
     amount: Decimal
     currency: str
@@ -36,11 +36,6 @@ class Money:
     def rounded(self) -> Money:
         """The amount rounded half up to the currency's minor unit."""
         return Money(self.amount.quantize(minor_unit(self.currency), ROUND_HALF_UP), self.currency)
-
-    def __add__(self, other: Money) -> Money:
-        if self.currency != other.currency:
-            raise ValueError(f"cannot add {other.currency} to {self.currency}")
-        return Money(self.amount + other.amount, self.currency)
 
     def __str__(self) -> str:
         """For people: `10,005,534.00 USD`."""
