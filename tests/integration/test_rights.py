@@ -102,9 +102,17 @@ def test_the_poller(stack, asked, monkeypatch):
         stack.deployment.links.store(Link(LinkKey(TENANT, "deals-to-invoices", "items", one), target_id=one))
     stack.world.books.put(Kind.ITEM, "i1", name="i1")  # the other was deleted in the books, as two sweeps find
     stack.world.deal("d1")
+    links, note = stack.deployment.links, stack.deployment.links.set_unsynced
+
+    def note_while_a_worker_stores_the_link(key: LinkKey, unsynced: Any) -> None:
+        note(key, unsynced)
+        links.store(Link(key, revision=1, target_id=key.source_id))
+
     asked()
-    for event in ({}, {"sweep": True}, {"sweep": True}):
-        poll_changes.handler(event, stack.context)
+    with monkeypatch.context() as race:
+        race.setattr(links, "set_unsynced", note_while_a_worker_stores_the_link)
+        for event in ({}, {"sweep": True}, {"sweep": True}):
+            poll_changes.handler(event, stack.context)
     sign_in(stack)
     stack.world.deal("d2")
     poll_changes.handler({}, stack.context)

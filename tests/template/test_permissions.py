@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "PollChangesRole": TRACES
     | logs("PollChangesLogs")
-    | {(f"dynamodb:{action}", "Table.Arn") for action in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}
+    | WORKER_ON_TABLE
     | KEEP_SECRETS
     | {("sqs:SendMessage", "ChangesQueue.Arn")},
     "ApplyChangesRole": TRACES
