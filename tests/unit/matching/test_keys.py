@@ -19,6 +19,8 @@ from tieout.matching.contacts import company_domain, is_same_phone, mailbox, tax
         ("no-email@acme.example", None),
         ("ask jane", None),
         ("jane@localhost", None),
+        ("jane@acme.example@localhost", None),
+        ("@acme.example", None),
         (None, None),
         (7, None),
     ],
@@ -32,6 +34,9 @@ def test_mailbox(text, address):
     [
         ("jane@mail.acme.example", None, "acme.example"),
         ("jane@acme.co.uk", None, "acme.co.uk"),
+        ("jane@mail.acme.co.uk", None, "acme.co.uk"),
+        ("jane@home@acme.example", None, "acme.example"),
+        ("jane@smtp.gmail.com", None, None),
         ("jane@gmail.com", None, None),
         ("jane@gmail.com", "https://www.acme.example/about?x=1", "acme.example"),
         (None, "Acme.Example:8080", "acme.example"),

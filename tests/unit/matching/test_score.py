@@ -36,6 +36,11 @@ BRISTOL = {"line1": "3 Oak Drive", "city": "Bristol"}
     ("ours", "theirs", "said"),
     [
         ({"tax_id": "403.019.261"}, {"tax_id": "BE 0403.019.261", **_in("BE")}, {"same tax id": 4}),
+        (
+            {"tax_id": "BE 0403.019.261", "billing_address": Address(country="BE")},
+            {"tax_id": "403.019.261"},
+            {"same tax id": 4},
+        ),
         ({"tax_id": "12-3456789"}, {"tax_id": "98-7654321"}, {"tax ids differ": -4}),
         ({"tax_id": "12-3456789"}, {"tax_id": "exempt"}, {}),
         ({"email": "ap@acme.example"}, {"email": "AP@acme.example"}, {"same e-mail address": 3}),
