@@ -130,6 +130,7 @@ def test_deleted_deal_voids_its_invoice_after_two_looks(world: World):
     world.settle_down()
 
     assert (states(world), link(world).withdrawn, world.unsynced()) == (["voided"], Withdrawal.SOURCE_GONE, [])
+    assert link(world).source_version == "", "there is no version of a record that is gone"
 
 
 def test_deal_that_is_kept_when_it_leaves_or_is_deleted_keeps_its_invoice():

@@ -92,6 +92,26 @@ def test_a_claim_says_what_is_to_be_written_by_which_document_and_until_when_it_
     assert create.worker != update.worker, "each run has a name of its own"
 
 
+@pytest.mark.parametrize(("read_batch_max", "claimed"), [(29, 30), (50, 30), (60, 60), (96, 70)])
+def test_as_many_are_claimed_together_as_one_read_takes_in_whole_batches(
+    world: World, read_batch_max: int, claimed: int
+):
+    ready(world)
+    world.crm.manifest = replace(world.crm.manifest, read_batch_max=read_batch_max)
+    for number in range(70):
+        world.deal(f"d{number}")
+    found, before_the_first_write = claims(world), list[int]()
+    write = world.books.write
+
+    def noted(effects: Sequence[Effect]) -> Sequence[Outcome]:
+        before_the_first_write.append(len(found))
+        return write(effects)
+
+    world.books.write = noted
+    world.apply(*(f"d{number}" for number in range(70)))
+    assert (before_the_first_write[0], len(world.invoices())) == (claimed, 70)
+
+
 def test_a_settled_link_names_its_partner_and_what_was_written_when_and_by_which_document(world: World):
     ready(world)
     world.clock.sleep(60)
