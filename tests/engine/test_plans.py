@@ -179,6 +179,9 @@ def test_what_would_only_be_linked_is_never_created(world: World, desk: Desk):
     del world.books.records[Kind.CUSTOMER, "77"]
     ends = desk.apply(plan)
     assert (ends["customers/c1"], ends["invoices/d1"]) == (End.CHANGED_SINCE, End.CHANGED_SINCE)
+    assert world.plans.left_out(plan)[key("customers", "c1")] == (
+        "The record is gone that it would only have been linked to."
+    )
     assert (world.books.all(Kind.CUSTOMER), world.invoices()) == ([], [])
 
 
@@ -1027,6 +1030,18 @@ def test_a_change_of_a_plan_that_was_not_begun_writes_nothing(world: World, desk
     plan = desk.make()
     world.new_worker().apply([replace(one, plan=plan.id) for one in world.change(Kind.DEAL, "d1")])
     assert (world.books.records, world.queue.later) == ({}, [])
+
+
+def test_a_record_that_a_plan_says_to_link_is_linked_to_no_other(world: World, desk: Desk):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    plan = desk.make("c1")
+    assert plan.counts == {"customers": {"link": 1}}
+    del world.books.records[Kind.CUSTOMER, "77"]
+    world.books.put(Kind.CUSTOMER, "78", name="Acme Corporation")
+
+    assert desk.apply(plan) == {"customers/c1": End.CHANGED_SINCE}
+    assert list(world.plans.left_out(plan).values()) == ["The plan says to link it to 77; it would be 78 now."]
+    assert [link.target_id for link in world.state.links.values()] in ([], [None])
 
 
 # What else may have changed

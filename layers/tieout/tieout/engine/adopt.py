@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, cast
 from tieout.domain.changes import Origin
 from tieout.domain.documents import Customer
 from tieout.domain.effects import Match, MatchedBy, Operation
-from tieout.domain.errors import ClaimedError
+from tieout.domain.errors import ClaimedError, ConflictError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Record
 from tieout.domain.reviews import Candidate, Choice, Review, ReviewKind
 from tieout.engine.decisions import answer_to, without_answer
+from tieout.engine.gate import leave_out
 from tieout.engine.plan import Work, Write, is_voided
 from tieout.engine.sentences import belongs_to_another, may_be_one_of, several_candidates
 from tieout.engine.session import Session
@@ -48,8 +49,9 @@ class Adoption:
         *,
         claim: Callable[[Pending, str], bool],
         settle: Callable[[Work, Record, Connector], bool],
+        release: Callable[[Work], bool],
     ) -> None:
-        self._session, self._claim, self._settle = session, claim, settle
+        self._session, self._claim, self._settle, self._release = session, claim, settle, release
 
     def adopt(self, target: Connector, pending: Sequence[Pending]) -> None:
         """Creates whose record stands there end here; those that are left are new.
@@ -73,8 +75,7 @@ class Adoption:
         named = [match for match in matches if match.by is MatchedBy.NATURAL_KEY]
         exact = ours or named
         if len(exact) == 1 and owned.get(exact[0].record.id, item.work.key) != item.work.key:
-            error = belongs_to_another(item.work, target)
-            self._session.ends.parked(item.work, error, cause=f"same-name-{item.work.step.name}")
+            self._is_anothers(item.work, target)
         elif _is_scored(item) and not ours:
             free = [match.record for match in matches if owned.get(match.record.id, item.work.key) == item.work.key]
             self._score(item, free, owned, target)
@@ -112,11 +113,23 @@ class Adoption:
 
     def _link(self, item: Pending, record: Record, owned: dict[str, LinkKey], target: Connector, why: str) -> None:
         """Link the record as it stands; what it shows otherwise stays until the source changes it."""
+        if item.links_to not in (None, record.id):
+            reason = f"The plan says to link it to {item.links_to}; it would be {record.id} now."
+            leave_out(self._session, item.work, reason)
+            return
         if not self._claim(item, why):
             return
         owned[record.id] = item.work.key  # for those that come after it in the batch, however it ends
-        if self._settle(item.work, record, target):
-            self._session.ends.adopted(item.work)
+        try:
+            if self._settle(item.work, record, target):
+                self._session.ends.adopted(item.work)
+        except ConflictError:
+            if self._release(item.work):
+                self._is_anothers(item.work, target)
+
+    def _is_anothers(self, work: Work, target: Connector) -> None:
+        error = belongs_to_another(work, target)
+        self._session.ends.parked(work, error, cause=f"same-name-{work.step.name}")
 
 
 def owners_of(session: Session, key: LinkKey, records: Sequence[Record]) -> dict[str, LinkKey]:

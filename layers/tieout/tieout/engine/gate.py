@@ -40,7 +40,7 @@ def admit(session: Session, pending: Sequence[Pending]) -> list[Pending]:
         if reason:
             leave_out(session, item.work, reason, known=planned is not None)
         else:
-            item.links_only = planned is not None and planned.links_only
+            item.links_to = planned.target_id if planned is not None and planned.links_only else None
             admitted.append(item)
     return admitted
 

@@ -65,13 +65,14 @@ class Pending:
     """A write that is planned but not done.
 
     Attributes:
-        links_only: A stored plan says that it is only linked to a record that stands there already.
+        links_to: The record that stands there already, and to which it is only linked as a stored plan says; None for
+            every write.
         beside: Somebody filled on the other side what we leave empty: that is not ours once this is done.
     """
 
     work: Work
     write: Write
-    links_only: bool = False
+    links_to: str | None = None
     beside: bool = False
 
 
@@ -84,6 +85,7 @@ class Writer:
             session,
             claim=lambda item, why: self._claim(item, adopts=why),
             settle=partial(self.settle, found=True),
+            release=self._released,
         )
 
     def write_all(self, pending: Sequence[Pending]) -> None:
@@ -111,9 +113,9 @@ class Writer:
 
     def _only_links(self, item: Pending) -> bool:
         """True if the plan says that the record only has to be linked: what it was to be linked to is gone."""
-        if item.links_only:
+        if item.links_to is not None:
             gate.leave_out(self._session, item.work, "The record is gone that it would only have been linked to.")
-        return item.links_only
+        return item.links_to is not None
 
     def _group_size(self, work: Work, target: Connector) -> int:
         """How many writes are claimed together: whole batches, as many as one read of their records takes."""
@@ -140,6 +142,10 @@ class Writer:
         update reads it first. With `found`, it stood there before us: what it shows otherwise stays until the source
         changes it, and an address of which it has parts beside ours is read before the next update, as addresses are
         written whole. If somebody voided it meanwhile, the link says so, and the work comes again to tell a person.
+
+        Raises:
+            ConflictError: If another worker linked it, found, to another source record since its owners were asked
+                for. The intent is still open.
         """
         intent = work.link.intent
         if intent is None:
@@ -172,7 +178,9 @@ class Writer:
                 pointer = False
                 settled = replace(settled, target_id=work.link.target_id, target_version=work.link.target_version)
         try:
-            work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer)
+            if found and pointer and not self._session.links.take_target(settled):
+                raise ConflictError("The record was linked to another one since it was found.")
+            work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer and not found)
         except ClaimedError as error:
             self._session.ends.waits(work, error)
             return False
