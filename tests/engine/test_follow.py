@@ -91,7 +91,9 @@ def test_the_company_whose_customer_is_left_goes_on_writing_it(world: World):
 
 def test_merged_into_a_customer_that_is_nobodys_partner_it_is_the_partner_from_then_on_as_it_stands(world: World):
     world.books.put(Kind.CUSTOMER, "77", name="Acme (main)", email="main@acme.example")
-    merge(world, target(world, "c1"), "77")
+    loser = target(world, "c1")
+    merge(world, loser, "77", told=False)
+    tell(world, loser, "77", attempts=2)
 
     link = world.state.links[key("c1")]
     assert (link.target_id, link.target_version, link.follows) == ("77", "", False)

@@ -144,6 +144,24 @@ def test_customer_that_somebody_made_instead_is_linked_and_keeps_what_it_shows_o
     assert (customer.fields["email"], customer.fields["phone"]) == ("billing@acme.example", "+16505550123")
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_lost_update_of_a_customer_that_was_found_here_knows_whether_somebody_edited_it_since(
+    world: World, *, edited: bool
+):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    lose(world, "lost", "c1", kind=Kind.COMPANY, of=Kind.CUSTOMER)
+    if edited:
+        world.books.put(Kind.CUSTOMER, "77", email="ap@acme.example")
+
+    look(world, "c1", kind=Kind.COMPANY)
+
+    there = world.books.records[Kind.CUSTOMER, "77"]
+    assert there.fields["phone"] == "+16505550123"
+    assert link(world, "c1", "customers").target_version == ("" if edited else there.version)
+
+
 def test_two_documents_with_our_reference_are_left_to_a_person(world: World):
     world.deal("d1")
     lose(world, "lost", "d1")
@@ -279,6 +297,7 @@ def test_lost_update_of_one_field_of_a_two_way_step_is_found_or_written_again(fa
     assert both.in_books["phone"] == "+16505550123"
     assert both.books.calls["effect"] == effects + (fault == "vanished")
     assert (both.link.intent, both.unsynced()) == (None, [])
+    assert both.link.target_version == both.customer.version
 
 
 @pytest.mark.parametrize("fault", ["lost", "vanished"])
