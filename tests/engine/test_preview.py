@@ -81,6 +81,15 @@ def test_what_stands_there_already_would_only_be_linked(world: World):
     assert (report.writes, report.counts.adopted) == ([], 1)
 
 
+def test_what_one_of_two_would_be_linked_to_is_not_told_of_the_other_in_a_later_batch(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.company("c2", "Acme Corporation")
+    world.books.manifest = replace(world.books.manifest, write_batch_max=1)
+    report = planned(world, records={Kind.COMPANY: ["c1", "c2"]})
+    assert [(one.source_id, one.target_id) for one in report.links] == [("c1", "77")]
+    assert [(one.change.id, one.cause) for one in report.parked] == [("c2", "same-name-customers")]
+
+
 @pytest.mark.parametrize("what", ["gone", "changed"])
 def test_a_document_that_the_other_side_would_refuse_is_not_told_as_written(world: World, what: str):
     world.deal("d1", "1000")

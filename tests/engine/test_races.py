@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Origin, UnsyncedState
 from tieout.domain.errors import UnavailableError
-from tieout.domain.links import Link, LinkKey, Withdrawal
+from tieout.domain.links import IntentState, Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.engine.ends import ApplyReport
 from tieout.engine.poll import PollChanges
@@ -255,6 +256,119 @@ def test_lost_write_does_not_take_the_customer_of_another_company_of_its_name_fo
     owners = {one: world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", one)].target_id for one in ends}
     assert owners == {"c1": customer.id, "c2": None}
     assert {one.cause for one in world.unsynced()} == {"same-name-customers"}
+
+
+def _customers(world: World, *ids: str) -> dict[str, Link | None]:
+    return {one: world.state.links.get(LinkKey(TENANT, "deals-to-invoices", "customers", one)) for one in ids}
+
+
+def _partners(world: World, *ids: str) -> dict[str, str | None]:
+    return {one: link.target_id if link is not None else None for one, link in _customers(world, *ids).items()}
+
+
+def _namesakes(world: World) -> None:
+    """Two companies of one name, and one customer of it that stood in the books before us."""
+    world.company("c1", "Acme Corporation")
+    world.company("c2", "Acme Corporation")
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+
+
+def _once_asked_who_owns_it(world: World, act: Callable[[], object]) -> None:
+    """The first worker has been told that nobody is linked to the record; then this happens."""
+    real = world.state.by_target
+
+    def by_target(*given: Any) -> dict[str, Link]:
+        found = real(*given)
+        world.state.by_target = real
+        act()
+        return found
+
+    world.state.by_target = by_target
+
+
+def _dies_between_way_back_and_link(world: World, company: str) -> None:
+    world.state.crash_before = lambda name: name == "settle"
+    with pytest.raises(Crash):
+        world.new_worker().apply(world.change(Kind.COMPANY, company))
+    world.state.crash_before = lambda _: False
+
+
+def test_of_two_workers_that_adopt_the_same_record_for_two_companies_one_is_told_that_it_is_not_its_own(world: World):
+    _namesakes(world)
+    _once_asked_who_owns_it(world, lambda: world.new_worker().apply(world.change(Kind.COMPANY, "c2")))
+
+    report = world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+    world.settle_down()
+
+    assert (report.adopted, report.parked) == (0, 1)
+    assert _partners(world, "c1", "c2") == {"c1": None, "c2": "77"}
+    link = _customers(world, "c1")["c1"]
+    assert link is not None
+    assert (link.intent, link.base) == (None, None)
+    assert set(world.state.by_target(TENANT, "deals-to-invoices", "customers", ["77"])) == {"77"}
+    (parked,) = world.unsynced()
+    assert (parked.state, parked.cause, parked.change.id) == (UnsyncedState.PARKED, "same-name-customers", "c1")
+    assert parked.reason == "The customer Acme Corporation in the books belongs to another company already."
+    assert [one.id for one in world.books.all(Kind.CUSTOMER)] == ["77"]
+    assert world.books.calls["write"] == 0
+
+
+def test_record_that_a_dead_worker_was_about_to_link_stays_its_own_until_it_is_looked_up(world: World):
+    _namesakes(world)
+    _dies_between_way_back_and_link(world, "c1")
+
+    report = world.new_worker().apply(world.change(Kind.COMPANY, "c2"))
+    assert (report.adopted, report.parked) == (0, 1)
+    assert [(one.change.id, one.cause) for one in world.unsynced()] == [("c2", "same-name-customers")]
+
+    world.clock.sleep(world.policy.hold_seconds + 1)
+    world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+    world.settle_down()
+
+    assert _partners(world, "c1", "c2") == {"c1": "77", "c2": None}
+    assert [one.change.id for one in world.unsynced()] == ["c2"]
+
+
+def test_record_that_a_dead_worker_did_not_link_in_the_end_can_be_linked_to_another(world: World):
+    _namesakes(world)
+    _dies_between_way_back_and_link(world, "c1")
+    world.crm.put(Kind.COMPANY, "c1", name="Globex")
+    customer = world.books.records.pop((Kind.CUSTOMER, "77"))  # not found: what was begun is given up
+    world.clock.sleep(world.policy.hold_seconds + 1)
+    world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+    world.settle_down()
+    assert _partners(world, "c1") != {"c1": "77"}
+    assert world.state.pointers[TENANT, "deals-to-invoices", "customers", "77"].source_id == "c1"
+    world.books.records[Kind.CUSTOMER, "77"] = customer
+
+    report = world.new_worker().apply(world.change(Kind.COMPANY, "c2"))
+
+    assert (report.adopted, _partners(world, "c2"), world.unsynced()) == (1, {"c2": "77"}, [])
+    assert world.state.pointers[TENANT, "deals-to-invoices", "customers", "77"].source_id == "c2"
+
+
+def test_lost_write_does_not_take_a_customer_that_another_worker_links_just_now(world: World):
+    """The write may still arrive: it is looked up as often as any that is not found, then its company asks again."""
+    world.policy = replace(world.policy, looks=2)
+    world.company("c1", "Acme Corporation")
+    world.company("c2", "Acme Corporation")
+    world.books.fault = lambda _: "vanished"
+    world.apply("c1", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.clock.sleep(world.policy.look_seconds + 1)
+    _once_asked_who_owns_it(world, lambda: world.new_worker().apply(world.change(Kind.COMPANY, "c2")))
+
+    world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+
+    link = _customers(world, "c1")["c1"]
+    assert link is not None
+    assert link.intent is not None
+    assert (link.intent.state, link.intent.looks, link.target_id) == (IntentState.UNKNOWN, 1, None)
+    world.settle_down()
+    assert _partners(world, "c1", "c2") == {"c1": None, "c2": "77"}
+    assert [(one.change.id, one.cause) for one in world.unsynced()] == [("c1", "same-name-customers")]
+    assert [one.id for one in world.books.all(Kind.CUSTOMER)] == ["77"]
 
 
 def _customer_with_a_city_of_the_books(world: World) -> Record:

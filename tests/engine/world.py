@@ -112,6 +112,21 @@ class MemoryState:
 
         return self._write("settle", act)
 
+    def take_target(self, link: Link) -> bool:
+        taken: bool = self._write("take_target", lambda: self._takes(link))
+        return taken
+
+    def _takes(self, link: Link) -> bool:
+        place = (link.key.tenant, link.key.sync, link.key.step, link.target_id or "")
+        former = self.pointers.get(place, link.key)
+        owner = self.links.get(former)
+        if former != link.key and owner is not None:
+            about_to = owner.target_id is None and owner.intent is not None
+            if about_to or (owner.target_id == link.target_id and not owner.follows):
+                return False
+        self.pointers[place] = link.key
+        return True
+
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         def act() -> Link:
             stored = self.links.get(link.key)

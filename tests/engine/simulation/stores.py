@@ -108,6 +108,10 @@ class Table(MemoryState):
             self._point_back(link)
         return self._store("settle", link, None, worker=worker, clears=True)
 
+    def take_target(self, link: Link) -> bool:
+        taken: bool = self._write("pointer", lambda: self._takes(link))
+        return taken
+
     def _point_back(self, link: Link) -> None:
         if link.target_id is not None:
             name = (link.key.tenant, link.key.sync, link.key.step, link.target_id)

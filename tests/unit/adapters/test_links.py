@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from moto.dynamodb.models import DynamoDBBackend
 from tests.aws import START, TABLE
 from tests.unit.adapters.samples import INVOICE, STEP, SYNC, TENANT, intent, key, settled, unsynced
 from tieout.adapters.aws import Clients
-from tieout.adapters.dynamodb.links import DynamoLinks
+from tieout.adapters.dynamodb.links import TAKES_MAX, DynamoLinks, _item_key, _pointer_key
 from tieout.adapters.dynamodb.table import Table
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.effects import Operation
@@ -332,6 +332,170 @@ def test_the_pointer_stands_before_the_link_is_settled(links, calls):
     calls.clear()
     links.settle(settled(link), worker="w1", pointer=True)
     assert calls == ["PutItem", "UpdateItem"]
+
+
+def named(link: Link, target_id: str = "1042") -> Link:
+    return replace(link, target_id=target_id)
+
+
+def way_back(links: DynamoLinks) -> str:
+    """The source record that the pointer of target 1042 leads to, whatever its link says."""
+    item = links._table.get(_pointer_key(key(), "1042"))
+    assert item is not None
+    return str(item["source_id"])
+
+
+def test_taking_a_record_costs_one_write_as_any_way_back_does(links, calls):
+    link = claimed(links)
+    calls.clear()
+    assert links.take_target(named(link))
+    assert calls == ["PutItem"]
+    done = links.settle(settled(link), worker="w1", pointer=False)
+    assert links.by_target(TENANT, SYNC, STEP, ["1042"]) == {"1042": done}
+
+
+def test_a_record_that_is_anothers_partner_is_not_taken(links):
+    first = links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    second = claimed(links, "d-2")
+    assert not links.take_target(named(second))
+    assert links.by_target(TENANT, SYNC, STEP, ["1042"]) == {"1042": first}
+    assert links.take_target(named(second, "1043"))
+
+
+def test_a_record_that_another_is_about_to_link_is_not_taken_until_that_is_given_up(links):
+    first = claimed(links)
+    assert links.take_target(named(first))
+    second = claimed(links, "d-2")
+    assert not links.take_target(named(second))
+    kept = links.keep_intent(first, intent("w3"))  # its worker died, and another one goes on
+    assert not links.take_target(named(second))
+    assert links.take_target(named(kept))
+
+    links.release(kept, worker="w3")
+    assert links.take_target(named(second))
+    assert way_back(links) == "d-2"
+    done = links.settle(settled(second), worker="w1", pointer=False)
+    assert links.by_target(TENANT, SYNC, STEP, ["1042"]) == {"1042": done}
+
+
+@pytest.mark.parametrize("writing", [False, True])
+def test_a_record_whose_former_owner_has_another_partner_is_taken(links, writing):
+    first = links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    moved = links.store(replace(first, target_id="1050"), pointer=True)
+    if writing:
+        links.claim(moved, intent("w1", operation=Operation.UPDATE, target_id="1050"))
+    assert links.take_target(named(claimed(links, "d-2")))
+    assert way_back(links) == "d-2"
+
+
+def test_a_record_that_another_link_only_follows_is_taken(links):
+    first = links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    links.store(replace(first, follows=True))
+    assert links.take_target(named(claimed(links, "d-2")))
+
+
+def test_a_record_whose_way_back_leads_to_no_link_is_taken(links, clients):
+    links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    item = _item_key(key("d-1"))
+    clients.dynamodb.delete_item(TableName=TABLE, Key=item.attributes())
+    assert links.take_target(named(claimed(links, "d-2")))
+
+
+def test_a_way_back_without_a_revision_is_told_from_one_that_was_put_since(links, table):
+    links.release(claimed(links), worker="w1")
+    table.put(_pointer_key(key(), "1042"), {"source_id": "d-1"})
+    second = claimed(links, "d-2")
+    at_its_link(links, lambda: table.put(_pointer_key(key(), "1042"), {"source_id": "d-1", "revision": 9}))
+    assert links.take_target(named(second))
+    table.put(_pointer_key(key(), "1042"), {"source_id": "d-1"})
+    assert links.take_target(named(second))
+    assert way_back(links) == "d-2"
+
+
+def at_its_link(links: DynamoLinks, act: Callable[[], object], *, times: int = 1) -> list[str]:
+    """The owner's link was read; then this happens, `times` times. Notes how often it did."""
+    real = links.get
+    happened: list[str] = []
+
+    def get(keys: Any) -> dict[LinkKey, Link]:
+        found = real(keys)
+        if len(happened) < times:
+            happened.append("once")
+            act()
+        return found
+
+    links.get = get
+    return happened
+
+
+def test_a_record_whose_former_owner_takes_it_again_meanwhile_is_not_taken(links):
+    """The way back leads to the same one as before, but another claim put it there."""
+    first = claimed(links)
+    assert links.take_target(named(first))
+    free = links.release(first, worker="w1")
+    second = claimed(links, "d-2")
+
+    def takes_it_again() -> None:
+        again = links.claim(free, intent("w3"))
+        assert links.take_target(named(again))
+        links.settle(settled(again), worker="w3", pointer=False)
+
+    happened = at_its_link(links, takes_it_again)
+    assert not links.take_target(named(second))
+    assert happened == ["once"]
+    assert way_back(links) == "d-1"
+
+
+def test_a_record_that_somebody_else_takes_meanwhile_is_not_taken(links):
+    links.take_target(named(claimed(links)))
+    links.release(links.get([key("d-1")])[key("d-1")], worker="w1")
+    second, third = claimed(links, "d-2"), claimed(links, "d-3")
+    at_its_link(links, lambda: links.take_target(named(third)))
+    assert not links.take_target(named(second))
+    assert way_back(links) == "d-3"
+
+
+def test_taking_a_record_that_others_change_again_and_again_ends(links, table):
+    links.release(claimed(links), worker="w1")
+    revisions = iter(range(100, 200))
+
+    def changes() -> None:
+        table.put(_pointer_key(key(), "1042"), {"source_id": "d-1", "revision": next(revisions)})
+
+    changes()
+    second = claimed(links, "d-2")
+    happened = at_its_link(links, changes, times=100)
+    with pytest.raises(ClaimedError, match="linking this record"):
+        links.take_target(named(second))
+    assert len(happened) == TAKES_MAX
+
+
+@pytest.mark.parametrize("former", [False, True])
+def test_a_taken_record_whose_answer_was_lost_and_that_botocore_repeats_is_ours(links, clients, former):
+    if former:
+        links.store(links.settle(settled(claimed(links)), worker="w1", pointer=True).renewed(by="lee"))
+    second = claimed(links, "d-2")
+    repeats = iter([0, None, 0, None] if former else [0, None])
+    clients.dynamodb.meta.events.register_first("needs-retry.dynamodb.PutItem", lambda **_: next(repeats, None))
+    assert links.take_target(named(second))
+    assert next(repeats, "asked as often as meant") == "asked as often as meant"
+    assert way_back(links) == "d-2"
+
+
+def test_of_many_that_take_one_record_at_once_one_gets_it(links):
+    claims = [claimed(links, f"d-{number}") for number in range(8)]
+    taken: list[str] = []
+
+    def work(link: Link) -> None:
+        if links.take_target(named(link)):
+            taken.append(link.key.source_id)
+
+    threads = [threading.Thread(target=work, args=(link,)) for link in claims]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert taken == [way_back(links)]
 
 
 def test_links_are_found_by_reference(links):

@@ -156,6 +156,7 @@ class _DryLinks:
     def __init__(self, real: LinkStore, report: PlanReport, claimed: dict[str, PlannedWrite]) -> None:
         self._real, self._report, self._claimed = real, report, claimed
         self._kept: dict[LinkKey, Link] = {}
+        self._taken: dict[tuple[str, str | None], LinkKey] = {}
 
     def get(self, keys: Sequence[LinkKey]) -> dict[LinkKey, Link]:
         unknown = [key for key in keys if key not in self._kept]
@@ -194,6 +195,10 @@ class _DryLinks:
             planned.notices = (f"It would be linked to {name}: {intent.adopts}.",)
             self._report.links.append(planned)
         return self._keep(replace(link, intent=None))
+
+    def take_target(self, link: Link) -> bool:
+        """True for the first that would take it; whose the records are by now, the engine has asked."""
+        return self._taken.setdefault((link.key.step, link.target_id), link.key) == link.key
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         return self._keep(replace(link, intent=intent))

@@ -9,7 +9,7 @@ from itertools import batched
 from typing import Any
 
 from tieout.domain.effects import Effect, Match, MatchedBy, Operation
-from tieout.domain.errors import ClaimedError, ProviderError, SettingsError, UncertainError
+from tieout.domain.errors import ClaimedError, ConflictError, ProviderError, SettingsError, UncertainError
 from tieout.domain.links import Intent, LinkKey
 from tieout.domain.records import Record
 from tieout.domain.reviews import Side
@@ -93,12 +93,22 @@ class Recovery:
             elif candidates:
                 error = several_candidates(work, candidates)
                 self._session.ends.parked(work, error, cause=f"several-{work.step.name}")
-            elif intent.looks + 1 < self._session.policy.looks:  # done later, it would double or replace something
-                self._writer.keep(work, intent, looks=intent.looks + 1)
-                lost = UncertainError("The answer to its write was lost; it is looked up again before it is written.")
-                self._session.ends.waits(work, lost, at_least=self._session.policy.look_seconds)
             else:
-                work.link = self._session.links.release(work.link, worker=self._session.worker)
+                self._looked_in_vain(work, intent)
+        except ConflictError:  # it only has the name, and another worker linked it just now
+            self._looked_in_vain(work, intent)
+        except ClaimedError as error:
+            self._session.ends.waits(work, error)
+
+    def _looked_in_vain(self, work: Work, intent: Intent) -> None:
+        """The work waits for another look, or may be written again."""
+        if intent.looks + 1 < self._session.policy.looks:  # done later, it would double or replace something
+            self._writer.keep(work, intent, looks=intent.looks + 1)
+            lost = UncertainError("The answer to its write was lost; it is looked up again before it is written.")
+            self._session.ends.waits(work, lost, at_least=self._session.policy.look_seconds)
+            return
+        try:
+            work.link = self._session.links.release(work.link, worker=self._session.worker)
         except ClaimedError as error:
             self._session.ends.waits(work, error)
 

@@ -35,6 +35,16 @@ class LinkStore(Protocol):
             ClaimedError: If another worker took the intent over.
         """
 
+    def take_target(self, link: Link) -> bool:
+        """Keep the way back from a record that stood there before us, before the claimed link is settled.
+
+        False if it leads to another source record's link: one that names the record, or that has no partner yet and an
+        open intent, which may be about to. Of two that take one record, one gets it.
+
+        Raises:
+            ClaimedError: If other workers change it again and again.
+        """
+
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         """Replace the intent (unknown, another look, taken over after its time), if it is still the one that was read.
 

@@ -18,6 +18,9 @@ from tieout.domain.errors import ClaimedError
 from tieout.domain.links import Intent, IntentState, Link, LinkKey, Turns, Withdrawal
 from tieout.domain.reviews import Side
 
+TAKES_MAX = 5
+"""How often a record is tried to be taken while others change whose it is."""
+
 _UNSYNCED = ("unsynced", "unsynced_pk", "unsynced_sk")
 _OPTIONAL = (
     "target_id",
@@ -67,7 +70,7 @@ class DynamoLinks:
             ClaimedError: If it changed since it was read.
         """
         if link.generation and intent.operation is Operation.CREATE:
-            self._table.put(_pointer_key(link.key, link.reference), {"source_id": link.key.source_id})
+            self._table.put(_pointer_key(link.key, link.reference), _pointer(link))
         return self._write(link, intent, worker=None)
 
     def settle(self, link: Link, *, worker: str, pointer: bool) -> Link:
@@ -83,9 +86,33 @@ class DynamoLinks:
             self._point_back(link)
         return self._write(replace(link, unsynced=None), None, worker=worker, drop=_UNSYNCED)
 
+    def take_target(self, link: Link) -> bool:
+        """Keep the way back from a record that stood there before us, before the claimed link is settled.
+
+        False if it leads to another source record's link: one that names the record, or that has no partner yet and an
+        open intent, which may be about to. Of two that take one record, one gets it.
+
+        Raises:
+            ClaimedError: If other workers change it again and again.
+        """
+        target_id = link.target_id or ""
+        when = Condition("attribute_not_exists(#pk) OR #source_id = :ours", {"ours": link.key.source_id})
+        for _ in range(TAKES_MAX):
+            if self._table.put(_pointer_key(link.key, target_id), _pointer(link), when=when):
+                return True
+            there = self._table.get(_pointer_key(link.key, target_id))
+            if there is not None:
+                owner = replace(link.key, source_id=there["source_id"])
+                if owner != link.key and _owns(self.get([owner]).get(owner), target_id):
+                    return False
+                when = _ours_or_as(link, there)
+        raise ClaimedError(
+            "Other workers are linking this record.", detail=f"target {target_id} in step {link.key.step}"
+        )
+
     def _point_back(self, link: Link) -> None:
         if link.target_id is not None:
-            self._table.put(_pointer_key(link.key, link.target_id), {"source_id": link.key.source_id})
+            self._table.put(_pointer_key(link.key, link.target_id), _pointer(link))
 
     def keep_intent(self, link: Link, intent: Intent) -> Link:
         """Replace the intent (unknown, another look, taken over after its time), if it is still the one that was read.
@@ -215,6 +242,31 @@ def _item_key(key: LinkKey) -> Key:
 def _pointer_key(key: LinkKey, name: str) -> Key:
     """Of the way back from a target id, or from a renewed document's reference; who follows it compares both."""
     return Key(joined(key.tenant, "target", key.sync), joined(key.step, name))
+
+
+def _pointer(link: Link) -> dict[str, Scalar]:
+    """The revision tells one that was put again, by a later claim of the same link, from the one that was read."""
+    return {"source_id": link.key.source_id, "revision": link.revision}
+
+
+def _ours_or_as(link: Link, there: dict[str, Any]) -> Condition:
+    """The pointer leads to `link`, or is still what was read."""
+    values: dict[str, Scalar] = {"ours": link.key.source_id, "theirs": there["source_id"]}
+    if "revision" in there:
+        values["revision"] = there["revision"]
+        same = "#revision = :revision"
+    else:
+        same = "attribute_not_exists(#revision)"  # put before pointers had one
+    return Condition(f"attribute_not_exists(#pk) OR #source_id = :ours OR (#source_id = :theirs AND {same})", values)
+
+
+def _owns(link: Link | None, target_id: str) -> bool:
+    """True if the link names the record, or may be about to."""
+    if link is None:
+        return False
+    if link.target_id is None:
+        return link.intent is not None
+    return link.target_id == target_id and not link.follows
 
 
 def _values(link: Link) -> dict[str, Any]:
