@@ -23,6 +23,7 @@ from tieout.domain.errors import (
 )
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
+from tieout.mapping import preset
 from tieout.ports.state import StoredSync
 
 NO_SECRETS = SettingsError("The connection has no secrets yet.", next_step="Run `tieout connect`.")
@@ -321,3 +322,29 @@ def test_paid_invoice_that_is_deleted_is_parked_in_words_that_fit(world: World):
     assert rows["invoices"].reason == "The invoice Sd1 was voided in the books, or deleted there."
     assert "deal" in rows["payments"].reason
     assert "Void" not in rows["payments"].next_step
+
+
+@pytest.mark.parametrize("currency", ["usd", "US", "Dollar"])
+def test_deal_whose_currency_is_none_is_parked_and_the_others_are_written(currency: str):
+    text = preset("act-quickbooks_online")
+    world = World(text.replace("      currency: {constant: USD}\n", "      currency: {path: custom_fields.currency}\n"))
+    world.deal("d1")
+    world.deal("d2")
+    world.crm.put(Kind.DEAL, "d1", custom_fields={"currency": currency})
+    world.crm.put(Kind.DEAL, "d2", custom_fields={"currency": "USD"})
+    world.apply("d1", "d2")
+
+    assert only(world).change.id == "d1"
+    assert "three capital letters" in only(world).reason
+    assert [invoice.fields["number"] for invoice in world.invoices()] == ["Sd2"]
+
+
+def test_deal_of_an_amount_beyond_all_measure_is_parked_and_the_others_are_written(world: World):
+    world.deal("d1")
+    world.deal("d2")
+    world.crm.put(Kind.DEAL, "d1", amount=Decimal("1E+30"))
+    world.apply("d1", "d2")
+
+    assert only(world).change.id == "d1"
+    assert "its lines make 1,054.00 USD" in only(world).reason
+    assert [invoice.fields["number"] for invoice in world.invoices()] == ["Sd2"]

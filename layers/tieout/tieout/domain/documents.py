@@ -10,10 +10,12 @@ import datetime as dt
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+from tieout.domain.money import is_currency
 from tieout.domain.records import Kind, Value
 
 
@@ -121,11 +123,17 @@ def less_discount(total: Decimal, discount: Discount | None) -> Decimal:
     return total
 
 
+def _is_code(currency: str) -> str:
+    if not is_currency(currency):
+        raise PydanticCustomError("currency", "a currency is three capital letters (ISO 4217), such as USD")
+    return currency
+
+
 class _SalesDocument(Document):
     customer: str
     number: str | None = None
     date: dt.date
-    currency: str
+    currency: Annotated[str, AfterValidator(_is_code)]
     lines: tuple[Line, ...] = Field(min_length=1, strict=False)
     discount: Discount | None = None
     tax_total: Decimal | None = None
@@ -168,7 +176,7 @@ class Payment(Document):
 
     customer: str
     date: dt.date
-    currency: str
+    currency: Annotated[str, AfterValidator(_is_code)]
     amount: Decimal
     number: str | None = None
     allocations: tuple[Allocation, ...] = Field(default=(), strict=False)

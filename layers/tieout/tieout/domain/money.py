@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 
 CURRENCY_LENGTH = 3
+DIGITS_MIN = 28
 
 
 @lru_cache(maxsize=256)
@@ -20,6 +21,11 @@ def minor_unit(currency: str) -> Decimal:
     return Decimal(1).scaleb(-get_currency_precision(currency))
 
 
+def is_currency(text: str) -> bool:
+    """True if the text looks like a currency: three capital letters (ISO 4217)."""
+    return len(text) == CURRENCY_LENGTH and text.isascii() and text.isalpha() and text.isupper()
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An exact amount with its currency."""
@@ -30,12 +36,13 @@ class Money:
     def __post_init__(self) -> None:
         if not self.amount.is_finite():
             raise ValueError(f"an amount is a finite Decimal, not {self.amount!r}")
-        if len(self.currency) != CURRENCY_LENGTH or not self.currency.isascii() or not self.currency.isupper():
+        if not is_currency(self.currency):
             raise ValueError(f"a currency is three capital letters (ISO 4217), not {self.currency!r}")
 
     def rounded(self) -> Money:
         """The amount rounded half up to the currency's minor unit."""
-        return Money(self.amount.quantize(minor_unit(self.currency), ROUND_HALF_UP), self.currency)
+        digits = Context(prec=max(DIGITS_MIN, self.amount.adjusted() + DIGITS_MIN))  # as many as there are, and more
+        return Money(self.amount.quantize(minor_unit(self.currency), ROUND_HALF_UP, digits), self.currency)
 
     def __str__(self) -> str:
         """For people: `10,005,534.00 USD`."""

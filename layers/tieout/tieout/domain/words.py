@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tieout.domain.money import CURRENCY_LENGTH, Money
+from tieout.domain.money import Money, is_currency
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -27,6 +27,6 @@ def counted(count: int, noun: str) -> str:
 
 def said(amount: Decimal, currency: str) -> str:
     """`1,054.00 USD`; the bare number if no currency is known."""
-    if len(currency) == CURRENCY_LENGTH and currency.isascii() and currency.isupper():
+    if is_currency(currency):
         return str(Money(amount, currency))
     return f"{amount:,f} {currency}".rstrip()
