@@ -483,6 +483,23 @@ def test_a_sign_in_that_is_refused_while_it_is_searched_for_pauses_the_connectio
     assert [one.reason for one in world.unsynced()] == ["The books no longer accept our sign-in."]
 
 
+@pytest.mark.parametrize("origin", [Origin.WEBHOOK, Origin.DOUBT])
+def test_a_sign_in_that_is_refused_while_merges_and_doubts_are_looked_at_pauses_the_connection(
+    world: World, origin: Origin
+):
+    refused = ReconnectError("The books no longer accept our sign-in.", next_step="Connect again.")
+    world.books.read_fault = lambda kind: refused if kind is Kind.CUSTOMER else None
+    if origin is Origin.WEBHOOK:
+        report = tell(world, target(world, "c1"), target(world, "c2"))
+    else:
+        (change,) = world.change(Kind.COMPANY, "c1")
+        report = world.new_worker().apply([replace(change, origin=origin)])
+
+    connection = world.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    assert (connection.state, report.waiting) == (ConnectionState.PAUSED, 1)
+
+
 def test_an_answer_that_somebody_else_used_meanwhile_lets_it_wait(world: World):
     survivor = lost(world)
     link = world.state.links[key("c1")]
@@ -593,8 +610,9 @@ def test_an_invoice_whose_customer_is_inactive_waits_for_a_person(world: World):
 
     assert {one.cause for one in world.unsynced()} == {"target-gone-customers"}
     assert all("is inactive in the books" in one.reason for one in world.unsynced())
-    retry(world)
-    assert {one.cause for one in world.unsynced()} == {"target-gone-customers"}, "it is inactive still"
+    (company,) = world.change(Kind.COMPANY, "c1")
+    world.new_worker().apply([replace(company, origin=Origin.OPERATOR)])
+    assert {one.step for one in world.unsynced()} == {"customers", "invoices"}, "it is inactive still"
 
     world.books.put(Kind.CUSTOMER, customer, active=True)
     retry(world)
