@@ -1,6 +1,6 @@
 """Stored plans: one item for what is decided about them, and their writes packed into a few.
 
-A write's documents are mostly repetition, so that compressed some forty share an item: 10,000 writes cost about 2,000
+A write's documents are mostly repetition, so that compressed some forty share an item: 10,000 writes cost about 2,500
 write units. Which item holds a write follows from its reference, so that a worker reads only those of its own records.
 """
 
