@@ -70,6 +70,7 @@ def test_what_the_books_show_otherwise_since_before_does_not_keep_an_update_from
     undo = desk.undo(plan)
     assert desk.report.left_out == {}
     assert undo is not None
+    assert [one.document for one in desk.writes(undo)] == [{"phone": "+16505550100"}], "what it says is what it writes"
     assert desk.apply(undo) == {"customers/c1": End.WRITTEN}
     after = {**before.fields, "reference": key("customers", "c1").reference}
     assert customer_of(world).fields == after

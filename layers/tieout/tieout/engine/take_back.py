@@ -164,7 +164,8 @@ def _restoring(work: Work, former: Mapping[str, Any], today: Record) -> Pending:
         label=work.step.label(work.record) if work.record is not None else work.key.source_id,
         notices=(f"Its {', '.join(new)} stays: what stood there before is not known.",) if new else (),
     )
-    write = Write(effect, former, work.link.payload_hash)
+    said = {name: value for name, value in former.items() if name in document.model_fields_set or not work.link.shown}
+    write = Write(effect, said, work.link.payload_hash)
     if work.step.two_way is not None:
         shown = {path: at(former, path) for path in work.step.ways if at(former, path) != at(base, path)}
         known = {path: value for path, value in shown.items() if value is not ABSENT}
