@@ -175,7 +175,11 @@ class Storm:
     def _command(self, number: int) -> None:
         """The operator applies a new version of the sync, through the proxy too: it is one transaction."""
         document = self._stage.folder / "config" / f"{SYNC}.yaml"
-        document.write_text(f"# version {number}\n{document.read_text()}")
+        text = document.read_text()
+        document.write_text(
+            text.replace("\nsteps:", f"\n# version {number}\nsteps:", 1)
+        )  # before it, it is no part of it
+        assert document.read_text() != text
         done = subprocess.run(
             [str(Path(sys.executable).parent / "tieout"), "config", "apply", str(document)],
             env=self._stage.environment | {"AWS_ENDPOINT_URL": self._proxy.url},
