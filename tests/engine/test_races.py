@@ -559,3 +559,19 @@ def test_of_a_double_that_a_person_voided_as_a_whole_none_stands(world: World):
 
     (parked,) = world.unsynced()
     assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "target-gone-invoices")
+
+
+@pytest.mark.parametrize("origin", [Origin.RELINK, Origin.OPERATOR])
+def test_what_a_person_asks_for_again_is_looked_for_before_it_is_created(world: World, origin: Origin):
+    """Its write was done late, after it had been looked for in vain; or the table is older than the books."""
+    world.deal("d1")
+    world.apply("d1")
+    world.state.links.clear()
+    world.state.pointers.clear()
+    coalesced = [replace(one, origin=each) for one in world.change(Kind.DEAL, "d1") for each in (Origin.RELINK, origin)]
+
+    world.new_worker().apply(coalesced)
+
+    (invoice,) = world.invoices()
+    key = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
+    assert world.state.links[key].target_id == invoice.id

@@ -23,7 +23,8 @@ class Origin(StrEnum):
 
     TARGET: on the other side of a two-way step; the change names the record that it comes back to. DOUBT: a write that
     named its partner was refused, as if that were gone: whether it stands is looked at. RELINK: after a restore; what
-    we may have written is looked up before a create. APPROVED: a person let it pass the sync's caps.
+    we may have written is looked up before a create. OPERATOR: a person asks for another try; looked up likewise.
+    APPROVED: a person let it pass the sync's caps.
     """
 
     WEBHOOK = "webhook"

@@ -10,7 +10,7 @@ provider's own extra fields stand under `custom_fields`. `FIELDS` says the same 
     deal      name, status (`open`, `won`, `lost`, `inactive`), stage, amount, opened_on, expected_close_on, closed_on,
               source_id, owner, companies [{id, name}], contacts [{id, name}], custom_fields,
               lines [{product_id, name, sku, quantity, unit_price, discount_percent, amount}]
-    product   name, sku, price, cost, description
+    product   name, sku, price, cost, description, custom_fields
     address   line1, line2, line3, city, state, postal_code, country
 
 The kinds of the books (customer, item, invoice, payment, credit_note) have the fields of `tieout.domain.documents`,

@@ -36,6 +36,9 @@ NAME_MAX = 100
 WHYS_MAX = 4
 """The reasons that the trail keeps of an adoption: those that weigh most."""
 
+_LOOKS_FIRST = frozenset({Origin.RELINK, Origin.OPERATOR})
+"""Who asks in this way looks for what bears our reference: it may stand there though the link does not know of it."""
+
 ANSWERS_MAX = 1 + 10
 """A question about ten candidates can be answered with `never` ten times before it is another one."""
 
@@ -213,7 +216,7 @@ def with_suffix(write: Write) -> Write:
 
 def _may_stand_there(item: Pending, target: Connector) -> bool:
     kind, manifest = item.write.effect.kind, target.manifest
-    relinks = item.work.change.origin is Origin.RELINK and kind in manifest.keeps_reference
+    relinks = item.work.change.origin in _LOOKS_FIRST and kind in manifest.keeps_reference
     creates = item.write.effect.operation is Operation.CREATE
     return creates and (relinks or kind in manifest.natural_key)
 
