@@ -1010,6 +1010,13 @@ def test_an_update_of_a_two_way_step_is_taken_back_on_one_side_and_stays_so():
         assert phones() == ("+16505550100", "+16505550199")
     assert world.unsynced() == []
     world.clock.time += timedelta(minutes=1)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, email="ap@acme.example")
+    world.apply(customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    world.settle_down()
+    contact: Any = world.crm.records[Kind.COMPANY, "c1"].fields["contact"]
+    assert (contact["email"], phones()) == ("ap@acme.example", ("+16505550100", "+16505550199"))
+    world.clock.time += timedelta(minutes=1)
     world.crm.put(Kind.COMPANY, "c1", phone="+16505550177")
     world.apply("c1", kind=Kind.COMPANY)
     world.settle_down()
