@@ -23,6 +23,7 @@ from tieout.domain.records import Kind, Record
 from tieout.engine import gate
 from tieout.engine.caps import Cap
 from tieout.engine.collect import connection_written, read_all
+from tieout.engine.follow import cause_gone
 from tieout.engine.plan import (
     Difference,
     Work,
@@ -262,7 +263,7 @@ class Withdrawals:
                 ends.waits(work, error)
                 return
             if why is Withdrawal.TARGET_GONE:
-                ends.parked(work, target_gone(work, target), cause=f"target-gone-{work.step.name}")
+                ends.parked(work, target_gone(work, target), cause=cause_gone(work.step))
             else:
                 ends.parked(work, back_after_withdrawal(work, target), cause=f"withdrawn-{work.step.name}")
 
