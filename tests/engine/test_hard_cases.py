@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 
@@ -348,3 +349,16 @@ def test_deal_of_an_amount_beyond_all_measure_is_parked_and_the_others_are_writt
     assert only(world).change.id == "d1"
     assert "its lines make 1,054.00 USD" in only(world).reason
     assert [invoice.fields["number"] for invoice in world.invoices()] == ["Sd2"]
+
+
+def test_quantity_beyond_all_measure_is_compared_like_any_other(world: World):
+    world.deal("d1")
+    (line,) = cast("list[dict[str, Any]]", world.crm.records[Kind.DEAL, "d1"].fields["lines"])
+    world.crm.put(Kind.DEAL, "d1", lines=[{**line, "quantity": Decimal("1E+30")}])
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, printed="yes")
+    world.crm.put(Kind.DEAL, "d1", source_id="S2")
+
+    assert world.apply("d1").updated == 1
+    assert [one.fields["number"] for one in world.invoices()] == ["S2"]

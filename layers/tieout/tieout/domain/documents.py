@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from tieout.domain.money import is_currency
+from tieout.domain.money import is_currency, rounded
 from tieout.domain.records import Kind, Value
 
 
@@ -119,7 +119,7 @@ def less_discount(total: Decimal, discount: Discount | None) -> Decimal:
     if discount is not None and discount.amount is not None:
         return total - discount.amount
     if discount is not None and discount.percent is not None:
-        return total - (total * discount.percent / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return total - rounded(total * discount.percent / 100)
     return total
 
 

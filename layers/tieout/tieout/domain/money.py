@@ -8,6 +8,7 @@ from functools import lru_cache
 
 CURRENCY_LENGTH = 3
 DIGITS_MIN = 28
+CENT = Decimal("0.01")
 
 
 @lru_cache(maxsize=256)
@@ -19,6 +20,12 @@ def minor_unit(currency: str) -> Decimal:
     from babel.numbers import get_currency_precision  # noqa: PLC0415 - Babel is only loaded where money is rounded
 
     return Decimal(1).scaleb(-get_currency_precision(currency))
+
+
+def rounded(amount: Decimal, unit: Decimal = CENT) -> Decimal:
+    """The amount rounded half up to the unit, however large it is."""
+    digits = Context(prec=max(DIGITS_MIN, amount.adjusted() + DIGITS_MIN))  # as many as there are, and more
+    return amount.quantize(unit, ROUND_HALF_UP, digits)
 
 
 def is_currency(text: str) -> bool:
@@ -41,8 +48,7 @@ class Money:
 
     def rounded(self) -> Money:
         """The amount rounded half up to the currency's minor unit."""
-        digits = Context(prec=max(DIGITS_MIN, self.amount.adjusted() + DIGITS_MIN))  # as many as there are, and more
-        return Money(self.amount.quantize(minor_unit(self.currency), ROUND_HALF_UP, digits), self.currency)
+        return Money(rounded(self.amount, minor_unit(self.currency)), self.currency)
 
     def __str__(self) -> str:
         """For people: `10,005,534.00 USD`."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -18,6 +18,7 @@ from tieout.domain.documents import DOCUMENTS, Document, InvoiceStatus, RecordUp
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey, Withdrawal
+from tieout.domain.money import rounded
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
 from tieout.mapping import CompiledStep, CompiledSync, LinkTo, Mapped
@@ -342,8 +343,7 @@ def _is_discounted(line: Mapping[str, Any]) -> bool:
     quantity, price, amount = (line.get(name) for name in (*_PRICE, "amount"))
     if quantity is None or price is None or amount is None:
         return False
-    made = Decimal(quantity) * Decimal(price)
-    return made.quantize(Decimal("0.01"), ROUND_HALF_UP) != Decimal(amount)
+    return rounded(Decimal(quantity) * Decimal(price)) != Decimal(amount)
 
 
 def _field(record: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401 - plain JSON
