@@ -251,7 +251,7 @@ def test_whatever_stands_in_a_document_it_is_read_or_refused_with_its_lines(
         try:
             for part in place[:-1]:
                 parent = parent[part]
-            parent[place[-1]] = value
+            parent[place[-1]] = deepcopy(value)  # a later change may go into it
             if value == "delete":
                 del parent[place[-1]]
         except (KeyError, IndexError, TypeError):
