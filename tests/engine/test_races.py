@@ -561,7 +561,7 @@ def test_of_a_double_that_a_person_voided_as_a_whole_none_stands(world: World):
     assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "target-gone-invoices")
 
 
-@pytest.mark.parametrize("origin", [Origin.RELINK, Origin.OPERATOR])
+@pytest.mark.parametrize("origin", [Origin.RELINK, Origin.OPERATOR, Origin.APPROVED])
 def test_what_a_person_asks_for_again_is_looked_for_before_it_is_created(world: World, origin: Origin):
     """Its write was done late, after it had been looked for in vain; or the table is older than the books."""
     world.deal("d1")

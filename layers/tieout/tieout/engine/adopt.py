@@ -36,7 +36,7 @@ NAME_MAX = 100
 WHYS_MAX = 4
 """The reasons that the trail keeps of an adoption: those that weigh most."""
 
-_LOOKS_FIRST = frozenset({Origin.RELINK, Origin.OPERATOR})
+_LOOKS_FIRST = frozenset({Origin.RELINK, Origin.OPERATOR, Origin.APPROVED})
 """Who asks in this way looks for what bears our reference: it may stand there though the link does not know of it."""
 
 ANSWERS_MAX = 1 + 10
