@@ -387,15 +387,16 @@ def test_the_customer_of_a_refused_document_is_looked_at_in_the_documents_lane_a
     refuses(world)
     world.deal("d1")
     changes = [replace(one, lane=Lane.BACKFILL) for one in world.change(Kind.DEAL, "d1")]
-    looks = []
+    looks, waits = [], 0
     for _ in range(LOOKS_FOR_NAMED + 3):
         world.new_worker().apply(changes)
         looks += [one for _, one in world.queue.later if one.origin is Origin.DOUBT]
         changes = [one for _, one in world.queue.later if one.kind is Kind.DEAL]
+        waits += len(changes)
         world.queue.later.clear()  # the looks are lost
 
     assert [(one.id, one.kind, one.lane) for one in looks] == [("c1", Kind.COMPANY, Lane.BACKFILL)] * LOOKS_FOR_NAMED
-    assert [one.code for one in world.unsynced()] == ["610"]
+    assert ([one.code for one in world.unsynced()], waits) == (["610"], LOOKS_FOR_NAMED)
 
 
 def test_a_record_that_is_gone_when_its_version_is_looked_up_is_told_to_be_gone(world: World):
@@ -408,6 +409,21 @@ def test_a_record_that_is_gone_when_its_version_is_looked_up_is_told_to_be_gone(
 
     (parked,) = world.unsynced()
     assert (parked.cause, world.books.calls["effect"]) == ("target-gone-customers", 2)
+
+
+def test_an_update_that_is_refused_as_gone_while_the_books_cannot_be_read_waits(world: World):
+    ready(world)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+
+    def goes(_: Effect) -> TieoutError:
+        world.books.read_fault = lambda _: UnavailableError("The books do not answer.")
+        return NotFoundError("The record is gone.")
+
+    world.books.fault = goes
+    assert world.apply("c1", kind=Kind.COMPANY).waiting == 1
+    link = world.state.links[key("c1", "customers")]
+    assert (link.intent, link.withdrawn) == (None, None)
+    assert [one.reason for one in world.unsynced()] == ["The books do not answer."]
 
 
 def test_a_write_back_to_a_record_that_is_gone_waits_until_that_is_said_of_the_record():
