@@ -43,10 +43,22 @@ def no_bug(universe: Universe) -> Iterator[str]:
 
 def one_document(universe: Universe) -> Iterator[str]:
     """I1: one living document for each source record and reference; none for what was withdrawn, and not twice so."""
+    yield from _one_owner(universe)
     if universe.plan.assumption in DOUBLES_POSSIBLE:
         return
     yield from doubles(universe)
     yield from _withdrawn_once(universe)
+
+
+def _one_owner(universe: Universe) -> Iterator[str]:
+    """No record is the partner of two source records, but where one was merged into another's."""
+    owners: dict[tuple[str, str, str], str] = {}
+    for key, link in universe.table.links.items():
+        if link.target_id is None or link.follows:
+            continue
+        other = owners.setdefault((key.tenant, key.step, link.target_id), key.source_id)
+        if other != key.source_id:
+            yield f"{key.tenant} {key.step}: {link.target_id} is the partner of {other} and of {key.source_id}"
 
 
 def _withdrawn_once(universe: Universe) -> Iterator[str]:

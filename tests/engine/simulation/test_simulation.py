@@ -15,14 +15,16 @@ import pytest
 
 from tests.engine.simulation import plans
 from tests.engine.simulation.campaign import Tally, tally
-from tests.engine.simulation.plans import Assumption, Plan, Step, plan_of
+from tests.engine.simulation.plans import Assumption, Fault, Plan, Step, plan_of
 from tests.engine.simulation.policies import PRESET
 from tests.engine.simulation.providers import SimulatedProvider
 from tests.engine.simulation.runtime import FaultKind
 from tests.engine.simulation.simulate import Result, run, run_seed, shrink, story
+from tests.engine.simulation.stores import Table
 from tests.engine.simulation.watch import like_planned, without_what_stood
 from tieout.domain.changes import Change
 from tieout.domain.documents import Invoice
+from tieout.domain.links import Link
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.engine import apply, gate, merge, recover, two_way, withdraw
@@ -43,6 +45,7 @@ PLANTED_SEEDS_MAX = 150
 REAL_SEEDS = range(203, 803, 20)  # with the real connectors, and among the first a connection of few calls a minute
 POLICY_SEEDS = [seed for seed in range(400) if plan_of(seed).policies != PRESET]
 DIGEST_SEEDS = (7, 23)  # one with simulated providers, and one with the real connectors
+NAMESAKE_SEEDS = range(6, 16)  # with simulated providers
 DAY_SEEDS = range(5, 505, 25)  # with a day of sweeps as they are deployed
 
 
@@ -347,6 +350,32 @@ def test_deletions_that_no_sweep_finds_are_caught(monkeypatch):
     monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
 
     assert next(_breaks("D1", DAY_SEEDS), None) is not None
+
+
+def _two_of_one_name(seed: int) -> Plan:
+    """Two companies get one name, of which a customer stands in the books; who links it first is held up."""
+    steps = (
+        Step(5, "acme", "rename company as other", "c1"),
+        Step(5, "acme", "enter customer", "c1"),
+        Step(5, "acme", "edit company's fields", "c2", "phone:424045"),
+    )
+    held_up = Fault("table.pointer", 1, FaultKind.SLOW)
+    return replace(plan_of(seed), steps=steps, faults=(held_up,), webhooks=1.0, duplicates=0.0, disorder_seconds=0.1)
+
+
+def test_of_two_that_link_one_record_at_once_one_gets_it(monkeypatch):
+    results = [run(_two_of_one_name(seed)) for seed in NAMESAKE_SEEDS]
+    assert [result.broken for result in results] == [{}] * len(results)
+    assert all(result.parked for result in results), "the other one is told"
+
+    def takes_whosever_it_is(self: Table, link: Link) -> bool:
+        self.pointers[link.key.tenant, link.key.sync, link.key.step, link.target_id or ""] = link.key
+        return True
+
+    monkeypatch.setattr(Table, "_takes", takes_whosever_it_is)
+
+    results = [run(_two_of_one_name(seed)) for seed in NAMESAKE_SEEDS]
+    assert any("is the partner of" in said for result in results for said in result.broken.get("I1", ()))
 
 
 def _answered_otherwise(*more: Step) -> Plan:

@@ -577,6 +577,11 @@ class Universe:
         other = next(one for one in COMPANIES if one != company)
         self._rename(tenant, Kind.COMPANY, company, f"{other} of {tenant}")
 
+    def do_enter_customer(self, tenant: str, company: str, _: str) -> None:
+        """Somebody enters a customer of the company's name in the books, before we do."""
+        name = self.crm(tenant).records[Kind.COMPANY, self.id_of(company)].fields["name"]
+        self.books(tenant).put(Kind.CUSTOMER, f"E{company}", name=name)
+
     def do_rename_product(self, tenant: str, product: str, value: str) -> None:
         self._rename(tenant, Kind.PRODUCT, product, f"{PRODUCTS[product]} {value}")
 

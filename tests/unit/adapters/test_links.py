@@ -470,6 +470,23 @@ def test_taking_a_record_that_others_change_again_and_again_ends(links, table):
     assert len(happened) == TAKES_MAX
 
 
+@pytest.mark.parametrize("by", [None, "d-2"])
+def test_a_way_back_that_is_free_or_our_own_once_it_is_read_is_taken(links, table, monkeypatch, by):
+    links.settle(settled(claimed(links)), worker="w1", pointer=True)
+    second, real = claimed(links, "d-2"), table.get
+
+    def get(at: Any) -> dict[str, Any] | None:
+        monkeypatch.setattr(table, "get", real)
+        table.delete(at)
+        if by is not None:
+            table.put(at, {"source_id": by, "revision": 1})
+        return real(at)
+
+    monkeypatch.setattr(table, "get", get)
+    assert links.take_target(named(second))
+    assert way_back(links) == "d-2"
+
+
 @pytest.mark.parametrize("former", [False, True])
 def test_a_taken_record_whose_answer_was_lost_and_that_botocore_repeats_is_ours(links, clients, former):
     if former:
