@@ -186,6 +186,8 @@ def test_a_list_of_ids_without_an_end_is_left_after_its_bound(world: World, monk
         ({"lines": []}, Decimal(0)),
         ({"lines": [{"amount": "10.05"}, {"amount": "-0.05"}]}, Decimal("10.00")),
         ({"lines": [{"amount": "10.05"}], "discount": {"percent": "10"}}, Decimal("9.04")),
+        ({"lines": [{"amount": "1005"}], "discount": {"percent": "10"}, "currency": "JPY"}, Decimal(904)),
+        ({"lines": [{"amount": "1.005"}], "discount": {"percent": "10"}, "currency": "KWD"}, Decimal("0.904")),
         ({"lines": [{"amount": "10.05"}], "discount": {"amount": "0.05"}, "tax_total": "1.9"}, Decimal("11.90")),
         ({"lines": [{"amount": "10.05"}], "discount": None, "tax_total": None}, Decimal("10.05")),
     ],

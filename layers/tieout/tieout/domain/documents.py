@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from tieout.domain.money import is_currency, rounded
+from tieout.domain.money import is_currency, minor_unit, rounded
 from tieout.domain.records import Kind, Value
 
 
@@ -114,12 +114,12 @@ class Discount(Document):
     amount: Decimal | None = None
 
 
-def less_discount(total: Decimal, discount: Discount | None) -> Decimal:
-    """The sum of the lines less what the discount takes off, which is rounded half up to the cent."""
+def less_discount(total: Decimal, discount: Discount | None, currency: str) -> Decimal:
+    """The sum of the lines less what the discount takes off, which is rounded half up to the currency's minor unit."""
     if discount is not None and discount.amount is not None:
         return total - discount.amount
     if discount is not None and discount.percent is not None:
-        return total - rounded(total * discount.percent / 100)
+        return total - rounded(total * discount.percent / 100, minor_unit(currency))
     return total
 
 
@@ -142,7 +142,7 @@ class _SalesDocument(Document):
 
     def expected_total(self) -> Decimal | None:
         """Lines less discount plus the tax that we name; None where the books compute the tax themselves."""
-        total = less_discount(sum((line.amount for line in self.lines), Decimal(0)), self.discount)
+        total = less_discount(sum((line.amount for line in self.lines), Decimal(0)), self.discount, self.currency)
         if self.tax_total is not None:
             return total + self.tax_total
         taxed = any(line.tax_code not in (None, "NON") for line in self.lines)

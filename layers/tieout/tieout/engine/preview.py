@@ -237,7 +237,7 @@ def amount_of(document: Mapping[str, Any]) -> Decimal | None:
         return None
     total = sum((Decimal(line["amount"]) for line in lines), Decimal(0))
     given = Discount.model_validate_json(json.dumps(discount)) if discount is not None else None
-    return less_discount(total, given) + Decimal(document.get("tax_total") or 0)
+    return less_discount(total, given, str(document.get("currency") or "")) + Decimal(document.get("tax_total") or 0)
 
 
 class _DryPlans:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, cast
 
 from tieout.connectors.quickbooks_online import wire
@@ -21,9 +21,11 @@ from tieout.domain.documents import (
     ItemType,
     Line,
     Payment,
+    less_discount,
 )
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import RejectedError
+from tieout.domain.money import rounded
 from tieout.domain.records import Kind, Record, Value
 
 ENTITIES: Mapping[Kind, str] = {
@@ -38,7 +40,6 @@ KINDS = {entity.lower(): kind for kind, entity in ENTITIES.items()}
 NAME_LISTS = frozenset({Kind.CUSTOMER, Kind.ITEM})
 NATURAL_KEYS: Mapping[Kind, str] = {Kind.CUSTOMER: "DisplayName", Kind.ITEM: "Name"}
 
-_CENT = Decimal("0.01")
 _TAG = re.compile(r"\n?\[tieout:([a-z0-9]{12})\]")
 _ITEM_TYPES = {ItemType.SERVICE: "Service", ItemType.NON_INVENTORY: "NonInventory"}
 _OUR_ITEM_TYPES = {word: kind.value for kind, word in _ITEM_TYPES.items()}
@@ -419,7 +420,7 @@ def _write_sales_form(effect: Effect, document: Invoice | CreditNote, company: C
         body.json["TxnTaxDetail"] = {"TotalTax": document.tax_total}
     lines = [_write_line(line, company) for line in document.lines]
     if document.discount is not None:
-        lines.append(_write_discount(document.discount, sum((line.amount for line in document.lines), Decimal(0))))
+        lines.append(_write_discount(document, document.discount))
     return (
         {"CustomerRef": {"value": document.customer}, "TxnDate": document.date, "Line": lines}
         | _currency(effect, document.currency, company)
@@ -458,7 +459,7 @@ def _write_payment(effect: Effect, document: Payment, company: Company) -> wire.
 def _write_line(line: Line, company: Company) -> wire.Json:
     """Quantity and price are sent only if they agree with the amount to the cent: QuickBooks refuses others (6070)."""
     detail: wire.Json = {"ItemRef": {"value": line.item}}
-    if line.unit_price is not None and _cents(line.quantity * line.unit_price) == line.amount:
+    if line.unit_price is not None and rounded(line.quantity * line.unit_price) == line.amount:
         detail |= {"Qty": line.quantity, "UnitPrice": line.unit_price}
     if line.tax_code is not None:
         detail["TaxCodeRef"] = {"value": _tax_code(line.tax_code, company)}
@@ -475,9 +476,10 @@ def _tax_code(code: str, company: Company) -> str:
     return company.id_of(List.TAX_CODES, code)
 
 
-def _write_discount(discount: Discount, lines_total: Decimal) -> wire.Json:
+def _write_discount(document: Invoice | CreditNote, discount: Discount) -> wire.Json:
+    total = sum((line.amount for line in document.lines), Decimal(0))
     if discount.percent is not None:
-        amount = _cents(lines_total * discount.percent / 100)
+        amount = total - less_discount(total, discount, document.currency)
         detail: wire.Json = {"PercentBased": True, "DiscountPercent": discount.percent}
     else:
         amount, detail = discount.amount or Decimal(0), {"PercentBased": False}
@@ -495,7 +497,3 @@ def _currency(effect: Effect, currency: str, company: Company) -> wire.Json:
             next_step="Switch on several currencies in QuickBooks, or leave such records out of the sync.",
         )
     return {}
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(_CENT, ROUND_HALF_UP)
