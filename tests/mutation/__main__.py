@@ -2,9 +2,10 @@
 
     python -m tests.mutation PART [MODULE...]
 
-PART is a name in `PARTS`; MODULE picks some of it, such as `check` or `transforms.dates`. It goes on where a former run
-stopped: functions that changed are mutated anew, and if a test changed, what survived is tried again. Status 1 if fewer
-than 90 % of the mutants were killed.
+PART is a name in `PARTS`; MODULE picks some of it, such as `check` or `transforms.dates`. A part such as `engine.write`
+is one module, held to the test files that are about it: minutes for what takes hours with all tests of the engine. It
+goes on where a former run stopped: functions that changed are mutated anew, and if a test changed, what survived is
+tried again. Status 1 if fewer than 90 % of the mutants were killed.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ _RESULT = re.compile(r"^\s*(?P<name>tieout\.(?P<module>[\w.]+?)\.[xǁ]\S*__mutmu
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is mutated and which tests have to notice."""
+    """What is mutated (files of a folder, by a pattern) and which tests have to notice."""
 
     folder: str
     tests: tuple[str, ...]
+    files: str = "*"
 
 
 # Left out are properties that need seconds and judge only that there is an answer: they would kill few mutants more.
@@ -44,6 +46,21 @@ PARTS = {
     "mapping": Part("mapping", ("tests/unit/mapping", "-k", f"not ({_SLOW_OF_MAPPING})")),
     "matching": Part("matching", ("tests/unit/matching",)),
     "engine": Part("engine", ("tests/engine", "--deselect", "tests/engine/simulation")),
+}
+_ABOUT = {
+    "adopt": "adoption follow parents races recover around hard_cases",
+    "caps": "caps",
+    "follow": "follow adoption parents races recover around hard_cases",
+    "gate": "plans two_way withdraw",
+    "parents": "parents",
+    "policy": "policy",
+    "recover": "recover races apply hard_cases two_way adoption",
+    "take_back": "plans take_back",
+    "write": "write apply races recover rules withdraw hard_cases follow adoption plans two_way take_back",
+}
+PARTS |= {
+    f"engine.{module}": Part("engine", tuple(f"tests/engine/test_{name}.py" for name in names.split()), f"{module}.py")
+    for module, names in _ABOUT.items()
 }
 
 
@@ -78,7 +95,7 @@ def _prepare(folder: Path, part: Part) -> None:
             (folder / "mutants" / path.relative_to(folder)).unlink(missing_ok=True)  # mutmut keeps what it has
     if any(path.is_relative_to(folder / "src") for path in changed):
         (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # which tests call what is new
-    if any(path.is_relative_to(folder / part.tests[0]) for path in changed):
+    if any(path.is_relative_to(folder / test) for path in changed for test in part.tests):
         _forget_survivors(folder)
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     pytest_tables = "".join(
@@ -87,7 +104,7 @@ def _prepare(folder: Path, part: Part) -> None:
     own = (
         "[tool.mutmut]\n"
         'source_paths = ["src"]\n'
-        f'only_mutate = ["src/tieout/{part.folder}/*"]\n'
+        f'only_mutate = ["src/tieout/{part.folder}/{part.files}"]\n'
         f"also_copy = {list(COPIED)!r}\n"
         f"pytest_add_cli_args = {list(PYTEST)!r}\n"
         f"pytest_add_cli_args_test_selection = {list(part.tests)!r}\n"
