@@ -371,6 +371,52 @@ def test_lost_write_does_not_take_a_customer_that_another_worker_links_just_now(
     assert [one.id for one in world.books.all(Kind.CUSTOMER)] == ["77"]
 
 
+def _overtaken_as_it_ends(world: World, company: str, method: str) -> None:
+    """Another worker takes the company's open intent over before the first one's call reaches the table."""
+    real = getattr(world.state, method)
+
+    def overtaken(link: Link, **named: Any) -> Any:
+        stored = _customers(world, company)[company]
+        if link.key.source_id == company and stored is not None and stored.intent is not None:
+            setattr(world.state, method, real)
+            world.state.keep_intent(stored, replace(stored.intent, worker="w9"))
+        return real(link, **named)
+
+    setattr(world.state, method, overtaken)
+
+
+def test_who_was_overtaken_while_it_is_told_that_the_record_is_anothers_leaves_it_to_the_other_worker(world: World):
+    _namesakes(world)
+    _once_asked_who_owns_it(world, lambda: world.new_worker().apply(world.change(Kind.COMPANY, "c2")))
+    _overtaken_as_it_ends(world, "c1", "release")
+
+    report = world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+
+    assert (report.waiting, report.parked) == (1, 0)
+    link = _customers(world, "c1")["c1"]
+    assert link is not None
+    assert link.intent is not None
+    assert link.intent.worker == "w9"
+
+
+def test_who_was_overtaken_after_its_last_look_leaves_the_write_to_the_other_worker(world: World):
+    world.policy = replace(world.policy, looks=1)
+    world.books.fault = lambda _: "vanished"
+    world.apply("c1", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    world.clock.sleep(world.policy.look_seconds + 1)
+    _overtaken_as_it_ends(world, "c1", "release")
+    writes = world.books.calls["write"]
+
+    report = world.new_worker().apply(world.change(Kind.COMPANY, "c1"))
+
+    assert (report.waiting, world.books.calls["write"]) == (1, writes)
+    link = _customers(world, "c1")["c1"]
+    assert link is not None
+    assert link.intent is not None
+    assert link.intent.worker == "w9"
+
+
 def _customer_with_a_city_of_the_books(world: World) -> Record:
     """The CRM knows the country only; somebody adds the city in the books."""
     world.apply("c1", kind=Kind.COMPANY)
