@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from tests.engine.simulation.simulate import Result, run_seed
@@ -99,7 +102,8 @@ def tallies(seeds: range, jobs: int) -> Generator[Tally]:
         yield from map(tally, chunks)
         return
     # Spawned: a process that has threads cannot be forked.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_alone)
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawned, initializer=_begin, initargs=(spawned.Value("i", 0),))
     running: set[Future[Tally]] = set()
     try:
         for chunk in chunks:
@@ -114,5 +118,11 @@ def tallies(seeds: range, jobs: int) -> Generator[Tally]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_alone() -> None:
+def _begin(begun: Synchronized[int]) -> None:
+    """Leave interrupts to the parent, and stay on one processor: threads that take turns lose a third between two."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        with begun.get_lock():
+            mine, begun.value = begun.value, begun.value + 1
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[mine % len(processors)]})
