@@ -313,17 +313,27 @@ def test_a_record_is_read_again_before_its_write_if_that_took_long(world: World,
     assert slowly == reads_of("d2") + reads
 
 
-@pytest.mark.parametrize(("edited", "written"), [(False, 1), (True, 0)])
-def test_a_record_without_a_version_is_compared_field_by_field(world: World, *, edited: bool, written: int):
+def read_anew(world: World, **changes: Any) -> None:
+    """The source answers with another record, equal but for these changes."""
+    world.crm.records[Kind.DEAL, "d1"] = replace(world.crm.records[Kind.DEAL, "d1"], **changes)
+
+
+@pytest.mark.parametrize(
+    ("version", "meanwhile", "written"),
+    [
+        ("4", {}, 1),
+        ("4", {"version": "5"}, 0),
+        ("", {}, 1),
+        ("", {"fields": {"name": "Another"}}, 0),
+    ],
+)
+def test_a_record_is_written_if_its_version_or_without_one_all_its_fields_are_still_the_same(
+    world: World, version: str, meanwhile: dict[str, Any], written: int
+):
     ready(world)
     world.deal("d1")
-    world.crm.records[Kind.DEAL, "d1"] = replace(world.crm.records[Kind.DEAL, "d1"], version="")
-
-    def edit() -> None:
-        former = world.crm.records[Kind.DEAL, "d1"]
-        world.crm.records[Kind.DEAL, "d1"] = replace(former, fields={**former.fields, "name": "Another"})
-
-    held_up(world, edit if edited else lambda: None)
+    read_anew(world, version=version)
+    held_up(world, lambda: read_anew(world, **meanwhile))
     late = [replace(one, attempts=5) for one in world.change(Kind.DEAL, "d1")]
     world.new_worker().apply(late)
     assert len(world.invoices()) == written
@@ -347,6 +357,38 @@ def test_a_sign_in_that_is_refused_when_records_are_read_again_pauses_the_source
     assert world.apply("d1").waiting == 1
     assert (state_of(world, CRM), state_of(world, BOOKS)) == (ConnectionState.PAUSED, ConnectionState.ACTIVE)
     assert world.invoices() == []
+
+
+# The version is old
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_sides_that_were_made_equal_by_hand_agree_but_for_what_somebody_filled_beside(world: World, *, filled: bool):
+    ready(world)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.company("c1", "Acme International")
+    same: dict[str, Any] = {"name": "Acme International", "company_name": "Acme International"}
+    world.books.put(Kind.CUSTOMER, customer.id, **same, **({"phone": "650 555 0100"} if filled else {}))
+    assert world.apply("c1", kind=Kind.COMPANY).updated == 1
+
+    there = world.books.records[Kind.CUSTOMER, customer.id]
+    link = world.state.links[key("c1", "customers")]
+    assert (link.base or {})["name"] == "Acme International"
+    assert link.target_version == ("" if filled else there.version)
+
+
+def test_what_an_adopted_record_shows_since_before_is_not_taken_for_somebodys_edit(world: World):
+    company: Any = world.crm.records[Kind.COMPANY, "c1"].fields
+    world.crm.put(Kind.COMPANY, "c1", contact={**company["contact"], "email": None})
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    ready(world)
+    world.books.put(Kind.CUSTOMER, "77", note="VIP")
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    assert world.apply("c1", kind=Kind.COMPANY).updated == 1
+
+    customer = world.books.records[Kind.CUSTOMER, "77"]
+    assert customer.fields["email"] == "billing@acme.example"
+    assert world.state.links[key("c1", "customers")].target_version == customer.version
 
 
 # What a document names is gone
