@@ -463,6 +463,11 @@ class ConnectorContract:
             assert_shows(record, effect)
             return
         (match,) = connector.find([effect])[effect.id]
+        if match.unfinished:
+            completed = done(connector.write([effect]))
+            assert completed.id == match.record.id
+            (match,) = connector.find([effect])[effect.id]
+            assert not match.unfinished
         kept = effect.kind in manifest.keeps_reference
         assert match.by is (MatchedBy.REFERENCE if kept else MatchedBy.NATURAL_KEY)
         assert_shows(match.record, effect)

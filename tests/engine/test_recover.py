@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.test_two_way import Both
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
-from tieout.domain.changes import UnsyncedState
+from tieout.domain.changes import Origin, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect
 from tieout.domain.errors import ClaimedError, ReconnectError, UnavailableError
@@ -69,6 +69,45 @@ def test_lost_create_that_is_found_counts_as_created_and_keeps_the_version_that_
     (invoice,) = world.invoices()
     assert (report.created, report.updated, report.unchanged) == (1, 0, 1)
     assert (link(world, "d1").target_id, link(world, "d1").target_version) == (invoice.id, invoice.version)
+
+
+def test_lost_create_that_stands_unfinished_is_written_again_at_the_first_look_and_not_linked_before(world: World):
+    world.deal("d1")
+    lose(world, "lost", "d1")
+    (draft,) = world.invoices()
+    find, writes = world.books.find, world.books.calls["effect"]
+    world.books.find = lambda effects: {
+        key: [replace(match, unfinished=True) for match in matches] for key, matches in find(effects).items()
+    }
+    world.books._new_id = lambda: draft.id  # the provider's own unique field leads the write to it
+
+    report = look(world, "d1")
+
+    (invoice,) = world.invoices()
+    assert (report.created, world.books.calls["effect"]) == (1, writes + 1)
+    assert (link(world, "d1").target_id, link(world, "d1").intent) == (draft.id, None)
+    assert (invoice.id, invoice.version) == (draft.id, "1")
+
+
+def test_unfinished_record_of_ours_is_completed_by_the_write_where_a_person_asks_for_it_again(world: World):
+    world.deal("d1")
+    world.apply("d1")
+    (draft,) = world.invoices()
+    del world.state.links[LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")]
+    find, writes = world.books.find, world.books.calls["effect"]
+    world.books.find = lambda effects: {
+        key: [replace(match, unfinished=match.record.id == draft.id) for match in matches]
+        for key, matches in find(effects).items()
+    }
+    world.books._new_id = lambda: draft.id
+
+    report = world.new_worker().apply(
+        [replace(change, origin=Origin.OPERATOR) for change in world.change(Kind.DEAL, "d1")]
+    )
+
+    assert (report.adopted, report.created, world.books.calls["effect"]) == (0, 1, writes + 1)
+    assert [invoice.id for invoice in world.invoices()] == [draft.id]
+    assert link(world, "d1").target_id == draft.id
 
 
 def test_lost_update_that_is_found_counts_as_updated_and_needs_no_search(world: World):

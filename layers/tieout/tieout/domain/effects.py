@@ -82,7 +82,13 @@ class MatchedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A record at the provider that may be the effect's document."""
+    """A record at the provider that may be the effect's document.
+
+    Attributes:
+        unfinished: Ours, but a later step of its write is missing, such as issuing a draft. Writing the effect again
+            completes this record, and makes no second one.
+    """
 
     record: Record
     by: MatchedBy
+    unfinished: bool = False

@@ -77,6 +77,8 @@ class Adoption:
         ours = standing([match for match in matches if match.by is MatchedBy.REFERENCE])
         named = [match for match in matches if match.by is MatchedBy.NATURAL_KEY]
         exact = ours or named
+        if len(ours) == 1 and ours[0].unfinished:
+            return  # the write completes it
         if len(exact) == 1 and owned.get(exact[0].record.id, item.work.key) != item.work.key:
             self._is_anothers(item.work, target)
         elif _is_scored(item) and not ours:

@@ -82,7 +82,9 @@ class Recovery:
         candidates = standing([match for match in matches if match.by is MatchedBy.REFERENCE] or matches)
         try:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
-            if len(candidates) == 1:
+            if len(candidates) == 1 and candidates[0].unfinished:
+                work.link = self._session.links.release(work.link, worker=self._session.worker)
+            elif len(candidates) == 1:
                 record, found = candidates[0].record, candidates[0].by is not MatchedBy.REFERENCE
                 changed = _is_changed(work, record, intent)
                 if self._writer.settle(work, record, target, changed=changed, found=found):
