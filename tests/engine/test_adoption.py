@@ -310,6 +310,17 @@ def test_several_items_of_its_name_are_left_to_a_person(world: World):
     assert (parked.cause, parked.reason) == ("several-items", "Several records may be this item: 88, 89.")
 
 
+def test_of_what_is_found_neither_adopted_nor_created_partners_of_others_are_candidates(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corp", email="ada@acme.example")
+    world.company("c2", "Acme Corp")
+    assert world.apply("c2", kind=Kind.COMPANY).adopted == 1
+    world.company("c3", "Acme Group")
+    assert world.apply("c3", kind=Kind.COMPANY).created == 1
+
+    assert (sync(world).created, world.unsynced()) == (1, [])
+    assert len(world.books.all(Kind.CUSTOMER)) == 3
+
+
 def test_only_new_customers_are_compared(world: World):
     asked: list[bool] = []
     find = world.books.find

@@ -48,7 +48,7 @@ PARTS = {
     "engine": Part("engine", ("tests/engine", "--deselect", "tests/engine/simulation")),
 }
 _ABOUT = {
-    "adopt": "adoption follow parents races recover around hard_cases",
+    "adopt": "adoption follow parents races recover around hard_cases plans",
     "caps": "caps",
     "follow": "follow adoption parents races recover around hard_cases",
     "gate": "plans two_way withdraw",
