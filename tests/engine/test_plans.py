@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import UnsyncedState
+from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.errors import RejectedError, SettingsError, UnavailableError
+from tieout.domain.errors import ReconnectError, RejectedError, SettingsError, UnavailableError
 from tieout.domain.links import LinkKey, Withdrawal
 from tieout.domain.plans import CREDITING, PlannedWrite, PlanState, StoredPlan
 from tieout.domain.records import Kind
@@ -1161,6 +1162,20 @@ def test_an_undo_waits_for_books_that_are_down(world: World, desk: Desk):
     world.books.read_fault = lambda _: None
     world.settle_down()
     assert set(desk.ends(undo).values()) == {End.WRITTEN}
+
+
+def test_an_undo_that_the_books_refuse_to_sign_in_pauses_the_connection(world: World, desk: Desk):
+    plan = updated(world, desk)
+    undo = desk.undo(plan)
+    desk.plans.begin(undo, desk.writes(undo), by="lee")
+    refused = ReconnectError("Signed out.", next_step="Connect again.")
+    world.books.read_fault = lambda kind: refused if kind is Kind.CUSTOMER else None
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    connection = world.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    assert connection.state is ConnectionState.PAUSED
+    assert desk.ends(undo)["customers/c1"] is End.STILL_WAITING
 
 
 def test_an_updated_record_that_is_gone_is_named(world: World, desk: Desk):
