@@ -339,6 +339,25 @@ def test_lost_update_of_one_field_of_a_two_way_step_is_found_or_written_again(fa
     assert both.link.target_version == both.customer.version
 
 
+def test_what_somebody_edited_of_a_lost_create_of_a_two_way_step_is_their_change_and_comes_back():
+    both = Both()
+    both.company("c2", "Globex")
+    both.crm.put(Kind.COMPANY, "c2", phone="+16505550100")
+    lose(both, "lost", "c2", kind=Kind.COMPANY, of=Kind.CUSTOMER)
+    customer = next(one for one in both.books.all(Kind.CUSTOMER) if one.fields["name"] == "Globex")
+    both.books.put(Kind.CUSTOMER, customer.id, phone="+16505550199")
+    both.settle_down()
+
+    both.clock.sleep(60)
+    both.apply(customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    both.settle_down()
+
+    contact: Any = both.crm.records[Kind.COMPANY, "c2"].fields["contact"]
+    assert "+16505550199" in (contact.get("phone"), both.crm.records[Kind.COMPANY, "c2"].fields["phone"])
+    assert both.books.records[Kind.CUSTOMER, customer.id].fields["phone"] == "+16505550199"
+    assert both.unsynced() == []
+
+
 @pytest.mark.parametrize("fault", ["lost", "vanished"])
 def test_lost_write_back_to_the_source_is_found_or_written_again(fault: str):
     both = Both()

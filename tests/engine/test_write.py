@@ -228,6 +228,15 @@ def test_a_search_that_fails_before_anything_is_written_lets_all_wait(world: Wor
     assert [one.reason for one in world.unsynced()] == ["Signed out."]
 
 
+def test_a_write_back_to_the_source_leaves_what_is_known_of_the_target():
+    both = Both()
+    former = both.link
+    both.books_edit(phone="+16505550199")
+    both.hear(BOOKS)
+    assert (both.link.target_id, both.link.target_version) == (former.target_id, former.target_version)
+    assert both.link.target_version != both.company_record.version
+
+
 def test_a_refused_sign_in_of_the_source_pauses_the_source():
     both = Both()
     both.books_edit(phone="+16505550199")
