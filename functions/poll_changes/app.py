@@ -68,6 +68,8 @@ def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Cont
         queued, paused = report.queued, report.paused
         if queued and not paused:  # kinds were asked for, even if none of them changed
             deployment.health.contacted(command.tenant, command.connection)
+        if report.subscribed:
+            edge.logger.info("Notifications of a connection were renewed.", done=list(report.subscribed))
     edge.logger.info("A connection was asked for changes.", sweep=command.sweep, queued=queued, paused=paused)
     return sum(queued.values())
 

@@ -1,10 +1,14 @@
-"""POST /webhooks/{connection}: proves who sent it, queues the hints, answers; says nothing else to anybody."""
+"""POST /webhooks/{connection}: proves who sent it, queues the hints, answers; says nothing else to anybody.
+
+Only a provider that first asks whether the address is ours gets its own text back, as plain text.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
 from http import HTTPStatus
+from typing import Any
 
 from tieout import bootstrap, edge
 from tieout.domain.errors import UnavailableError
@@ -12,9 +16,13 @@ from tieout.engine.receive import Received
 from tieout.ports.connector import Webhook
 
 BODY_BYTES_MAX = 256 * 1024
+HANDSHAKE_CHARACTERS_MAX = 1024
+# It is the sender's own text: no browser may take it for anything else.
+_PLAIN = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
 _ADDRESS = re.compile(r"[a-z0-9-]{1,64}\.[a-z0-9-]{1,64}")
 _STATUS = {
     Received.ACCEPTED: HTTPStatus.OK,  # the only answer that QuickBooks takes for received
+    Received.HANDSHAKE: HTTPStatus.OK,
     Received.UNKNOWN_CONNECTION: HTTPStatus.NOT_FOUND,
     Received.BAD_SIGNATURE: HTTPStatus.UNAUTHORIZED,
     Received.BAD_BODY: HTTPStatus.BAD_REQUEST,
@@ -30,38 +38,40 @@ _COUNTED = {
 
 
 @edge.function("receive_webhook")
-def handler(event: edge.Event, _context: edge.Context) -> dict[str, int]:
-    """The answer to the provider: a status and no body."""
-    status = _receive(event)
+def handler(event: edge.Event, _context: edge.Context) -> dict[str, Any]:
+    """The answer to the provider: a status, and a body only to a handshake."""
+    status, text = _receive(event)
     edge.count(**{_COUNTED[status]: 1})
-    return {"statusCode": status.value}
+    if not text:
+        return {"statusCode": status.value}
+    return {"statusCode": status.value, "headers": _PLAIN, "body": text, "isBase64Encoded": False}
 
 
-def _receive(event: edge.Event) -> HTTPStatus:
+def _receive(event: edge.Event) -> tuple[HTTPStatus, str]:
     if _size(event) > BODY_BYTES_MAX:
-        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ""
     address = event.get("pathParameters", {}).get("connection", "")
     if not _ADDRESS.fullmatch(address):
-        return HTTPStatus.NOT_FOUND
+        return HTTPStatus.NOT_FOUND, ""
     try:
         webhook = _webhook(event)
     except ValueError:
-        return HTTPStatus.BAD_REQUEST
+        return HTTPStatus.BAD_REQUEST, ""
     tenant, _, connection = address.partition(".")
     with edge.logger.append_context_keys(tenant=tenant, connection=connection):
         return _answer(address, webhook)
 
 
-def _answer(address: str, webhook: Webhook) -> HTTPStatus:
+def _answer(address: str, webhook: Webhook) -> tuple[HTTPStatus, str]:
     try:
         receipt = bootstrap.deployment().receive_webhook().receive(address, webhook)
     except UnavailableError as error:
         # The provider sends it again.
         edge.log_failure("The queue did not store a webhook's changes.", error)
-        return HTTPStatus.SERVICE_UNAVAILABLE
+        return HTTPStatus.SERVICE_UNAVAILABLE, ""
     edge.logger.info("A webhook came in.", outcome=receipt.received, changes=receipt.changes)
     edge.count(ChangesReceived=receipt.changes)
-    return _STATUS[receipt.received]
+    return _STATUS[receipt.received], receipt.answer[:HANDSHAKE_CHARACTERS_MAX]
 
 
 def _size(event: edge.Event) -> int:
@@ -73,4 +83,5 @@ def _size(event: edge.Event) -> int:
 def _webhook(event: edge.Event) -> Webhook:
     headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
     body = event.get("body") or ""
-    return Webhook(headers, base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode())
+    raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+    return Webhook(headers, raw, dict(event.get("queryStringParameters") or {}))

@@ -13,7 +13,7 @@ from tests.engine.world import BOOKS, CRM, TENANT, World
 from tieout.domain.changes import Alert, Lane, Origin, UnsyncedState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.errors import ReconnectError, SettingsError, SignatureError, UnavailableError
+from tieout.domain.errors import ReconnectError, RejectedError, SettingsError, SignatureError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.engine.alerts import SendAlerts
 from tieout.engine.backfill import Backfill
@@ -549,3 +549,29 @@ def test_changes_that_failed_together_are_tried_alone_before_any_is_parked(world
     assert (second - first).total_seconds() >= 15, "they do not meet in one worker again"
 
     assert parking.park([one, two]).parked == 2
+
+
+def test_a_poll_reminds_the_provider_to_go_on_telling_of_changes(world: World):
+    asked: list[str] = []
+
+    def subscribe() -> list[str]:
+        asked.append(world.clock.now().isoformat())
+        return ["renewed deal"]
+
+    world.crm.subscribe = subscribe  # type: ignore[attr-defined]  # a connector that is a Subscriber, too
+    assert poller(world).poll(TENANT, CRM).subscribed == ["renewed deal"]
+    assert len(asked) == 1
+    assert poller(world).poll(TENANT, BOOKS).subscribed == ()
+
+
+def test_what_changed_is_queued_even_if_the_provider_refuses_to_tell_of_changes(world: World):
+    def subscribe() -> list[str]:
+        raise RejectedError("The address does not answer.")
+
+    poller(world).poll(TENANT, CRM)
+    world.clock.sleep(60)
+    world.deal("new")
+    world.crm.subscribe = subscribe  # type: ignore[attr-defined]  # a connector that is a Subscriber, too
+    with pytest.raises(RejectedError):
+        poller(world).poll(TENANT, CRM)
+    assert [one.id for one in world.queue.now if one.kind is Kind.DEAL] == ["new"]

@@ -102,3 +102,31 @@ def test_nonsense_makes_us_read_the_secret_twice_a_minute_at_most(world: World, 
     world.clock.sleep(seconds)
     receive("acme.quickbooks", signed("1:deal:8", "nonsense"))
     assert secrets.fresh == reads
+
+
+def test_a_handshake_is_answered_before_anything_is_proved_and_queues_nothing(world: World):
+    class Shaking(StubProvider):
+        def handshake(self, webhook: Webhook) -> str | None:
+            return webhook.query.get("token")
+
+    class NoSecrets(StubSecrets):
+        def read(self, tenant: str, connection: str, *, fresh: bool = False) -> Mapping[str, str]:
+            raise AssertionError("a handshake proves nothing, so no secret is read")
+
+    receive = ReceiveWebhook(
+        config=world.state,
+        secrets=NoSecrets(),
+        queue=world.queue,
+        provider=lambda _: Shaking(),  # type: ignore[return-value]  # no manifest is asked for
+        clock=world.clock,
+    ).receive
+    asked = Webhook({}, b"", {"token": "abc"})
+    assert receive("acme.quickbooks", asked) == Receipt(Received.HANDSHAKE, 0, "acme", "quickbooks", "abc")
+    assert receive("acme.other", asked) == Receipt(Received.UNKNOWN_CONNECTION, 0, "", "")
+    assert world.queue.now == []
+
+
+def test_a_provider_without_handshake_answers_none(world: World):
+    asked = replace(signed("1:deal:8", "x"), query={"validationToken": "abc"})
+    receipt = receiver(world, acme_quickbooks="s3cret").receive("acme.quickbooks", asked)
+    assert receipt == Receipt(Received.BAD_SIGNATURE, 0, "acme", "quickbooks")

@@ -11,17 +11,22 @@ from tieout.domain.errors import ProviderError, ReconnectError, SettingsError, U
 from tieout.domain.records import Kind
 from tieout.engine.ends import pause
 from tieout.engine.sweep import COMPARISONS_AFTER_GAP, SWEPT, Sweep, SweepReport, Watch
-from tieout.ports.connector import Connector
+from tieout.ports.connector import Connector, Subscriber
 
 PAGES_MAX = 1000
 
 
 @dataclass(slots=True)
 class PollReport:
-    """How many changes were queued, by kind, and whether the connection is paused."""
+    """How many changes were queued, by kind, and whether the connection is paused.
+
+    Attributes:
+        subscribed: What was done so that the provider goes on telling us of changes.
+    """
 
     queued: dict[Kind, int] = field(default_factory=dict)
     paused: bool = False
+    subscribed: Sequence[str] = ()
 
 
 class PollChanges(Watch):
@@ -35,7 +40,7 @@ class PollChanges(Watch):
 
         Raises:
             UnavailableError: The provider cannot be asked now; the cursor stands where it stood.
-            ProviderError: What it refuses of one kind, after it was asked for the others.
+            ProviderError: What it refuses of one kind, after it was asked for the others; or of telling us of changes.
         """
         report = PollReport()
         connection = self._config.connection(tenant, connection_id)
@@ -54,6 +59,8 @@ class PollChanges(Watch):
                     raise
                 except ProviderError as error:
                     refused = refused or error
+            if isinstance(connector, Subscriber):
+                report.subscribed = connector.subscribe()
         except (ReconnectError, SettingsError) as error:
             pause(self._config, self._alerts, self._clock, connection, error)
             report.paused = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from tieout.domain.changes import Change, Origin
 from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError, SignatureError
 from tieout.ports.clock import Clock
-from tieout.ports.connector import Hint, Provider, Webhook
+from tieout.ports.connector import Handshaker, Hint, Provider, Webhook
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.secrets import Secrets
 from tieout.ports.state import ConfigStore
@@ -23,6 +23,7 @@ class Received(StrEnum):
     """How a webhook ended."""
 
     ACCEPTED = "accepted"
+    HANDSHAKE = "handshake"
     UNKNOWN_CONNECTION = "unknown_connection"
     BAD_SIGNATURE = "bad_signature"
     BAD_BODY = "bad_body"
@@ -30,12 +31,17 @@ class Received(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The end of a webhook, and how many changes it brought."""
+    """The end of a webhook, and how many changes it brought.
+
+    Attributes:
+        answer: What a handshake is answered with, as plain text; somebody else's text.
+    """
 
     received: Received
     changes: int = 0
     tenant: str = ""
     connection: str = ""
+    answer: str = field(default="", repr=False)
 
 
 class ReceiveWebhook:
@@ -69,6 +75,9 @@ class ReceiveWebhook:
         if connection is None:
             return Receipt(Received.UNKNOWN_CONNECTION)
         provider = self._provider(connection.provider)
+        answer = provider.handshake(webhook) if isinstance(provider, Handshaker) else None
+        if answer is not None:
+            return Receipt(Received.HANDSHAKE, 0, tenant, name, answer)
         if not self._proves(provider, webhook, connection):
             return Receipt(Received.BAD_SIGNATURE, 0, tenant, name)
         try:

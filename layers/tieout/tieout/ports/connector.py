@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -209,10 +209,11 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A request as it came in: header names lower case, the body's raw bytes."""
+    """A request as it came in: header names lower case, the body's raw bytes, the address's query decoded."""
 
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,4 +284,28 @@ class Provider(Protocol):
 
         Raises:
             ValueError: If the body is not of the provider's form.
+        """
+
+
+@runtime_checkable
+class Handshaker(Protocol):
+    """A provider, too, that sends a text to a webhook address and wants to have it back before it sends changes."""
+
+    def handshake(self, webhook: Webhook) -> str | None:
+        """What to answer with, as plain text and nothing else; None if the request is no handshake.
+
+        It is the sender's text, and nothing proves the sender yet: at most 1,024 printable ASCII characters.
+        """
+
+
+@runtime_checkable
+class Subscriber(Protocol):
+    """A connector, too, whose provider forgets to whom it tells changes unless it is reminded."""
+
+    def subscribe(self) -> Sequence[str]:
+        """Make or renew what is due, called whenever changes are asked for; what was done, for the log.
+
+        Raises:
+            SettingsError: If something is missing that only a person can give.
+            ProviderError: As every method.
         """
