@@ -1,0 +1,174 @@
+"""What Outlook can do, and the settings of a connection to one mailbox."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tieout.connectors.outlook.translate import UPDATES
+from tieout.domain.errors import SettingsError
+from tieout.domain.records import Kind
+from tieout.ports.connector import Limit, Manifest, Role, Window
+
+BATCH_PARTS_MAX = 20
+"""Source: https://learn.microsoft.com/graph/json-batching, read 2026-08-13."""
+
+# 10,000 requests in 10 minutes for an application and a mailbox, each part of a batch counted: 40 batches of 20 and 200
+# other calls a minute stay within it. Source: https://learn.microsoft.com/graph/throttling-limits, read 2026-08-13.
+REQUESTS = Limit("requests", 200, 60)
+BATCHES = Limit("batches", 40, 60)
+
+# Four requests of an application are worked on at a time in one mailbox, and four parts of a batch are. So one call of
+# ours may take all four places. Source: the same page, and json-batching, both read 2026-08-13.
+IN_FLIGHT = Limit("calls_in_flight", 1, 60, Window.IN_FLIGHT)
+
+REQUEST_SPENDS = (REQUESTS.name, IN_FLIGHT.name)
+BATCH_SPENDS = (BATCHES.name, IN_FLIGHT.name)
+
+DELEGATED_SCOPES = ("offline_access", "User.Read", "Contacts.ReadWrite", "Tasks.ReadWrite")
+APPLICATION_SCOPE = "https://graph.microsoft.com/.default"
+
+# No `@`: https://graph.microsoft.com@example.com looks like Microsoft's and is not.
+_SafeUrl = Annotated[
+    str,
+    Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^@?#\\\s]*)?$"),
+]
+_Calls = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class OutlookSettings(BaseModel):
+    """A connection's settings.
+
+    Attributes:
+        access: `delegated` acts as the person who signs in; `application` as the app itself, by an administrator's
+            consent.
+        directory: Id or domain of the Microsoft 365 directory; `organizations` or `common` only for delegated access.
+        mailbox: Address of the mailbox; needed for application access, empty for the own one of whoever signs in.
+        deals_list: Name of the list in To Do whose tasks are deals.
+        won_category, lost_category: Names of the categories that say so.
+        completed_is_won: A task that is ticked off is a won deal, unless it has the category for lost ones.
+        customer_category: Of several contacts that a deal's customer may mean, the one with this category is meant.
+        time_zone: IANA name; To Do gives days as midnight of the user's zone in UTC.
+        webhook_url: The address that `tieout connect` prints; empty: Outlook is only asked by schedule.
+        base_url, login_url: Instead of Microsoft's own; https, or this machine.
+        requests_per_minute, batches_per_minute: Instead of the manifest's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    access: Literal["delegated", "application"] = "delegated"
+    directory: str = Field(default="organizations", pattern=r"^[A-Za-z0-9.-]{1,253}$")
+    mailbox: str = Field(default="", pattern=r"^[^\s/?#\\%]{0,320}$")
+    deals_list: str = Field(default="Deals", min_length=1)
+    won_category: str = Field(default="Won", min_length=1)
+    lost_category: str = Field(default="Lost", min_length=1)
+    completed_is_won: bool = True
+    customer_category: str = ""
+    time_zone: str = "UTC"
+    webhook_url: Annotated[
+        str, Field(pattern=r"^(https://[^@?#\\\s]+|http://(127\.0\.0\.1|localhost)[^@?#\\\s]*)?$")
+    ] = ""
+    base_url: _SafeUrl = "https://graph.microsoft.com/v1.0"
+    login_url: _SafeUrl = "https://login.microsoftonline.com"
+    requests_per_minute: _Calls | None = None
+    batches_per_minute: _Calls | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+            raise ValueError("it is no IANA time zone, such as Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.access == "application" and not self.mailbox:
+            raise ValueError("application access needs `mailbox`: the address of the mailbox")
+        if self.access == "application" and self.directory in {"organizations", "common", "consumers"}:
+            raise ValueError("application access needs `directory`: the id or domain of your Microsoft 365 directory")
+        return self
+
+    @property
+    def root(self) -> str:
+        """The path of the mailbox."""
+        return f"/users/{self.mailbox}" if self.mailbox else "/me"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The user's time zone."""
+        return ZoneInfo(self.time_zone)
+
+
+def settings_of(values: Mapping[str, Any]) -> OutlookSettings:
+    """The checked settings.
+
+    Raises:
+        SettingsError: Naming the first setting that is wrong.
+    """
+    try:
+        return OutlookSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "access"
+        what = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(
+            f"The setting `{where}` of the Outlook connection cannot be used: {what}.",
+            next_step=f"Correct `{where}` in the connection document and apply it again.",
+        ) from None
+
+
+def limits_of(settings: OutlookSettings) -> tuple[Limit, ...]:
+    """The manifest's limits, with those of the settings instead."""
+    return (
+        Limit(REQUESTS.name, settings.requests_per_minute or REQUESTS.calls, REQUESTS.per_seconds),
+        Limit(BATCHES.name, settings.batches_per_minute or BATCHES.calls, BATCHES.per_seconds),
+        IN_FLIGHT,
+    )
+
+
+_KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL})
+
+MANIFEST = Manifest(
+    provider="outlook",
+    title="Outlook",
+    roles=frozenset({Role.CRM}),
+    reads=_KINDS,
+    writes=_KINDS,
+    webhooks=True,
+    deletions_visible=_KINDS,
+    keeps_reference=frozenset(),
+    natural_key=frozenset(),
+    read_batch_max=BATCH_PARTS_MAX,
+    write_batch_max=BATCH_PARTS_MAX,
+    # If-Match guards the moment between our reading and our writing of a contact; extensions and tasks have no such
+    # guard that is documented, so a stale version is not surely refused.
+    versions=False,
+    idempotency_key_life_seconds=0,
+    limits=(REQUESTS, BATCHES, IN_FLIGHT),
+    settings=OutlookSettings,
+    secrets={
+        "client_id": "Application (client) ID of your app registration",
+        "client_secret": "Value of a client secret of the app",
+        "webhook_token": "Token of the notifications, 20 to 128 random characters (empty if you use none)",
+        "access_token": "Access token (filled in by consent)",
+        "refresh_token": "Refresh token (filled in by consent)",
+        "access_token_expires_at": "When the access token ends (filled in by consent)",
+    },
+    sign_in_again="Sign in to Microsoft 365 again.",
+    api_version="v1.0",
+    scopes=DELEGATED_SCOPES,
+    documentation=(
+        "https://learn.microsoft.com/graph/api/resources/contact",
+        "https://learn.microsoft.com/graph/api/resources/todotask",
+        "https://learn.microsoft.com/graph/delta-query-overview",
+        "https://learn.microsoft.com/graph/json-batching",
+        "https://learn.microsoft.com/graph/throttling-limits",
+    ),
+    updates=UPDATES,
+)
