@@ -742,9 +742,10 @@ class Universe:
                 conflict.field: (Side.SOURCE, Side.TARGET)[(number + place * (number % 2)) // 2 % 2]
                 for place, conflict in enumerate(review.conflicts)
             }
+            at = self.runtime.seconds
             self.watches[tenant].answers += [
-                Answer(key, conflict.field.rpartition(".")[2], fields[conflict.field], conflict.source, conflict.target)
-                for conflict in review.conflicts
+                Answer(at, key, one.field.rpartition(".")[2], fields[one.field], one.source, one.target)
+                for one in review.conflicts
             ]
             operate.resolve(tenant, one, Decision(review.digest, Choice.FIELDS, "ann", now, fields=fields))
 

@@ -48,8 +48,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person said whose value of a field counts, of these two."""
+    """A person said at this moment whose value of a field counts, of these two."""
 
+    at: float
     key: LinkKey
     field: str
     side: Side
@@ -156,6 +157,10 @@ class Watch:
         may_win = self._policies.two_way in ("newest", other.value)
         if (may_win and (self._faulty or not stale)) or self._was_answered(key, name, other, replaced.value, value):
             return
+        ours = [at for ids in ((side, record_id), (other, other_id)) for at in self._written_at(*ids)]
+        begun = self._answered_at(key, name, other, replaced.value)
+        if entered and any(said <= at < entered[-1] for said in begun for at in ours):
+            return  # entered after the first of two writes that do as a person said: it goes with the second
         said = "with what it showed before" if stale else "though both were changed"
         what = f"the {side}'s {name} {replaced.value} was replaced by {value} {said}"
         self.overwritten.append((side, f"{key.tenant} {key.source_id}: {what}"))
@@ -166,6 +171,31 @@ class Watch:
             one.key == key and one.field == name and one.side is side and (one.source, one.target) == (here, there)
             for one in self.answers
         )
+
+    def _answered_at(self, key: LinkKey, name: str, side: Side, replaced: Any) -> list[float]:
+        """When people said that this side's value counts, and not the one that is replaced."""
+        return [
+            one.at
+            for one in self.answers
+            if (one.key, one.field, one.side) == (key, name, side)
+            and (one.target if side is Side.SOURCE else one.source) == replaced
+        ]
+
+    def _written_at(self, side: Side, record_id: str) -> list[float]:
+        """When we wrote fields of this record that people edit."""
+        return [
+            one.at
+            for (a_side, an_id, _), past in self._values.items()
+            if (a_side, an_id) == (side, record_id)
+            for one in past
+            if one.ours
+        ]
+
+    def was_linked_late(self, record_id: str, name: str) -> bool:
+        """True if the customer got its partner after somebody last entered this: then it was taken as it stood."""
+        past = self._values.get((Side.TARGET, record_id, "city" if name == "billing_address" else name))
+        found = self._partner(Side.TARGET, record_id)
+        return bool(past) and found is not None and past[-1].at <= self.linked_at.get(found[0], 0.0)
 
     @property
     def two_way(self) -> bool:
