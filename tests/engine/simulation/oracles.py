@@ -275,18 +275,21 @@ def _meant(
 
     def resolve(value: Any) -> Any:
         if isinstance(value, LinkTo):
-            return _partner(universe, tenant, value, steps)
+            return _partner(universe, tenant, value, steps, asked_at)
         if isinstance(value, dict):
             return {name: resolve(item) for name, item in value.items()}
         return [resolve(item) for item in value] if isinstance(value, list | tuple) else value
 
+    asked_at = max(
+        universe.crm(tenant).touched.get((record.kind, record.id), 0.0), universe.backfilled_at.get(tenant, 0.0)
+    )
     try:
         return plain(resolve(step.evaluate(record).fields))
     except (MappingError, _UnresolvedError):
         return {}
 
 
-def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, CompiledStep]) -> str:
+def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, CompiledStep], asked_at: float) -> str:
     source_id = link.value
     if link.by != "id":
         records = universe.crm(tenant).all(steps[link.step].from_kind)
@@ -294,6 +297,8 @@ def _partner(universe: Universe, tenant: str, link: LinkTo, steps: dict[str, Com
         if len(named) != 1:
             raise _UnresolvedError
         (source_id,) = named
+        if universe.renamed_at.get((tenant, source_id), 0.0) > asked_at:
+            raise _UnresolvedError  # another had the name when the document was written
     partner = universe.table.links.get(LinkKey(tenant, SYNC, link.step, source_id))
     if partner is not None and not _can_be_named(universe, partner, steps[link.step].to_kind):
         raise _UnresolvedError

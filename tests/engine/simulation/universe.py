@@ -84,6 +84,7 @@ class Universe:
         self._memo: dict[str, str] = {}
         self.versions: dict[str, list[datetime]] = {tenant: [] for tenant in TENANTS}
         self.backfilled_at: dict[str, float] = {}
+        self.renamed_at: dict[tuple[str, str], float] = {}
         self.plans = MemoryPlans(self.table)
         self.unplanned: list[str] = []
         self.watches = {
@@ -590,6 +591,7 @@ class Universe:
         self._rename(tenant, Kind.PRODUCT, product, PRODUCTS[other])
 
     def _rename(self, tenant: str, kind: Kind, about: str, name: str) -> None:
+        self.renamed_at[tenant, self.id_of(about)] = self.runtime.seconds
         self.crm(tenant).put(kind, self.id_of(about), name=name)
 
     def do_reprice_product(self, tenant: str, product: str, value: str) -> None:
