@@ -192,20 +192,21 @@ def _without_found(meant: dict[str, Any], step: CompiledStep, link: Link, *, was
 def _without_merged(
     meant: dict[str, Any], universe: Universe, step: CompiledStep, link: Link, record: Record
 ) -> dict[str, Any]:
-    """A merge in the books gave the invoice its customer, and then a person said that the company's is another one.
+    """A person said, after the invoice was written or a merge in the books moved it, that another is the company's.
 
     That answer is not about what stands there already: its record's next change, or a backfill, has it looked at.
     """
     tenant = link.key.tenant
     watch = universe.watches[tenant]
-    moved_at = watch.moved.get(link.target_id or "")
-    if moved_at is None or "customer" not in meant:
+    if link.settled_at is None or step.to_kind is not Kind.INVOICE:
         return meant
+    written_at = (link.settled_at - universe.runtime.start_at).total_seconds()
+    stands_since = max(written_at, watch.moved.get(link.target_id or "", 0.0))
     named: LinkTo = step.evaluate(record).fields["customer"]
     company = LinkKey(tenant, SYNC, named.step, named.value)
     said_at, linked_at = watch.named_at.get(company, 0.0), watch.linked_at.get(company, 0.0)
     asked_at = max(universe.crm(tenant).touched[record.kind, record.id], universe.backfilled_at.get(tenant, 0.0))
-    is_ours_to_say = asked_at >= linked_at or not moved_at < said_at <= linked_at
+    is_ours_to_say = asked_at >= linked_at or not stands_since < said_at <= linked_at
     return meant if is_ours_to_say else {name: value for name, value in meant.items() if name != "customer"}
 
 
