@@ -79,7 +79,7 @@ build: setup ## functions and layers for AWS, into .aws-sam; ARCH must equal the
 lock: setup ## after changing a dependency: the lock, the layer's list, the tools' lists
 	@$(UV) lock
 	@$(EXPORT) > layers/dependencies/requirements.txt
-	@cd sandbox/requirements && for tool in uv sam ministack microburst checkov awslambdaric; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
+	@cd sandbox/requirements && for tool in uv sam ministack microburst checkov awslambdaric tryton; do ../../$(COMPILE) $$tool.in -o $$tool.txt; done
 
 clean: ## everything that these targets made
 	@rm -rf .aws-sam .sandbox .tools .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

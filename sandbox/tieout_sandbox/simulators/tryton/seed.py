@@ -1,0 +1,143 @@
+"""Sets a company up that can sell: chart of accounts, fiscal years, a tax, a category of goods, a bank, a user."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from tieout_sandbox.simulators.tryton.rpc import Rpc
+
+USER = "tieout"
+PASSWORD = "correct horse battery"
+YEARS = (2016, 2017, 2025, 2026, 2027)
+_CURRENCIES = (("USD", "$", "0.01", 2, "1"), ("EUR", "€", "0.01", 2, "0.9"), ("JPY", "¥", "1", 0, "150"))
+_RECEIVABLE, _PAYABLE, _REVENUE, _EXPENSE, _CASH, _TAX = "1.2.1", "2.1.1", "4.1.1", "5.2.1", "1.1.1", "6.3.6"
+
+
+def set_up(rpc: Rpc) -> None:
+    """Fill a database that holds the modules and nothing else."""
+    groups = rpc.call("model.res.group.search", [], 0, None, None)
+    currency = _currencies(rpc)
+    country = _countries(rpc)
+    party = rpc.make("party.party", name="Seller Inc", addresses=[["create", [{"country": country}]]])
+    company = rpc.make("company.company", party=party, currency=currency, timezone="UTC", cancel_invoice_out=True)
+    rights = {"companies": [["add", [company]]], "company": company, "groups": [["add", groups]]}
+    rpc.call("model.res.user.write", [rpc.user_id], rights)
+    rpc.make("res.user", name="Tieout", login=USER, password=PASSWORD, **rights)
+    rpc.work_in(company)
+    _chart(rpc, company)
+    for year in YEARS:
+        _fiscal_year(rpc, company, year)
+    _goods(rpc, company)
+
+
+def _currencies(rpc: Rpc) -> int:
+    """The home currency's id."""
+    made = [
+        rpc.make(
+            "currency.currency",
+            name=code,
+            code=code,
+            symbol=symbol,
+            rounding=Decimal(rounding),
+            digits=digits,
+            rates=[["create", [{"date": date(2000, 1, 1), "rate": Decimal(rate)}]]],
+        )
+        for code, symbol, rounding, digits, rate in _CURRENCIES
+    ]
+    return made[0]
+
+
+def _countries(rpc: Rpc) -> int:
+    """The home country's id."""
+    region = {"name": "Île-de-France", "code": "FR-IDF", "type": "metropolitan region"}
+    rpc.make("country.country", name="France", code="FR", code3="FRA", subdivisions=[["create", [region]]])
+    state = {"name": "Oregon", "code": "US-OR", "type": "state"}
+    return rpc.make("country.country", name="United States", code="US", code3="USA", subdivisions=[["create", [state]]])
+
+
+def _chart(rpc: Rpc, company: int) -> None:
+    template = rpc.first("account.account.template", ["parent", "=", None])
+    rpc.run(
+        "account.create_chart",
+        ("", "account", {}),
+        ("account", "create_account", {"company": company, "account_template": template}),
+    )
+    defaults = {
+        "default_account_receivable": _account(rpc, _RECEIVABLE),
+        "default_account_payable": _account(rpc, _PAYABLE),
+    }
+    rpc.call("model.account.configuration.write", [1], defaults)
+
+
+def _fiscal_year(rpc: Rpc, company: int, year: int) -> None:
+    moves, invoices, credits_ = (
+        rpc.make(
+            "ir.sequence.strict",
+            name=f"{name} {year}",
+            company=company,
+            prefix=prefix,
+            sequence_type=rpc.first("ir.sequence.type", ["name", "=", kind]),
+        )
+        for name, kind, prefix in (
+            ("Moves", "Account Move", f"M{year}/"),
+            ("Invoices", "Invoice", f"{year}/"),
+            ("Credit notes", "Invoice", f"C{year}/"),
+        )
+    )
+    numbers = {
+        "company": company,
+        "out_invoice_sequence": invoices,
+        "in_invoice_sequence": invoices,
+        "out_credit_note_sequence": credits_,
+        "in_credit_note_sequence": credits_,
+    }
+    made = rpc.make(
+        "account.fiscalyear",
+        name=str(year),
+        company=company,
+        start_date=date(year, 1, 1),
+        end_date=date(year, 12, 31),
+        move_sequence=moves,
+        invoice_sequences=[["create", [numbers]]],
+    )
+    rpc.call("model.account.fiscalyear.create_period", [made])
+
+
+def _goods(rpc: Rpc, company: int) -> None:
+    """Units with fractions, a category that says the accounts, a tax that no category has, a bank, terms."""
+    unit = rpc.first("product.uom", ["symbol", "=", "u"])
+    rpc.call("model.product.uom.write", [unit], {"digits": 3, "rounding": 0.001})
+    rpc.make(
+        "product.category",
+        name="Sold",
+        accounting=True,
+        account_revenue=_account(rpc, _REVENUE),
+        account_expense=_account(rpc, _EXPENSE),
+    )
+    tax, cash = _account(rpc, _TAX), _account(rpc, _CASH)
+    rpc.make(
+        "account.tax",
+        name="VAT 20",
+        description="VAT 20",
+        type="percentage",
+        rate=Decimal("0.2"),
+        invoice_account=tax,
+        credit_note_account=tax,
+        company=company,
+    )
+    journal = rpc.first("account.journal", ["type", "=", "cash"])
+    rpc.make(
+        "account.invoice.payment.method",
+        name="Bank",
+        company=company,
+        journal=journal,
+        credit_account=cash,
+        debit_account=cash,
+    )
+    days = {"type": "remainder", "relativedeltas": [["create", [{"days": 30}]]]}
+    rpc.make("account.invoice.payment_term", name="Net 30", lines=[["create", [days]]])
+
+
+def _account(rpc: Rpc, code: str) -> int:
+    return rpc.first("account.account", ["code", "=", code])
