@@ -257,6 +257,28 @@ def test_credit_note_is_not_needed_any_more_once_somebody_takes_its_invoice_out(
     assert credit_notes(world) == []
 
 
+def test_credit_note_does_not_wait_for_ever_because_a_slower_worker_noted_that_another_was_writing_it(world: World):
+    invoiced(world, paid="100")
+    lose(world)
+    noted: list[str] = []
+    real = world.state.claim
+
+    def claim(link, intent):
+        if link.key.step == "invoices.credit_note" and not noted:
+            noted.append("once")
+            world.new_worker().apply(world.change(Kind.DEAL, "d1"))  # another worker is faster
+        return real(link, intent)
+
+    world.state.claim = claim
+    hints = [replace(one, attempts=5) for one in world.change(Kind.DEAL, "d1")]
+    world.engine.apply(hints)
+
+    world.settle_down()
+
+    assert len(credit_notes(world)) == 1
+    assert world.unsynced() == []
+
+
 def test_credit_note_that_is_refused_is_parked_and_tried_again(world: World):
     invoiced(world, paid="1054")
     lose(world)

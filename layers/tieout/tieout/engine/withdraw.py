@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tieout.domain.changes import Change, Origin
+from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.documents import InvoiceStatus
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import ClaimedError, NotFoundError, TieoutError
@@ -101,6 +101,7 @@ class Withdrawals:
             if credit is not None and credit.ended:
                 work.ended = True  # it says itself why it waits
             elif credit is None or credit.link.target_id is not None or why is None:
+                self._without(credit)
                 self._stays_withdrawn(work)
             elif why is Withdrawal.UNDONE or not _takes_part(work):
                 unfinished[why].append(work)
@@ -296,8 +297,11 @@ class Withdrawals:
         self._without(credit)
 
     def _without(self, credit: Work | None) -> None:
-        """No credit note is needed any more: what hindered one says nothing."""
-        if credit is not None and credit.link.unsynced is not None and credit.link.target_id is None:
+        """No credit note is needed any more, or it stands: what hindered one says nothing, and why it waited neither."""
+        unsynced = credit.link.unsynced if credit is not None else None
+        if credit is None or unsynced is None:
+            return
+        if credit.link.target_id is None or unsynced.state is UnsyncedState.WAITING:
             self._session.links.set_unsynced(credit.key, None)
 
 
