@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.engine.simulation.policies import Policies
+from tests.engine.simulation.runtime import WORKER_SECONDS
 from tieout.domain.effects import Effect
 from tieout.domain.links import LinkKey
 from tieout.domain.plans import is_new_id
@@ -147,11 +148,10 @@ class Watch:
             return  # what an adopted record showed goes once its source changes it
         other = Side.SOURCE if side is Side.TARGET else Side.TARGET
         others = self._values[other, other_id, name]
+        if replaced.value in self._agreed(key, past, others, past if side is Side.SOURCE else others):
+            return  # a person put back what both agreed on, so that only the other side is changed
         if any(one.value == replaced.value and one.at >= replaced.at for one in others):
             return  # it came over, and was changed there
-        before = [one.value for one in others if one.at < replaced.at]
-        if before and before[-1] == replaced.value:
-            return  # the other side showed it already: both agreed, and it was changed there since
         entered = [one.at for one in others if one.value == value and not one.ours]
         stale = not entered or any(one.value == value and entered[-1] <= one.at < replaced.at for one in past)
         may_win = self._policies.two_way in ("newest", other.value)
@@ -164,6 +164,18 @@ class Watch:
         said = "with what it showed before" if stale else "though both were changed"
         what = f"the {side}'s {name} {replaced.value} was replaced by {value} {said}"
         self.overwritten.append((side, f"{key.tenant} {key.source_id}: {what}"))
+
+    def _agreed(self, key: LinkKey, here: list[Shown], there: list[Shown], source: list[Shown]) -> list[Any]:
+        """What both may have agreed on last: what both showed, what we wrote, or what the source showed when linked."""
+        both = _last_alike(here, there)
+        written = [one for one in (*here, *there) if one.ours]
+        if written:
+            return [*both, max(written, key=lambda one: one.at).value]
+        linked_at = self.linked_at.get(key, 0.0)
+        shown = [one for one in source if one.at <= linked_at]
+        ends = [*(later.at for later in shown[1:]), linked_at]
+        read = [one.value for one, end in zip(shown, ends, strict=True) if end >= linked_at - WORKER_SECONDS]
+        return [*both, *read]
 
     def _was_answered(self, key: LinkKey, name: str, side: Side, replaced: Any, value: Any) -> bool:
         here, there = (value, replaced) if side is Side.SOURCE else (replaced, value)
@@ -229,6 +241,17 @@ class Watch:
     def _is_free(self, one: Written) -> bool:
         approved = self.approved.get(one.key) if one.key is not None else None
         return bool(one.plan) or (approved is not None and approved <= one.at)
+
+
+def _last_alike(here: list[Shown], there: list[Shown]) -> list[Any]:
+    """The value that both sides showed at one time, the last of these; empty if none."""
+    sides: dict[bool, Any] = {}
+    alike: list[Any] = []
+    for one, is_here in sorted([(o, True) for o in here] + [(o, False) for o in there], key=lambda pair: pair[0].at):
+        sides[is_here] = one.value
+        if {True, False} <= sides.keys() and sides[True] == sides[False]:
+            alike = [one.value]
+    return alike
 
 
 def _too_many(what: str, moments: list[datetime], most: int) -> Iterator[str]:
