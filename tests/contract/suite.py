@@ -542,7 +542,9 @@ def by_id(records: Iterable[Record]) -> dict[str, Record]:
 
 
 def unknown_id(known: str) -> str:
-    """An id of the same form that belongs to nothing."""
+    """An id of the same form that belongs to nothing; a number is long, as short ones may be in use."""
+    if known.isdigit():
+        return "9" * max(len(known), 9)
     return "".join("9" if character.isalnum() else character for character in known)
 
 

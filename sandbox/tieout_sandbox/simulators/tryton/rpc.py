@@ -7,6 +7,7 @@ import json
 import threading
 from datetime import date
 from decimal import Decimal
+from http import HTTPStatus
 from http.client import HTTPConnection
 from typing import Any
 
@@ -24,11 +25,10 @@ class Rpc:
         self._port = port
         self._path = f"/{database}/rpc/"
         self._lock = threading.Lock()
+        self._user, self._password = user, password
         self._session = ""
         self._context: dict[str, Any] = {}
-        uid, key = self.call("common.db.login", user, {"password": password}, "en")[:2]
-        self._session = "Session " + base64.b64encode(f"{user}:{uid}:{key}".encode()).decode()
-        self.user_id = int(uid)
+        self.user_id = self._sign_in()
 
     def work_in(self, company: int) -> None:
         """All later calls are about this company."""
@@ -40,24 +40,31 @@ class Rpc:
         Raises:
             RpcError: If there is none.
         """
-        # Signing in takes no context.
-        sent = [*params, {**self._context, **(context or {})}] if self._session else [*params]
-        body = json.dumps({"id": 1, "method": method, "params": sent}, default=_typed)
+        sent = [*params, {**self._context, **(context or {})}]
+        status, text = self._post(method, sent)
+        if status == HTTPStatus.UNAUTHORIZED:  # posting and paying want a session of the last minutes
+            self._sign_in()
+            status, text = self._post(method, sent)
+        return _result(method, status, text)
+
+    def _sign_in(self) -> int:
+        self._session = ""
+        method = "common.db.login"
+        found = _result(method, *self._post(method, [self._user, {"password": self._password}, "en"]))
+        self._session = "Session " + base64.b64encode(f"{self._user}:{found[0]}:{found[1]}".encode()).decode()
+        return int(found[0])
+
+    def _post(self, method: str, params: list[Any]) -> tuple[int, str]:
+        body = json.dumps({"id": 1, "method": method, "params": params}, default=_typed)
         with self._lock:
             connection = HTTPConnection("127.0.0.1", self._port, timeout=CALL_SECONDS_MAX)
             try:
                 headers = {"Content-Type": "application/json", "Authorization": self._session}
                 connection.request("POST", self._path, body, headers)
                 answer = connection.getresponse()
-                text = answer.read().decode()
+                return answer.status, answer.read().decode()
             finally:
                 connection.close()
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
-            raise RpcError(f"{method}: status {answer.status}")
-        content = json.loads(text)
-        if "error" in content:
-            raise RpcError(f"{method}: {content['error']}")
-        return content["result"]
 
     def first(self, model: str, *domain: list[Any]) -> int:
         """Id of the first record that fulfils the domain.
@@ -102,6 +109,15 @@ class Rpc:
         if not whole:
             steps.append(("ask", "pay", {"type": "partial"}))
         self.run("account.invoice.pay", *steps, context=context)
+
+
+def _result(method: str, status: int, text: str) -> Any:  # noqa: ANN401 - JSON is anything
+    if status != HTTPStatus.OK:
+        raise RpcError(f"{method}: status {status}")
+    content = json.loads(text)
+    if "error" in content:
+        raise RpcError(f"{method}: {content['error']}")
+    return content["result"]
 
 
 def _typed(value: object) -> Any:  # noqa: ANN401 - JSON is anything

@@ -1,0 +1,143 @@
+"""What must be known of the company before something is written; asked once, and again after ten minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from tieout.connectors.tryton import wire
+from tieout.connectors.tryton.client import Client
+from tieout.connectors.tryton.manifest import Settings
+from tieout.domain.errors import RejectedError
+from tieout.ports.clock import Clock
+
+# A connection may stay open for hours in a warm worker, while somebody changes the set-up.
+KEPT_FOR = timedelta(minutes=10)
+
+
+class Company:
+    """The company's own record and its lists, read when first needed."""
+
+    def __init__(self, client: Client, settings: Settings, clock: Clock) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self.forget()
+
+    def refresh(self) -> None:
+        """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
+        if self._clock.now() - self._since > KEPT_FOR:
+            self.forget()
+
+    def forget(self) -> None:
+        """Ask again when it is next needed."""
+        self._since = self._clock.now()
+        self._own: wire.Row | None = None
+        self._ids: dict[tuple[str, str], int] = {}
+
+    @property
+    def id(self) -> int:
+        """The company in which the connection works."""
+        return int(self._client.context()["company"])
+
+    @property
+    def name(self) -> str:
+        """Its party's name."""
+        return str(self._row["party."]["name"])
+
+    @property
+    def currency(self) -> str:
+        """The code of its currency."""
+        return str(self._row["currency."]["code"])
+
+    def currency_id(self, code: str) -> int:
+        """The id of a currency."""
+        return self._find("currency.currency", code, [["code", "=", code]], "currency", f"currency {code}")
+
+    def term_id(self, name: str) -> int:
+        """The id of a payment term."""
+        term = f"payment term named `{name}`"
+        return self._find("account.invoice.payment_term", name, [["name", "=", name]], "terms", term)
+
+    def tax_id(self, name: str) -> int:
+        """The id of a tax that may be charged to customers."""
+        domain = [
+            ["name", "=", name],
+            ["company", "=", self.id],
+            ["parent", "=", None],
+            ["group.kind", "!=", "purchase"],
+        ]
+        plain = [["name", "=", name], ["company", "=", self.id], ["parent", "=", None], ["group", "=", None]]
+        return self._find("account.tax", name, ["OR", domain, plain], "lines", f"tax named `{name}`")
+
+    def country_id(self, code: str) -> int:
+        """The id of a country by its ISO 3166 alpha-2 code."""
+        return self._find("country.country", code, [["code", "=", code]], "billing_address", f"country {code}")
+
+    def subdivision_id(self, country: str, state: str) -> int:
+        """The id of a state or region, by code or name."""
+        names = [["code", "=", f"{country}-{state}"], ["code", "=", state], ["name", "ilike", state]]
+        domain = [["country.code", "=", country], ["OR", *names]]
+        where = f"region `{state}` of {country}"
+        return self._find("country.subdivision", f"{country}/{state}", domain, "billing_address", where)
+
+    def journal_id(self) -> int:
+        """The journal of sales."""
+        return self._find("account.journal", "revenue", [["type", "=", "revenue"]], "", "journal of the type Revenue")
+
+    def unit_id(self) -> int:
+        """The unit of measure of new items."""
+        symbol = self._settings.unit
+        return self._find(
+            "product.uom", symbol, [["symbol", "=", symbol]], "", f"unit of measure with the symbol `{symbol}`"
+        )
+
+    def category_id(self) -> int:
+        """The accounting category of new items: the one of the settings, or the only one.
+
+        Raises:
+            RejectedError: If there is none, or there are several to choose from.
+        """
+        name = self._settings.item_category
+        if name:
+            domain = [["name", "=", name], ["accounting", "=", True]]
+            return self._find("product.category", name, domain, "", f"accounting category named `{name}`")
+        if ("product.category", "") not in self._ids:
+            found = self._client.rows("product.category", [["accounting", "=", True]], ["name"], limit=2)
+            if len(found) != 1:
+                raise RejectedError(
+                    f"Tryton has {'several accounting categories' if found else 'no such category'} for new items.",
+                    next_step="Name one in the connection's settings (item_category); create it in Tryton if needed.",
+                )
+            self._ids["product.category", ""] = found[0]["id"]
+        return self._ids["product.category", ""]
+
+    @property
+    def _row(self) -> wire.Row:
+        if self._own is None:
+            found = self._client.rows("company.company", [["id", "=", self.id]], ["party.name", "currency.code"])
+            if not found:
+                raise RejectedError(
+                    "Tryton has no company of this id, or its user may not see it.",
+                    next_step="Correct `company` in the connection document.",
+                )
+            self._own = found[0]
+        return self._own
+
+    def _find(self, model: str, key: str, domain: Sequence[Any], field: str, what: str) -> int:
+        """The id of the first that fulfils the domain.
+
+        Raises:
+            RejectedError: If there is none.
+        """
+        if (model, key) not in self._ids:
+            found = self._client.rows(model, domain, ["id"], limit=1)
+            if not found:
+                raise RejectedError(
+                    f"Tryton has no {what}.",
+                    field=field,
+                    next_step="Create it in Tryton, or correct the mapping of the field.",
+                )
+            self._ids[model, key] = found[0]["id"]
+        return self._ids[model, key]
