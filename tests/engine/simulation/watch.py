@@ -148,7 +148,8 @@ class Watch:
             return  # what an adopted record showed goes once its source changes it
         other = Side.SOURCE if side is Side.TARGET else Side.TARGET
         others = self._values[other, other_id, name]
-        if replaced.value in self._agreed(key, past, others, past if side is Side.SOURCE else others):
+        agreed = self._agreed(key, past, others, past if side is Side.SOURCE else others)
+        if replaced.value in agreed or (self._faulty and _is_put_back(past, value)):
             return  # a person put back what both agreed on, so that only the other side is changed
         if any(one.value == replaced.value and one.at >= replaced.at for one in others):
             return  # it came over, and was changed there
@@ -241,6 +242,17 @@ class Watch:
     def _is_free(self, one: Written) -> bool:
         approved = self.approved.get(one.key) if one.key is not None else None
         return bool(one.plan) or (approved is not None and approved <= one.at)
+
+
+def _is_put_back(past: list[Shown], value: Any) -> bool:
+    """True if a person put back what stood there before we wrote this: if our answer was lost, nothing seems written.
+
+    The CRM has no versions that could tell the two apart.
+    """
+    before, ours, put_back = ([None] * 3 + past)[-3:]
+    if before is None or ours is None or put_back is None:
+        return False
+    return ours.ours and ours.value == value and put_back.value == before.value
 
 
 def _last_alike(here: list[Shown], there: list[Shown]) -> list[Any]:
