@@ -6,22 +6,40 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
-from tests.contract.suite import ConnectorContract, SimulatedWorld
+from tests.contract.fakes import MemorySecrets
+from tests.contract.graph_description import DESCRIPTION, Judged
+from tests.contract.suite import ConnectorContract, SimulatedWorld, all_changes, all_ids, done
 from tieout.connectors.outlook import CONNECTOR
+from tieout.connectors.outlook.translate import contact_record
 from tieout.domain.documents import RecordUpdate
-from tieout.domain.effects import Effect, Operation
-from tieout.domain.errors import SignatureError
+from tieout.domain.effects import Done, Effect, NotDone, Operation, Unknown
+from tieout.domain.errors import (
+    ConflictError,
+    NotFoundError,
+    ProviderError,
+    ReconnectError,
+    RejectedError,
+    SettingsError,
+    SignatureError,
+    ThrottledError,
+    UnavailableError,
+    UncertainError,
+)
 from tieout.domain.records import Kind
 from tieout.ports.connector import Webhook
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.outlook import create_app
-from tieout_sandbox.simulators.outlook.routes import Api
-from tieout_sandbox.simulators.outlook.state import CONTACTS, DEFAULT_FOLDER, TASKS
+from tieout_sandbox.simulators.outlook.errors import GraphError
+from tieout_sandbox.simulators.outlook.routes import Api, _refusal
+from tieout_sandbox.simulators.outlook.state import CONTACTS, DEFAULT_FOLDER, FOLDERS, LISTS, TASKS
 from tieout_sandbox.simulators.server import serve
 
 SECRETS = {
@@ -38,6 +56,8 @@ class OutlookWorld(SimulatedWorld):
 
     def __init__(self, url: str, clock: SimulatedClock, api: Api) -> None:
         super().__init__(url, clock, SECRETS)
+        self.judge = Judged(self.http)
+        self.http = self.judge
         self.api = api
         self._count = itertools.count(1)
 
@@ -126,7 +146,7 @@ class OutlookWorld(SimulatedWorld):
         ]
 
     def refused_effect(self) -> Effect:
-        return self.effect(Kind.COMPANY, self.contact(), website=5)
+        return self.effect(Kind.COMPANY, self.contact(), name="x" * 256)
 
 
 @pytest.fixture
@@ -161,3 +181,495 @@ class TestContract(ConnectorContract):
                 world.provider.verify(bad, SECRETS)
         with pytest.raises(SignatureError):
             world.provider.verify(good, {})
+
+
+# ---- folders and feeds ----
+
+
+def folder_of(world: OutlookWorld, parent: str = "") -> str:
+    with world.api.lock:
+        row = world.api.state.add(FOLDERS, FOLDERS, {"displayName": "Clients", "parentFolderId": parent or None})
+        return str(row["id"])
+
+
+@pytest.mark.parametrize("lists_default_folder", [False, True])
+def test_contacts_of_all_folders_are_read_once_each(world, lists_default_folder):
+    world.sandbox("POST", "settings", {"lists_default_folder": lists_default_folder})
+    outer = folder_of(world)
+    inner = folder_of(world, outer)
+    made = [world.contact(), world.contact(outer), *[world.contact(inner) for _ in range(3)]]
+    connector = world.connector()
+
+    assert sorted(all_ids(connector, Kind.COMPANY)) == sorted(made)
+    records, _, _ = all_changes(connector, Kind.CONTACT, None)
+    assert sorted(record.id for record in records) == sorted(made)
+    assert sorted(record.id for record in connector.read(Kind.CONTACT, made)) == sorted(made)
+
+
+def test_a_contact_that_is_moved_keeps_its_id_and_comes_again(world):
+    connector, other = world.connector(), folder_of(world)
+    moved = world.contact()
+    cursor = connector.cursor_now(Kind.CONTACT)
+    with world.api.lock:
+        world.api.state.move(moved, other)
+    records, gone, _ = all_changes(connector, Kind.CONTACT, cursor)
+    assert [record.id for record in records] == [moved]
+    assert gone == [moved]  # a hint like any other: whoever reads it again finds it
+    assert [record.id for record in connector.read(Kind.CONTACT, [moved])] == [moved]
+
+
+def test_a_new_folder_is_followed_and_one_that_is_gone_makes_deletions_unsure(world):
+    connector = world.connector()
+    former = folder_of(world)
+    world.contact(former)
+    cursor = connector.cursor_now(Kind.CONTACT)
+    with world.api.lock:
+        world.api.state.remove(world.api.state.items[former])
+    made = world.contact(folder_of(world))
+
+    page = connector.changes(Kind.CONTACT, cursor)
+    assert page.deletions_unsure
+    records, _, cursor = all_changes(connector, Kind.CONTACT, page.cursor)
+    assert [record.id for record in records] == [made]
+    assert not connector.changes(Kind.CONTACT, cursor).deletions_unsure
+
+
+@pytest.mark.parametrize("kind", [Kind.CONTACT, Kind.DEAL])
+def test_a_token_that_died_makes_everything_come_again_and_deletions_unsure(world, kind):
+    connector = world.connector()
+    make = world.contact if kind is Kind.CONTACT else world.deal
+    kept, gone = make(), make()
+    cursor = connector.cursor_now(kind)
+    world.delete_record(kind, gone)
+    world.sandbox("POST", "delta/expire")
+
+    page = connector.changes(kind, cursor)
+
+    assert page.deletions_unsure
+    assert [record.id for record in page.records] == [kept]
+    assert not connector.changes(kind, page.cursor).deletions_unsure
+
+
+def test_a_token_that_dies_between_two_pages_loses_nothing(world):
+    world.sandbox("POST", "settings", {"page_max": 2})
+    made = [world.contact() for _ in range(5)]
+    connector = world.connector()
+    first = connector.changes(Kind.CONTACT, None)
+    assert first.more
+    world.sandbox("POST", "delta/expire")
+    records, _, _ = all_changes(connector, Kind.CONTACT, first.cursor)
+    assert {record.id for record in records} == set(made)
+
+
+def test_a_feed_that_cannot_begin_is_unavailable(world):
+    world.contact()
+    connector = world.connector(faults=[{"kind": "status", "status": 410, "match": {"path": "*/delta"}}])
+    with pytest.raises(ProviderError):
+        connector.changes(Kind.CONTACT, None)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"links": []}', '{"links": {}, "pending": 7}'])
+def test_a_cursor_of_another_form_is_unavailable(world, text):
+    with pytest.raises(UnavailableError, match="cursor"):
+        world.connector().changes(Kind.DEAL, text)
+
+
+def test_our_token_goes_to_no_other_host(world):
+    connector = world.connector()
+    cursor = json.loads(connector.cursor_now(Kind.DEAL))
+    (name,) = cursor["links"]
+    for link in (
+        "https://evil.example/v1.0/delta",
+        f"{world.url}.evil.example/v1.0/x",
+        f"{world.url}/v1.0@evil.example",
+    ):
+        text = json.dumps({"links": {name: link}, "pending": [name]})
+        with pytest.raises(UnavailableError, match="another address"):
+            connector.changes(Kind.DEAL, text)
+
+
+# ---- batches, limits, versions ----
+
+
+def test_20_records_are_one_call_and_20_updates_three(world):
+    made = [world.contact() for _ in range(20)]
+    connector = world.connector()
+    connector.probe()
+    world.sandbox("DELETE", "calls")
+    assert len(connector.read(Kind.COMPANY, made)) == 20
+    assert calls(world) == {"POST /v1.0/$batch": 1}
+    effects = [world.effect(Kind.COMPANY, one, custom_fields__balance=Decimal("1.10")) for one in made]
+    assert all(isinstance(outcome, Done) for outcome in connector.write(effects))
+    assert calls(world) == {"POST /v1.0/$batch": 4}
+    assert all(isinstance(outcome, Done) for outcome in connector.write(effects))
+    assert calls(world) == {"POST /v1.0/$batch": 6}  # nothing differs, so nothing is written
+
+
+def calls(world: OutlookWorld) -> dict[str, int]:
+    return {route: entry["calls"] for route, entry in world.sandbox("GET", "calls")["routes"].items()}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "error"),
+    [
+        (429, NotDone, ThrottledError),
+        (403, NotDone, RejectedError),
+        (412, NotDone, ConflictError),
+        (404, NotDone, NotFoundError),
+        (507, NotDone, RejectedError),
+        (503, Unknown, UncertainError),
+    ],
+)
+def test_a_part_of_a_batch_that_fails_does_not_touch_the_others(world, status, outcome, error):
+    made = [world.contact() for _ in range(3)]
+    answer = world.api._answer
+
+    def failing(call: Any, application: bool) -> Any:
+        if call.method == "PATCH" and quote(made[1], safe="") in call.path:
+            return _refusal(GraphError(status, headers={"Retry-After": "17"}))
+        return answer(call, application)
+
+    connector = world.connector()
+    world.api._answer = failing
+    effects = [world.effect(Kind.COMPANY, one, name="Söhne AG") for one in made]
+    ends = {one.effect_id: one for one in connector.write(effects)}
+    failed = ends.pop(effects[1].id)
+    assert isinstance(failed, outcome)
+    assert isinstance(failed.error, error)
+    if isinstance(failed.error, ThrottledError):
+        assert failed.error.retry_after_seconds == 17
+    assert all(isinstance(one, Done) for one in ends.values())
+
+
+def test_an_edit_between_our_reading_and_our_writing_is_a_conflict(world):
+    one = world.contact()
+    patch = world.api.state.patch
+
+    def overtaken(item: Any, body: Any, if_match: str = "") -> Any:
+        patch(item, {"jobTitle": "somebody was faster"})
+        return patch(item, body, if_match)
+
+    connector = world.connector()
+    with world.api.lock:
+        object.__setattr__(world.api, "state", Overtaken(world.api.state, overtaken))
+    (outcome,) = connector.write([world.effect(Kind.COMPANY, one, name="Söhne AG")])
+    assert isinstance(outcome, NotDone)
+    assert isinstance(outcome.error, ConflictError)
+
+
+class Overtaken:
+    """The state, with another `patch`."""
+
+    def __init__(self, state: Any, patch: Any) -> None:
+        self._state = state
+        self.patch = patch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+
+def test_what_outlook_does_not_keep_is_named(world):
+    world.sandbox("POST", "settings", {"lies": True})
+    for effect in world.sample_effects():
+        (outcome,) = world.connector().write([effect])
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, RejectedError)
+        assert outcome.error.field
+
+
+def test_our_extension_keeps_what_another_update_wrote(world):
+    connector = world.connector()
+    for kind, one in ((Kind.DEAL, world.deal()), (Kind.COMPANY, world.contact())):
+        done(connector.write([world.effect(kind, one, custom_fields__a="first", custom_fields__day=date(2026, 1, 5))]))
+        record = done(
+            connector.write([world.effect(kind, one, custom_fields__b=Decimal("2.5"), custom_fields__a=None)])
+        )
+        fields = record.fields["custom_fields"]
+        assert (fields["a"], fields["b"], fields["day"]) == (None, Decimal("2.5"), date(2026, 1, 5))
+
+
+def test_a_company_and_its_contact_are_one_record_and_written_one_after_the_other(world):
+    one = world.contact()
+    outcomes = world.connector().write(
+        [
+            world.effect(Kind.COMPANY, one, name="Söhne AG", custom_fields__a="1"),
+            world.effect(Kind.CONTACT, one, name="Ada", custom_fields__b="2"),
+        ]
+    )
+    assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+    (record,) = world.connector().read(Kind.CONTACT, [one])
+    assert (record.fields["company_name"], record.fields["name"]) == ("Söhne AG", "Ada")
+    assert {"a": "1", "b": "2"}.items() <= record.fields["custom_fields"].items()
+
+
+def test_an_email_and_a_phone_are_replaced_and_the_others_stay(world):
+    emails = [{"name": "Ada", "address": "old@example.test"}, {"name": "Bob", "address": "bob@example.test"}]
+    one = world.contact(emailAddresses=emails, businessPhones=["1", "2"])
+    done(world.connector().write([world.effect(Kind.CONTACT, one, email="new@example.test", phone="3")]))
+    row = world.api.state.items[one].row
+    assert [each["address"] for each in row["emailAddresses"]] == ["new@example.test", "bob@example.test"]
+    assert row["businessPhones"] == ["3", "2"]
+
+
+def test_what_an_update_may_name_is_just_what_the_manifest_says(world):
+    manifest = world.provider.manifest
+    connector = world.connector()
+    for kind, make in ((Kind.COMPANY, world.contact), (Kind.CONTACT, world.contact), (Kind.DEAL, world.deal)):
+        for path in sorted(manifest.updates[kind] - {"custom_fields.*", "status"}):
+            (outcome,) = connector.write([world.effect(kind, make(), **{path: "x"})])
+            assert isinstance(outcome, Done), path
+        (outcome,) = connector.write([world.effect(kind, make(), source_id="x")])
+        assert isinstance(outcome, NotDone)
+    assert not manifest.takes(Kind.DEAL, "amount")
+
+
+@pytest.mark.parametrize("status", ["open", "won", "lost", "inactive"])
+def test_a_deals_status_is_written_so_that_people_see_it(world, status):
+    for before in ({}, {"categories": ["Won", "VIP"]}, {"categories": ["lost"], "status": "completed"}):
+        one = world.deal(**before)
+        record = done(world.connector().write([world.effect(Kind.DEAL, one, status=status)]))
+        assert record.fields["status"] == status
+        assert ("VIP" in record.fields["custom_fields"]["categories"]) == ("VIP" in before.get("categories", ()))
+
+
+# ---- deals ----
+
+
+def test_a_task_by_the_convention_is_a_deal_with_lines_and_its_customer(world):
+    contact = world.contact(companyName="Acme Ltd", emailAddresses=[{"name": "A", "address": "Ada@Acme.example"}])
+    note = "Called them.\nCustomer: ada@acme.example\nReference: D-2026-014"
+    note += "\n- 3 x Consulting @ 500.00\n- Travel @ 120.50 -10%"
+    world.sandbox("POST", "settings", {"html_notes": True})
+    one = world.deal(note, title="Website", status="completed", categories=["VIP"])
+    (deal,) = world.connector().read(Kind.DEAL, [one])
+    assert deal.fields["companies"] == [{"id": contact, "name": "Acme Ltd"}]
+    assert deal.fields["status"] == "won"
+    assert deal.fields["source_id"] == "D-2026-014"
+    assert deal.fields["closed_on"] is None  # ticked off at its making: To Do told no day
+    assert deal.fields["amount"] == Decimal("1608.45")
+    assert [line["name"] for line in deal.fields["lines"]] == ["Consulting", "Travel"]
+    assert deal.fields["custom_fields"]["categories"] == ["VIP"]
+
+
+def test_a_customer_that_may_be_several_is_none_unless_its_category_says_which(world):
+    world.contact(companyName="Acme Ltd")
+    meant = world.contact(companyName="acme  ltd", categories=["Customer"])
+    one = world.deal("Customer: ACME Ltd\nAmount: 5")
+    (deal,) = world.connector().read(Kind.DEAL, [one])
+    assert deal.fields["companies"] == []
+    (deal,) = world.connector(customer_category="customer").read(Kind.DEAL, [one])
+    assert [each["id"] for each in deal.fields["companies"]] == [meant]
+
+
+def test_a_mailbox_without_the_list_of_deals_says_what_to_do(world):
+    connector = world.connector(deals_list="Sales")
+    with pytest.raises(RejectedError, match="no list `Sales`") as caught:
+        connector.cursor_now(Kind.DEAL)
+    assert "deals_list" in caught.value.next_step
+    with world.api.lock:
+        for name in ("Sales", "sales"):
+            world.api.state.add(LISTS, LISTS, {"displayName": name})
+    with pytest.raises(RejectedError, match="several lists"):
+        connector.ids(Kind.DEAL, None)
+
+
+def test_searching_ignores_case_and_finds_in_every_folder(world):
+    one = world.contact(
+        folder_of(world), companyName="ÄCME Ltd", emailAddresses=[{"name": "", "address": "a@b.example"}]
+    )
+    deal = world.deal(title="Website")
+    connector = world.connector()
+    assert [each.id for each in connector.search(Kind.COMPANY, "name", ["äcme ltd", "other"])] == [one]
+    assert [each.id for each in connector.search(Kind.CONTACT, "email", ["A@B.example"])] == [one]
+    assert [each.id for each in connector.search(Kind.DEAL, "name", ["WEBSITE"])] == [deal]
+    with pytest.raises(RejectedError):
+        connector.search(Kind.DEAL, "email", ["x"])
+
+
+# ---- sign-in ----
+
+
+def signed_in(world: OutlookWorld, **settings: Any) -> Any:
+    """The grant of a consent in a browser."""
+    consent, typed = world.provider.consent, {**world.settings(), **settings}
+    redirect = "http://localhost:9/callback"
+    page = consent.address(settings=typed, secrets=SECRETS, redirect=redirect, state="a state")
+    answer = world.session.get(page, allow_redirects=False, timeout=5)
+    location = urlsplit(answer.headers["Location"])
+    assert location.geturl().startswith(redirect)
+    query = dict(parse_qsl(location.query))
+    assert query["state"] == "a state"
+    return consent.finish(
+        settings=typed, secrets=SECRETS, redirect=redirect, query=query, http=world.http, clock=world.clock
+    )
+
+
+def test_a_person_signs_in_with_a_code_and_the_new_tokens_work(world):
+    grant = signed_in(world)
+    assert grant.account == world.account()
+    assert set(SECRETS) < set(grant.secrets)
+    world.secrets = MemorySecrets(grant.secrets)
+    assert world.connector().probe().id == world.account()
+
+
+def test_a_code_is_no_use_to_whoever_does_not_know_the_client_secret(world):
+    consent, redirect = world.provider.consent, "http://localhost:9/callback"
+    page = consent.address(settings=world.settings(), secrets=SECRETS, redirect=redirect, state="a")
+    query = dict(
+        parse_qsl(urlsplit(world.session.get(page, allow_redirects=False, timeout=5).headers["Location"]).query)
+    )
+    with pytest.raises(RejectedError, match="not connected"):
+        consent.finish(
+            settings=world.settings(),
+            secrets=SECRETS,
+            redirect=redirect,
+            query={**query, "state": "b"},  # another consent's: its PKCE verifier is another one
+            http=world.http,
+            clock=world.clock,
+        )
+
+
+APPLICATION = {"access": "application", "directory": "seller.example", "mailbox": "sales@seller.example"}
+
+
+def test_an_administrator_lets_the_application_in_and_no_me_is_asked_for(world):
+    grant = signed_in(world, **APPLICATION)
+    assert grant.account == "sales@seller.example"
+    world.secrets = MemorySecrets(grant.secrets)
+    one = world.contact()
+    connector = world.connector(**APPLICATION)
+    assert connector.probe().id == "sales@seller.example"
+    assert [record.id for record in connector.read(Kind.CONTACT, [one])] == [one]
+    assert not [route for route in calls(world) if "/v1.0/me" in route]
+
+
+@pytest.mark.parametrize("settings", [{}, APPLICATION])
+def test_a_refused_consent_stores_nothing(world, settings):
+    world.sandbox("POST", "settings", {"consent": False})
+    with pytest.raises(RejectedError, match="consent was refused"):
+        signed_in(world, **settings)
+
+
+def test_a_client_secret_that_ended_says_so(world):
+    world.sandbox("POST", "settings", {"client_secret": "another one"})
+    with pytest.raises(ReconnectError, match="secret") as caught:
+        world.connector(**APPLICATION).probe()
+    assert "client secret" in caught.value.next_step
+
+
+def test_a_token_is_renewed_before_it_ends_and_the_new_refresh_token_is_kept(world):
+    connector = world.connector()
+    connector.probe()
+    first = world.secrets.history[-1]
+    world.clock.advance(56 * 60)
+    connector.probe()
+    second = world.secrets.history[-1]
+    assert second["access_token"] != first["access_token"]
+    assert second["refresh_token"] not in (first["refresh_token"], SECRETS["refresh_token"])
+    assert world.lease.taken == ["token", "token"]
+
+
+# ---- notifications ----
+
+
+@pytest.fixture
+def heard(world: OutlookWorld) -> Iterator[tuple[str, list[Webhook]]]:
+    """An address that answers handshakes as the product does, and what it heard."""
+    from flask import Flask, Response, request  # noqa: PLC0415 - only here
+
+    heard: list[Webhook] = []
+    receiver = Flask("receiver")
+
+    @receiver.post("/webhooks/acme.outlook")
+    def hear() -> Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        webhook = Webhook(headers, request.get_data(), request.args.to_dict())
+        text = world.provider.handshake(webhook)
+        if text is None:
+            heard.append(webhook)
+        return Response(text or "", 200, content_type="text/plain")
+
+    with serve(receiver) as url:
+        yield f"{url}/webhooks/acme.outlook", heard
+
+
+def test_subscriptions_are_made_once_and_renewed_at_half_their_life(world, heard):
+    connector = world.connector(webhook_url=heard[0])
+    assert connector.subscribe() == ["made contact", "made deal"]
+    assert connector.subscribe() == []
+    world.clock.advance(1.6 * 24 * 3600)
+    assert connector.subscribe() == ["renewed deal"]
+    world.clock.advance(2 * 24 * 3600)
+    assert connector.subscribe() == ["renewed contact", "renewed deal"]
+    world.clock.advance(8 * 24 * 3600)
+    assert connector.subscribe() == ["made contact", "made deal"]
+    assert world.judge.judged["subscription"] >= 8
+
+
+def test_a_change_is_told_and_one_that_was_missed_is_in_the_feed(world, heard):
+    address, webhooks = heard
+    connector = world.connector(webhook_url=address)
+    connector.subscribe()
+    cursors = {kind: connector.cursor_now(kind) for kind in (Kind.CONTACT, Kind.DEAL)}
+    contact, deal = world.contact(), world.deal()
+    assert world.sandbox("POST", "notifications/push") == {"delivered": 2, "failed": 0}
+    found = set()
+    for webhook in webhooks:
+        world.provider.verify(webhook, SECRETS)
+        DESCRIPTION.check("changeNotificationCollection", json.loads(webhook.body), "notification")
+        found |= {(hint.kind, hint.id) for hint in world.provider.hints(webhook)}
+    assert found == {(Kind.COMPANY, contact), (Kind.CONTACT, contact), (Kind.DEAL, deal)}
+
+    webhooks.clear()
+    world.sandbox("POST", "notifications/lifecycle", {"event": "subscriptionRemoved"})
+    later = world.deal()
+    assert world.sandbox("POST", "notifications/push") == {"delivered": 0, "failed": 0}
+    for webhook in webhooks:
+        world.provider.verify(webhook, SECRETS)
+        assert world.provider.hints(webhook) == []
+    assert len(webhooks) == 2
+    assert connector.subscribe() == ["made contact", "made deal"]
+    records, _, _ = all_changes(connector, Kind.DEAL, cursors[Kind.DEAL])
+    assert {record.id for record in records} == {deal, later}
+
+
+def test_an_address_that_does_not_answer_the_handshake_is_refused(world):
+    connector = world.connector(webhook_url=f"{world.url}/nothing")
+    with pytest.raises(RejectedError, match="validation"):
+        connector.subscribe()
+
+
+def test_nothing_is_subscribed_without_an_address_and_not_without_a_token(world):
+    assert world.connector().subscribe() == []
+    world.secrets.history[-1]["webhook_token"] = "short"
+    with pytest.raises(SettingsError, match="20 to 128"):
+        world.connector(webhook_url="https://tieout.example/webhooks/a.b").subscribe()
+
+
+def test_what_microsoft_documents_is_understood():
+    folder = Path(__file__).parent.parent / "data" / "outlook" / "documented"
+    notification = Webhook({}, (folder / "change-notification.json").read_bytes())
+    CONNECTOR.verify(notification, {"webhook_token": "secretClientValue"})
+    assert CONNECTOR.hints(notification) == []  # of a message, which we do not read
+    DESCRIPTION.check("contact", json.loads((folder / "contact-create.request.json").read_bytes()), "contact")
+    DESCRIPTION.check(
+        "subscription", json.loads((folder / "subscription-create.request.json").read_bytes()), "subscription"
+    )
+    page = json.loads((folder / "contact-delta.page.json").read_bytes())
+    (row,) = page["value"]
+    assert contact_record(Kind.CONTACT, {"id": "x", **row}).fields["name"] == "displayName-value"
+
+
+def test_simulated_deals_of_the_data_set_are_the_same_as_those_of_act():
+    clock = SimulatedClock()
+    app = create_app(clock=clock, data="crm-sales-opportunities", requests_per_10_minutes=1_000_000)
+    with serve(app) as url:
+        world = OutlookWorld(url, clock, app.extensions["simulator"])
+        with world.session:
+            records, _, _ = all_changes(world.connector(), Kind.DEAL, None)
+            some = [record for record in records if record.fields["status"] == "won"][:40:2]
+            read = world.connector().read(Kind.DEAL, [record.id for record in some])
+    won = [record for record in records if record.fields["status"] == "won"]
+    assert (len(records), len(won)) == (8800, 4238)
+    assert sum(record.fields["amount"] for record in won) == 10_005_534
+    assert all(len(record.fields["companies"]) == 1 and record.fields["closed_on"] for record in read)

@@ -25,6 +25,10 @@ DEFAULT_FOLDER = "AQMkADAwATM0MDAAMS0wAAAuAAADdefaultContacts="
 EXTENSION_PREFIX = "Microsoft.OutlookServices.OpenTypeExtension."
 ETAGS: Mapping[str, str] = {CONTACTS: "EQAAABYAAAD", TASKS: "x8mBn", FOLDERS: "A", LISTS: "L"}
 
+TEXT_MAX = 255
+"""Our own choice: Microsoft publishes no lengths."""
+
+_LONG = frozenset({"personalNotes", "title"})
 _TEXT, _TEXTS, _FLAG = "text", "texts", "flag"
 _ADDRESS = dict.fromkeys(("street", "city", "state", "postalCode", "countryOrRegion"), _TEXT)
 _EMAIL = {"name": _TEXT, "address": _TEXT}
@@ -247,19 +251,23 @@ class OutlookState:
         if token.get("epoch", self.epoch) != self.epoch:
             raise GraphError(410, "The sync state generation is not found.", code="SyncStateNotFound")
         after, first = int(token.get("after", 0)), bool(token.get("first", True))
-        log: list[tuple[int, WireRecord]] = [
-            (one.number, self.shown(one)) for one in self.inside(kind, place) if one.number > after
+        log: list[tuple[int, Item | str]] = [
+            (one.number, one) for one in self.inside(kind, place) if one.number > after
         ]
         if not first:
             log += [
-                (number, {"id": key, "@removed": {"reason": "deleted"}})
+                (number, key)
                 for number, type_, where, key in self.graves
                 if type_ == kind and where == place and number > after and not self._is_in(key, place)
             ]
         log.sort(key=lambda each: each[0])
         page, last = log[:size], len(log) <= size
         until = self.number if last else page[-1][0]
-        return [row for _, row in page], {"after": until, "first": first and not last, "epoch": self.epoch}, last
+        rows = [
+            {"id": one, "@removed": {"reason": "deleted"}} if isinstance(one, str) else self.shown(one)
+            for _, one in page
+        ]
+        return rows, {"after": until, "first": first and not last, "epoch": self.epoch}, last
 
     def _is_in(self, key: str, place: str) -> bool:
         item = self.items.get(key)
@@ -381,6 +389,8 @@ class OutlookState:
                     f"The property '{name}' does not exist on type 'microsoft.graph.{kind}'.",
                     code="RequestBodyRead",
                 )
+            if form == _TEXT and name not in _LONG and len(str(value)) > TEXT_MAX:
+                raise GraphError(400, f"The value of '{name}' is too long.", code="ErrorInvalidArgument")
             if value is not None and not _fits(form, value):
                 raise GraphError(
                     400, f"Cannot convert a value to the type of the property '{name}'.", code="RequestBodyRead"
