@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.engine.test_properties import FAULTS, Trouble, deliver, settle
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
-from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.changes import Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import RejectedError, ThrottledError
@@ -277,6 +277,23 @@ def test_credit_note_does_not_wait_for_ever_because_a_slower_worker_noted_that_a
 
     assert len(credit_notes(world)) == 1
     assert world.unsynced() == []
+
+
+def test_invoice_does_not_wait_for_ever_beside_its_credit_note_of_which_a_person_has_to_decide(world: World):
+    invoiced(world, paid="100")
+    lose(world)
+    world.books.fault = lambda _: "lost"
+    world.apply("d1")
+    world.books.fault = lambda _: None
+    (note,) = credit_notes(world)
+    world.books.put(Kind.CREDIT_NOTE, "again", **note.fields)  # the search shows two
+    (change,) = world.change(Kind.DEAL, "d1")
+    down = Unsynced(SYNC, "invoices", change, UnsyncedState.WAITING, "d1", "unavailable", "Down.", world.clock.now())
+    world.state.set_unsynced(link(world).key, down)  # by another worker, which could not read the invoice
+
+    world.settle_down()
+
+    assert [(one.step, one.state) for one in world.unsynced()] == [("invoices.credit_note", UnsyncedState.PARKED)]
 
 
 def test_credit_note_that_is_refused_is_parked_and_tried_again(world: World):

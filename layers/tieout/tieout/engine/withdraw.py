@@ -99,7 +99,7 @@ class Withdrawals:
         for work in withdrawn:
             credit, why = begun.get(work.key), work.link.withdrawn
             if credit is not None and credit.ended:
-                work.ended = True  # it says itself why it waits
+                self._session.ends.concluded(work)  # the credit note says itself why it waits
             elif credit is None or credit.link.target_id is not None or why is None:
                 self._without(credit)
                 self._stays_withdrawn(work)
@@ -148,7 +148,7 @@ class Withdrawals:
             document = documents.get(work.link.target_id or "")
             credit = begun.get(work.key)
             if credit is not None and credit.ended:
-                work.ended = True
+                self._session.ends.concluded(work)
             elif document is None and work.change.attempts < LOOKS and why is not Withdrawal.UNDONE:
                 self._session.ends.waits(work, NotFoundError("Its document is not visible; it is looked at again."))
             elif document is None:
