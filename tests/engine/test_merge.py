@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,11 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.world import START
-from tieout.domain.links import Link, LinkKey, Turns
+from tests.engine.test_two_way import sync
+from tests.engine.world import CRM, START, TENANT
+from tieout.domain.changes import Change, Origin, Unsynced, UnsyncedState
+from tieout.domain.effects import Operation
+from tieout.domain.links import Intent, IntentState, Link, LinkKey, Turns
+from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Side
 from tieout.engine.merge import (
     Merged,
+    agreed_on,
     agreement,
     at,
     is_changed,
@@ -22,9 +28,10 @@ from tieout.engine.merge import (
     put,
     shown_otherwise,
     turned,
+    turns_of,
 )
-from tieout.engine.plan import same
-from tieout.mapping import ABSENT
+from tieout.engine.plan import Work, same
+from tieout.mapping import ABSENT, compile_sync
 
 PATHS = ("name", "phone", "address.city", "address.line1")
 VALUES = st.sampled_from([None, "", "a", "b", " b ", "c", "A"])
@@ -135,6 +142,11 @@ def test_a_field_that_the_source_does_not_have_is_left_alone(winner):
     assert result == Merged(agreed=["name"])
 
 
+def test_the_fields_after_one_that_the_source_does_not_have_are_merged():
+    result = merged({"phone": "2", "address": {"line1": "b"}}, {"name": "a", "phone": "1"}, {"name": "c", "phone": "1"})
+    assert result == Merged(to_target=["phone", "address.line1"])
+
+
 def test_a_field_that_the_target_does_not_show_is_unchanged():
     result = merged({"name": "a", "phone": "1"}, {"name": "a", "phone": "1"}, {"name": "a"})
     assert result == Merged(agreed=["name"])
@@ -156,6 +168,13 @@ def test_put_and_at_know_absent_null_and_groups():
     assert put({"address": None}, "address.city", ABSENT) == {"address": None}
     assert put({"address": {"city": "x", "line1": "y"}}, "address.city", ABSENT) == {"address": {"line1": "y"}}
     assert put({"name": "x"}, "name", ABSENT) == {}
+    assert put({}, "name", ABSENT) == {}
+
+
+def test_text_where_a_group_should_be_has_no_parts_and_gives_way_to_one():
+    assert at({"address": "1 Main St"}, "address.city") is ABSENT
+    assert put({"address": "1 Main St"}, "address.city", "x") == {"address": {"city": "x"}}
+    assert put({"address": "1 Main St"}, "address.city", ABSENT) == {"address": "1 Main St"}
 
 
 # Cases by name
@@ -240,7 +259,83 @@ def test_turns_begin_anew_after_an_hour(seconds: int, count: int):
 
 
 def test_the_second_half_of_a_merge_has_a_partner_and_no_hash_and_nothing_that_stops_it():
-    half = Link(LinkKey("acme", "deals", "customers", "c1"), target_id="77")
+    half = Link(KEY, target_id="77")
     assert is_second_half(half)
     assert not is_second_half(Link(half.key))
     assert not is_second_half(Link(half.key, target_id="77", payload_hash="h"))
+    waits = Unsynced("deals", "customers", CHANGE, UnsyncedState.WAITING, "Acme", "down", "Down.", START)
+    assert not is_second_half(replace(half, unsynced=waits))
+
+
+def test_a_row_of_turns_is_over_once_a_person_asks_for_the_write():
+    link = replace(SETTLED, turns=ROW)
+    assert turns_of(work(link)) == ROW
+    assert turns_of(work(link, Origin.OPERATOR)) is None
+
+
+# What both sides agree on once a write is done
+
+KEY = LinkKey(TENANT, "deals-to-invoices", "customers", "c1")
+CHANGE = Change(TENANT, CRM, Kind.COMPANY, "c1", START, Origin.POLL)
+ROW = Turns(Side.SOURCE, 3, START)
+LATER = START + timedelta(seconds=5)
+SETTLED = Link(KEY, target_id="77", payload_hash="h", base={"name": "Acme", "phone": "1"})
+
+
+def work(link: Link, origin: Origin = Origin.POLL) -> Work:
+    compiled = compile_sync(sync())
+    return Work(compiled, compiled.step("customers"), link.key, replace(CHANGE, origin=origin), None, link)
+
+
+def intent(document: dict[str, Any], *, operation: Operation = Operation.UPDATE, **more: Any) -> Intent:
+    return Intent("e", operation, "h", "1", IntentState.CLAIMED, "w", START, START, document, **more)
+
+
+def customer(**fields: Any) -> Record:
+    return Record(Kind.CUSTOMER, "77", "2", START, fields)
+
+
+def test_after_the_first_write_the_targets_own_forms_are_known_and_nobody_overwrote_anybody():
+    made = intent({"name": "Acme", "phone": "1"}, operation=Operation.CREATE)
+    found = agreed_on(work(Link(KEY, turns=ROW)), made, customer(name="Acme", phone="(1)"), LATER, changed=False)
+    assert found == Link(KEY, shown={"phone": "(1)"})
+
+
+def test_what_somebody_wrote_since_is_no_form_of_the_target():
+    made = intent({"name": "Acme", "phone": "1"}, operation=Operation.CREATE)
+    assert agreed_on(work(Link(KEY)), made, customer(name="Acme", phone="2"), LATER, changed=True).shown is None
+
+
+def test_only_of_what_was_agreed_anew_the_targets_form_is_learned():
+    update = intent({"name": "Acme Inc", "phone": "1"}, shown={"email": "kept", "website": "a.example"})
+    shows = customer(name="ACME INC", phone="2", email="other", website="b.example")
+    found = agreed_on(work(SETTLED), update, shows, LATER, changed=False)
+    assert found.shown == {"name": "ACME INC", "email": "kept", "website": "a.example"}
+
+
+def test_what_is_agreed_counts_where_the_write_says_only_a_part_of_it():
+    update = intent({"name": "Acme Inc"}, agreed={"name": "Acme Inc", "phone": "3"})
+    found = agreed_on(work(SETTLED), update, customer(name="Acme Inc", phone="(3)"), LATER, changed=False)
+    assert found.shown == {"phone": "(3)"}
+
+
+def test_a_write_of_the_source_says_nothing_of_the_targets_forms():
+    update = intent({"phone": "3"}, side=Side.SOURCE, agreed={"name": "Acme", "phone": "3"}, shown={"name": "ACME"})
+    record = Record(Kind.COMPANY, "c1", "2", START, {"name": "Acme", "phone": "three"})
+    assert agreed_on(work(SETTLED), update, record, LATER, changed=False).shown == {"name": "ACME"}
+
+
+@pytest.mark.parametrize(
+    ("link", "origin", "side", "turns"),
+    [
+        (SETTLED, Origin.POLL, Side.TARGET, Turns(Side.TARGET, 1, LATER)),
+        (replace(SETTLED, turns=ROW), Origin.POLL, Side.TARGET, Turns(Side.TARGET, 4, START)),
+        (replace(SETTLED, turns=ROW), Origin.POLL, Side.SOURCE, ROW),
+        (replace(SETTLED, turns=ROW), Origin.OPERATOR, Side.TARGET, Turns(Side.TARGET, 1, LATER)),
+        (replace(SETTLED, turns=ROW, payload_hash=""), Origin.POLL, Side.TARGET, ROW),
+    ],
+    ids=["first", "other side", "same side", "a person asks", "second half of a merge"],
+)
+def test_who_overwrote_whom_how_often_is_counted_with_each_write(link: Link, origin: Origin, side: Side, turns: Turns):
+    found = agreed_on(work(link, origin), intent({"name": "Acme"}, side=side), customer(), LATER, changed=False)
+    assert found.turns == turns
