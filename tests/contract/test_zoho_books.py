@@ -29,6 +29,8 @@ from tests.contract.zoho_published import (
     wrong_in_body,
     wrong_parameters,
 )
+from tests.engine.world import BOOKS, World
+from tieout.connectors import provider
 from tieout.connectors.zoho_books import CONNECTOR
 from tieout.connectors.zoho_books.manifest import CENTRES
 from tieout.domain.documents import (
@@ -57,6 +59,7 @@ from tieout.domain.errors import (
     UnavailableError,
 )
 from tieout.domain.records import Kind
+from tieout.mapping import preset
 from tieout.ports.connector import Grant, Webhook
 from tieout.ports.http import Answer, Http, Request
 from tieout_sandbox.simulators.clock import SimulatedClock
@@ -71,7 +74,7 @@ PLENTY = 1_000_000
 
 
 class ZohoWorld(SimulatedWorld):
-    provider = CONNECTOR
+    provider = provider("zoho_books")
     write_match = {"method": "P*", "path": "/books/v3/*"}  # noqa: RUF012 - nobody changes it
 
     def __init__(self, url: str, clock: SimulatedClock, simulator: ZohoBooks) -> None:
@@ -861,6 +864,48 @@ class TestHostsOfTheCentre:
     def test_settings_that_cannot_be(self, world, settings):
         with pytest.raises(SettingsError):
             world.connector(**settings)
+
+
+class TestWithTheEngine:
+    """The preset, from a won deal to an issued invoice and back, whatever is lost on the way."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "lost_answer", "match": {"method": "PUT", "path": "*/invoices"}},
+            {"kind": "reset", "match": {"method": "PUT", "path": "*/invoices"}},
+            {"kind": "lost_answer", "match": {"method": "POST", "path": "*/status/sent"}},
+            {"kind": "reset", "match": {"method": "POST", "path": "*/status/sent"}},
+            {"kind": "status", "status": 429, "match": {"method": "POST", "path": "*/status/sent"}},
+            {"kind": "lost_answer", "match": {"method": "PUT", "path": "*/contacts"}},
+        ],
+    )
+    def test_a_deal_becomes_one_issued_invoice_and_learns_that_it_is_paid(self, fault):
+        engine = World(preset("act-zoho_books").replace("target: zoho ", "target: quickbooks "))
+        app = create_app(clock=engine.clock, requests_per_minute=PLENTY, requests_per_day=PLENTY, currencies=["USD"])
+        with serve(app) as url:
+            zoho = ZohoWorld(url, engine.clock, app.extensions["simulator"])
+            with zoho.session:
+                engine.books = zoho.connector(faults=[{**fault, "times": 1}])
+                engine.engine = engine.new_worker()
+                engine.company("c1", "Globex Inc.")
+                engine.deal("d1")
+                engine.apply("d1")
+                engine.settle_down()
+
+                assert engine.unsynced() == []
+                issued = zoho.only_invoice()
+                assert (issued["status"], issued["total"], issued["invoice_number"]) == ("sent", 1054, "Sd1")
+                assert [link.target_id for link in engine.state.links.values() if link.key.step == "invoices"] == [
+                    issued["invoice_id"]
+                ]
+                names = [row["contact_name"] for row in zoho.books.tables["contacts"].values()]
+                assert names == ["Acme Corporation", "Globex Inc."]
+                zoho.sandbox("POST", "pay", {"invoice": issued["invoice_id"]})
+                engine.apply(issued["invoice_id"], kind=Kind.INVOICE, connection=BOOKS)
+        shown = engine.crm.records[Kind.DEAL, "d1"].fields["custom_fields"]
+        assert (shown["payment_status"], shown["amount_paid"], shown["balance_due"]) == ("Paid", 1054, 0)
+        assert zoho.judge.problems == []
 
 
 def receiver(heard: list[Webhook]) -> Flask:

@@ -15,6 +15,7 @@ from flask import Flask
 SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",
+    "zoho_books": "tieout_sandbox.simulators.zoho_books",
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, quickbooks_online
+from tieout.connectors import act, quickbooks_online, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
-PROVIDERS: tuple[Provider, ...] = (act.CONNECTOR, quickbooks_online.CONNECTOR)
+PROVIDERS: tuple[Provider, ...] = (act.CONNECTOR, quickbooks_online.CONNECTOR, zoho_books.CONNECTOR)
 
 
 def provider(name: str) -> Provider:
