@@ -73,7 +73,13 @@ class Subscriptions:
         self.made += 1
         shown = {name: body[name] for name in body if name != "clientState"}
         key = str(uuid5(_TENANT, str(self.made)))
-        row = {**shown, "id": key, "applicationId": self.state.settings.client_id, "clientState": None}
+        row = {
+            **shown,
+            "resource": resource.strip("/"),
+            "id": key,
+            "applicationId": self.state.settings.client_id,
+            "clientState": None,
+        }
         one = Subscription(row, str(body.get("clientState", "")), kind, self.state.clock.now())
         self._extend(one, str(body.get("expirationDateTime", "")))
         return one

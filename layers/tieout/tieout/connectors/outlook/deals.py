@@ -24,10 +24,11 @@ from decimal import Decimal
 from typing import Any
 
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d{1,15})(?:\.\d{1,6})?"
-_LINE = re.compile(
-    rf"(?:(?P<quantity>{_NUMBER})\s*[x×*]\s+)?(?P<name>\S.*?)\s+@\s*(?P<price>-?{_NUMBER})(?:\s+-(?P<discount>{_NUMBER})\s*%)?",  # noqa: RUF001 - people write the sign of multiplication
-    re.ASCII,
-)
+# What begins like a quantity and is none (`1,5 x Chairs`) must not be taken for a name with the quantity 1.
+_QUANTITY = rf"(?P<quantity>{_NUMBER})(?:\s*x\s+|\s*[\u00d7*]\s*)"
+_PRICE = rf"(?P<price>-?{_NUMBER})(?:\s+-(?P<discount>{_NUMBER})\s*%)?"
+_LINE = re.compile(rf"(?:{_QUANTITY}|(?![\d.,]+\s*[x\u00d7*]))(?P<name>\S.*?)\s+@\s*{_PRICE}", re.ASCII | re.IGNORECASE)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _FIELD = re.compile(r"(?P<name>customer|reference|amount|closed)\s*:\s*(?P<value>.*)", re.IGNORECASE)
 _BREAK = re.compile(r"<\s*(?:br\s*/?|/p|/div|/li|/tr)\s*>", re.IGNORECASE)
 _UNSEEN = re.compile(r"<(style|head|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
@@ -91,7 +92,7 @@ def number(text: str) -> Decimal | None:
 def day(text: str) -> date | None:
     """An ISO day; None if it is none."""
     try:
-        return date.fromisoformat(text.strip()) if len(text.strip()) == len("2026-01-05") else None
+        return date.fromisoformat(text.strip()) if _DAY.fullmatch(text.strip()) else None
     except ValueError:
         return None
 

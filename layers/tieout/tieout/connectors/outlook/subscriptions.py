@@ -58,7 +58,7 @@ class Subscriptions:
         ]
         done: list[str] = []
         for kind, resource in self._resources():
-            there = [row for row in ours if row.get("resource") == resource]
+            there = [row for row in ours if _folded(row.get("resource")) == _folded(resource)]
             done += self._renew(kind, there) if there else [self._make(kind, resource, token)]
         return done
 
@@ -110,6 +110,11 @@ class Subscriptions:
                 next_step="Give another `webhook_token` with `tieout connect`, or empty `webhook_url`.",
             )
         return token
+
+
+def _folded(resource: object) -> str:
+    """Graph may give the resource back without its first slash."""
+    return str(resource).strip("/")
 
 
 def _moment(text: object) -> datetime:
