@@ -137,9 +137,11 @@ class Invoices:
     def _void(self, row: Row) -> None:
         if row["state"] == "cancelled":
             return
-        self._client.write(f"model.{INVOICE}.cancel", [row["id"]], versions=_version(row))
-        state = self._row(row["id"])["state"]
-        if state != "cancelled":  # a step that is not allowed from here is left out without a word
+        state = row["state"]
+        if state != "paid":
+            self._client.write(f"model.{INVOICE}.cancel", [row["id"]], versions=_version(row))
+            state = self._row(row["id"])["state"]
+        if state != "cancelled":  # a step that is not allowed from here may be left out without a word
             raise RejectedError(
                 f"The invoice {row['number'] or ''} is {state} in Tryton, and cannot be cancelled.",
                 field="status",
