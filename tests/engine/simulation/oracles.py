@@ -155,17 +155,15 @@ def _forward(universe: Universe, tenant: str, step: CompiledStep, steps: dict[st
         if two_way and link.withdrawn is None and (link.unsynced is None or link.unsynced.review is not None):
             meant = _meant(universe, tenant, step, record, steps)
             yield from (f"{where}: {said}" for said in _both_agree(universe, step, link, meant, (record, target)))
-        if link.unsynced is not None:
+        if link.unsynced is not None or _waits_for_its_credit_note(universe, link):
             continue
         if record is None or not step.selects(record):
-            stands = target is not None and not _is_withdrawn(universe, key, target)
-            if stands and not _waits_for_its_credit_note(universe, link):
+            if target is not None and not _is_withdrawn(universe, key, target):
                 yield f"{where}: the record is gone or left the sync, and {link.target_id} stands unsaid"
         elif link.withdrawn is Withdrawal.UNDONE or link.plan.startswith("undo-"):
             continue  # a person took it back: until the record or the mapping changes, the former values stand
         elif link.withdrawn is not None:
-            if not _waits_for_its_credit_note(universe, link):
-                yield f"{where}: its document is withdrawn, the record asks for it, and nobody was told"
+            yield f"{where}: its document is withdrawn, the record asks for it, and nobody was told"
         elif link.target_id is None:
             if (step.from_kind, source_id) in crm.touched:
                 yield f"{where}: it has no document, and nothing says why"
