@@ -168,3 +168,21 @@ def test_a_merge_names_the_record_that_is_left(books):
     assert handler(event, books.context) == {"statusCode": 200}
 
     assert {(one.id, one.merged_into) for one in books.queued("changes")} == {("88", ""), ("91", "88")}
+
+
+@pytest.mark.parametrize("token", ["Validation: <script>alert(1)</script>", "a+b c%"])
+def test_a_handshake_is_echoed_as_plain_text_and_nothing_else(stack, token):
+    stack.deployment.config.put_connection(Connection("acme", "outlook", "outlook"))
+    event = changed(pathParameters={"connection": "acme.outlook"}, queryStringParameters={"validationToken": token})
+    answer = handler(event, stack.context)
+    assert (answer["statusCode"], answer["body"], answer["isBase64Encoded"]) == (200, token, False)
+    assert answer["headers"] == {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+    assert stack.queued("changes") == []
+
+
+@pytest.mark.parametrize(("token", "status"), [("x" * 1025, 401), ("a\nb", 401), ("", 401)])
+def test_a_handshake_that_is_none_is_a_webhook_without_proof(stack, token, status):
+    stack.deployment.config.put_connection(Connection("acme", "outlook", "outlook"))
+    stack.deployment.secrets.write("acme", "outlook", {"webhook_token": "a token of the notifications"})
+    event = changed(pathParameters={"connection": "acme.outlook"}, queryStringParameters={"validationToken": token})
+    assert handler(event, stack.context) == {"statusCode": status}

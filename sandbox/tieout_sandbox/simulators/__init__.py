@@ -14,6 +14,7 @@ from flask import Flask
 
 SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
+    "outlook": "tieout_sandbox.simulators.outlook",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",
     "zoho_books": "tieout_sandbox.simulators.zoho_books",
 }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, quickbooks_online, zoho_books
+from tieout.connectors import act, outlook, quickbooks_online, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
-PROVIDERS: tuple[Provider, ...] = (act.CONNECTOR, quickbooks_online.CONNECTOR, zoho_books.CONNECTOR)
+PROVIDERS: tuple[Provider, ...] = (
+    act.CONNECTOR,
+    outlook.CONNECTOR,
+    quickbooks_online.CONNECTOR,
+    zoho_books.CONNECTOR,
+)
 
 
 def provider(name: str) -> Provider:
