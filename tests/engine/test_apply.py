@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -558,6 +559,57 @@ def test_changes_that_wait_for_the_same_go_on_travelling_together(world: World):
     world.apply(*(f"d{number}" for number in range(40)))
 
     assert len({due for due, _ in world.queue.later}) == 1
+
+
+def tries(world: World, rounds: int) -> list[list[str]]:
+    """What waits is tried so often: what was queued after each round."""
+    queued = []
+    for _ in range(rounds):
+        queued.append(sorted(change.id for _, change in world.queue.later))
+        world.clock.time = max(due for due, _ in world.queue.later) + timedelta(seconds=1)
+        due = [change for _, change in world.queue.later]
+        world.queue.later.clear()
+        for change in due:  # by itself, as messages come
+            world.new_worker().apply([change])
+    return queued
+
+
+def test_what_is_only_needed_is_queued_once_however_often_its_deal_is_tried(world: World):
+    world.deal("d1")
+    world.books.fault = lambda _: UnavailableError("The books are down.")
+    world.apply("d1")
+
+    assert tries(world, 6) == [["c1", "d1", "p1"]] * 6
+
+
+def test_what_a_deal_needs_anew_while_it_waits_is_tried_by_itself_too(world: World):
+    world.deal("d1")
+    world.books.fault = lambda _: UnavailableError("The books are down.")
+    world.apply("d1")
+    world.company("c2", "Globex")
+    world.deal("d1", company="c2")
+
+    assert tries(world, 3)[1:] == [["c1", "c2", "d1", "p1"]] * 2
+
+    world.books.fault = lambda _: None
+    world.settle_down()
+    assert (len(world.invoices()), len(world.books.all(Kind.CUSTOMER)), world.unsynced()) == (1, 2, [])
+
+
+def test_what_is_needed_for_another_cause_than_before_is_queued_again(world: World):
+    """Whoever saw that it waited may have cleared that meanwhile: each note that it waits has a try of its own."""
+    world.deal("d1")
+    world.books.fault = lambda _: UnavailableError("The books are down.")
+    world.apply("d1")
+    world.queue.later.clear()
+
+    world.apply("d1")
+    assert sorted(change.id for _, change in world.queue.later) == ["d1"]
+    world.queue.later.clear()
+    world.books.fault = lambda _: ThrottledError("Too many calls.", retry_after_seconds=60)
+    world.apply("d1")
+
+    assert sorted(change.id for _, change in world.queue.later) == ["c1", "d1", "p1"]
 
 
 def test_worker_that_never_has_time_is_told_of_and_waits_longer(world: World):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, Unsynced, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect, Operation
-from tieout.domain.errors import RejectedError, ThrottledError
+from tieout.domain.errors import RejectedError, ThrottledError, UnavailableError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.engine.preview import Preview
@@ -673,6 +674,42 @@ def test_void_that_is_noticed_while_a_write_is_open_waits_for_that(world: World)
 
     assert (link(world).intent, states(world)) == (None, ["voided"])
     assert "invoices" in {one.step for one in world.unsynced()}
+
+
+def test_void_that_cannot_be_written_back_yet_has_its_deal_looked_at_once(world: World):
+    invoice = invoiced(world)
+    void_by_hand(world, invoice)
+    world.crm.read_fault = lambda _: UnavailableError("The CRM is down.")
+    world.crm.fault = lambda _: UnavailableError("The CRM is down.")
+    world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+
+    for _ in range(5):
+        assert sorted(change.id for _, change in world.queue.later) == sorted(["d1", invoice.id])
+        world.clock.time = max(due for due, _ in world.queue.later) + timedelta(seconds=1)
+        due = [change for _, change in world.queue.later]
+        world.queue.later.clear()
+        for change in due:  # by itself, as messages come
+            world.new_worker().apply([change])
+
+    world.crm.read_fault = world.crm.fault = lambda _: None
+    world.settle_down()
+    assert (link(world).withdrawn, causes(world)) == (Withdrawal.TARGET_GONE, ["target-gone-invoices"])
+    assert world.crm.records[Kind.DEAL, "d1"].fields["custom_fields"]["payment_status"] == "Voided"
+
+
+def test_void_whose_worker_died_before_its_deal_was_queued_is_looked_at_with_the_next_try(world: World):
+    invoice = invoiced(world)
+    void_by_hand(world, invoice)
+    world.queue.fails = True
+    with pytest.raises(RuntimeError, match="queue"):
+        world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+    world.queue.fails = False
+    assert link(world).withdrawn is Withdrawal.TARGET_GONE
+
+    world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS)
+    world.settle_down()
+
+    assert causes(world) == ["target-gone-invoices"]
 
 
 def test_retry_while_the_books_are_busy_waits(world: World):

@@ -454,7 +454,8 @@ class SyncRun:
             other = next(candidate for candidate in self._steps if candidate.name == name)
             known = read_all(self._source, other.from_kind, [change.id for change in changes])
             self._gone |= {key for key in wanted if key.step == name and key.source_id not in known}
-            added[name] = self._admit(works_of(self._sync, other, changes, known, links))
+            works = works_of(self._sync, other, changes, known, links)
+            added[name] = self._admit([replace(work, needed=True) for work in works])
             self._works[name] += added[name]
         return added.get(step.name, [])
 

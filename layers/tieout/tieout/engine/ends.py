@@ -190,18 +190,23 @@ class Ends:
         self._links.set_unsynced(work.key, unsynced)
 
     def waits(self, work: Work, error: TieoutError, *, at_least: int = 0) -> None:
-        """It may work later: it goes to the retry queue, and the table says why it waits."""
+        """It may work later: it goes to the retry queue, and the table says why it waits.
+
+        A record that is only needed is queued when that is noted, and not with each try of what needs it, which tries
+        it too: what is queued would grow with every try.
+        """
         work.ended = True
         self.report.waiting += 1
         cause = cause_of(error)
         self._ended[work.key] = (UnsyncedState.WAITING, error, cause)
-        self._retry(work.change, error, at_least)
-        former = work.link.unsynced
+        unsynced = work.link.unsynced
+        if unsynced is not None and (unsynced.state, unsynced.cause) != (UnsyncedState.WAITING, cause):
+            unsynced = None
+        if unsynced is None or not work.needed or unsynced.change.plan != work.change.plan:
+            self._retry(work.change, error, at_least)
         if isinstance(error, ClaimedError) and work.change.attempts < TOLD_AFTER_ATTEMPTS:
             return  # two workers met; writing that down would cost more than it tells
-        if former is not None and (former.state, former.cause) == (UnsyncedState.WAITING, cause):
-            unsynced = former
-        else:
+        if unsynced is None:
             unsynced = self._unsynced(work, UnsyncedState.WAITING, error, cause)
             self._links.set_unsynced(work.key, unsynced)
         self._tell_of_waiting(work.change, error, unsynced)

@@ -39,6 +39,7 @@ class Work:
         target_id: For a step that writes back, the record of the other side that is meant.
         mapped: What the mapping made of the record; None until then, or if it is not selected.
         ended: True once the work reached its end within this run.
+        needed: True if no change is about it: other works of this run need its partner.
     """
 
     sync: CompiledSync
@@ -50,6 +51,7 @@ class Work:
     target_id: str | None = None
     mapped: Mapped | None = None
     ended: bool = False
+    needed: bool = False
     needs: dict[LinkTo, LinkKey] = field(default_factory=dict)
 
     @property

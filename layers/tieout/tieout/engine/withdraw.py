@@ -124,6 +124,8 @@ class Withdrawals:
         try:
             if pair.withdrawn is None:
                 self._session.links.store(replace(pair, withdrawn=Withdrawal.TARGET_GONE))
+            elif pair.unsynced is not None and pair.unsynced.state is UnsyncedState.WAITING:
+                return  # it is tried anyway; looked at with each try of this work, what is queued would grow with them
         except ClaimedError as error:
             self._session.ends.waits(work, error)
             return
@@ -297,7 +299,7 @@ class Withdrawals:
         self._without(credit)
 
     def _without(self, credit: Work | None) -> None:
-        """No credit note is needed any more, or it stands: what hindered one says nothing, and why it waited neither."""
+        """No credit note is needed any more, or it stands: what hindered one, or why it waited, says nothing."""
         unsynced = credit.link.unsynced if credit is not None else None
         if credit is None or unsynced is None:
             return
