@@ -13,6 +13,7 @@ import pytest
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import ClaimedError, RejectedError, UnavailableError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
@@ -226,6 +227,17 @@ def test_without_times_the_newest_is_not_guessed():
     assert both.review().kind is ReviewKind.CONFLICT
 
 
+def test_the_newest_is_not_guessed_of_edits_of_one_moment_or_where_the_crm_tells_none():
+    for moments in (lambda both: both.customer.edited_at, lambda _: None):
+        both = Both("newest")
+        both.crm_edit(phone="+16505550111")
+        both.books_edit(phone="+16505550222")
+        edited = replace(both.company_record, edited_at=moments(both))
+        both.crm.records[Kind.COMPANY, "c1"] = edited
+        both.hear(CRM)
+        assert [conflict.field for conflict in both.review().conflicts] == ["phone"]
+
+
 def test_the_fields_owner_comes_before_the_policy():
     both = Both("ask", email="{path: contact.email, owner: target}")
     both.crm_edit(contact={"email": "crm@acme.example"})
@@ -248,6 +260,47 @@ def test_a_conflict_is_a_review_with_both_values_and_when():
     assert both.in_crm["phone"] == "+16505550111"
     # What nobody else changed flows all the same.
     assert both.in_books["email"] == "ada@new.example"
+
+
+def test_a_conflict_says_who_edited_each_side_and_when():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books_edit(phone="+16505550222")
+    both.crm.records[Kind.COMPANY, "c1"] = replace(both.company_record, edited_by="Ada")
+    both.books.records[Kind.CUSTOMER, both.customer.id] = replace(both.customer, edited_by="Grace")
+    both.hear(CRM)
+    review = both.review()
+    assert (review.source_edited_by, review.target_edited_by) == ("Ada", "Grace")
+    assert (review.source_edited_at, review.target_edited_at) == (
+        both.company_record.edited_at,
+        both.customer.edited_at,
+    )
+    assert review.source_edited_at != review.target_edited_at
+
+
+@pytest.mark.parametrize("versions", [True, False])
+def test_a_write_of_either_side_names_its_record_and_the_version_that_was_read(versions: bool):
+    both = Both()
+    found: list[Effect] = []
+    for provider in (both.crm, both.books):
+        provider.manifest = replace(provider.manifest, versions=versions)
+        provider.fault = found.append
+    both.crm_edit(contact={"email": "ada@new.example"})
+    both.books_edit(phone="+16505550199")
+    read = {Side.TARGET: both.customer.version, Side.SOURCE: both.company_record.version}
+    both.hear(BOOKS)
+
+    there, back = found
+    assert (there.kind, there.target_id) == (Kind.CUSTOMER, both.customer.id)
+    assert (back.kind, back.target_id) == (Kind.COMPANY, "c1")
+    assert back.document.as_fields() == {"phone": "+16505550199"}
+    assert (there.target_version, back.target_version) == (
+        (read[Side.TARGET], read[Side.SOURCE]) if versions else ("", "")
+    )
+    for effect in found:
+        assert (effect.operation, effect.reference) == (Operation.UPDATE, both.link.reference)
+        assert effect.label == "Acme Corporation"
+    assert there.id != back.id
 
 
 def test_the_same_conflict_is_told_once():
@@ -367,7 +420,8 @@ def test_text_of_which_only_the_beginning_went_over_is_not_cut_in_the_crm():
     both.books_edit(company_name="Acme Inc")
     both.hear(BOOKS)
     assert both.in_crm["custom_fields"]["legal_name"] == "Acme Corporation of Springfield"
-    assert "only a part" in both.unsynced()[0].reason
+    told = 'the longer text "Acme Corporation of Springfield" stands there, of which only a part came here'
+    assert told in both.unsynced()[0].reason
     both.decide(company_name=Side.SOURCE)
     assert both.in_books["company_name"] == "Acme Corpo"
 
@@ -389,7 +443,7 @@ def test_a_lookup_that_has_two_ways_back_is_asked_about():
     both.hear(CRM)
     both.books_edit(company_name="Best")
     both.hear(BOOKS)
-    assert "several entries" in both.unsynced()[0].reason
+    assert 'the rule\'s table has several entries for "Best"' in both.unsynced()[0].reason
     both.books_edit(company_name="Unheard of")
     both.hear(BOOKS)
     assert "is not in the table" in both.unsynced()[0].reason
