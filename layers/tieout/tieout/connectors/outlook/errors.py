@@ -34,7 +34,7 @@ _CONFLICTS = frozenset({"ErrorIrresolvableConflict"})
 _RESYNC = frozenset({"syncstatenotfound", "syncstateinvalid", "resyncrequired"})
 
 
-class ResyncError(ProviderError):
+class ResyncError(UnavailableError):
     """Not done: the provider no longer knows the token of a feed, which has to begin anew."""
 
 
