@@ -26,7 +26,7 @@ MUTATION_ENV = UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locke
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate coverage mutate bench rivals faults template build lock clean
+.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton faults template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -65,6 +65,10 @@ bench: setup ## figures, not tests
 
 rivals: setup ## other people's clients and Tieout while answers are lost: duplicates, losses, calls (5 minutes)
 	@$(VENV)/python -m bench.rivals
+
+tryton: setup ## the Tryton connector against a real server, which is installed into .tools (GPL; 10 minutes)
+	@.ci/setup tryton
+	@$(VENV)/pytest -q tests/contract/tryton_lane.py
 
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.storm $(SEED)
