@@ -21,7 +21,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "search": lambda one: one.search(Kind.COMPANY, "name", ["acme corporation"]),
     "changes": lambda one: one.changes(Kind.COMPANY, START.isoformat()),
     "cursor_now": lambda one: one.cursor_now(Kind.COMPANY),
-    "ids": lambda one: one.ids(Kind.COMPANY, None),
+    "ids": lambda one: one.ids(Kind.COMPANY, "c0"),
     "find": lambda one: one.find([EFFECT]),
 }
 
@@ -59,6 +59,19 @@ def test_each_read_is_tried_up_to_six_times_and_answers_as_the_provider_does(nam
 
     assert READS[name](PatientConnector(failing, clock)) == READS[name](provider)
     assert failing.asked == 6
+
+
+class Asked:
+    """Answers with what it was asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: (name, *arguments)
+
+
+@pytest.mark.parametrize("name", READS)
+def test_each_read_asks_for_what_was_asked(name: str):
+    provider: Any = Asked()
+    assert READS[name](PatientConnector(provider, FakeClock())) == READS[name](provider)
 
 
 def test_waits_grow_for_half_a_minute_or_less_than_one_and_the_sixth_failure_is_told():
