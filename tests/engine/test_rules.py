@@ -523,6 +523,9 @@ def test_names_that_differ_in_spaces_and_case_are_one(world: World):
 # What is emptied
 
 
+SPRINGFIELD = {"country": "United States", "city": "Springfield"}
+
+
 def contact(world: World, **fields: Any) -> None:
     company = world.crm.records[Kind.COMPANY, "c1"]
     former: Any = company.fields["contact"]
@@ -576,6 +579,39 @@ def test_value_that_we_wrote_is_emptied_with_the_record(world: World):
 
     (customer,) = world.books.all(Kind.CUSTOMER)
     assert customer.fields["email"] is None
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_part_of_an_address_that_the_record_no_longer_has_is_left_alone(world: World, stale: bool):
+    world.crm.put(Kind.COMPANY, "c1", address={**SPRINGFIELD, "line1": "1 Main St"})
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.crm.put(Kind.COMPANY, "c1", address=SPRINGFIELD)
+    assert world.apply("c1", kind=Kind.COMPANY).unchanged == 1
+
+    for city in ("Shelbyville", "Capital City"):
+        if stale:
+            world.books.put(Kind.CUSTOMER, customer.id, note=f"before {city}")
+        world.crm.put(Kind.COMPANY, "c1", address={**SPRINGFIELD, "city": city})
+        assert world.apply("c1", kind=Kind.COMPANY).updated == 1
+        (customer,) = world.books.all(Kind.CUSTOMER)
+        assert customer.fields["billing_address"] == {"country": "US", "city": city, "line1": "1 Main St"}
+    assert world.unsynced() == []
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_part_of_an_address_that_the_record_has_without_a_value_is_emptied(world: World, stale: bool):
+    world.crm.put(Kind.COMPANY, "c1", address={**SPRINGFIELD, "line1": "1 Main St"})
+    world.apply("c1", kind=Kind.COMPANY)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    if stale:
+        world.books.put(Kind.CUSTOMER, customer.id, note="VIP")
+    world.crm.put(Kind.COMPANY, "c1", address={**SPRINGFIELD, "line1": None})
+
+    assert world.apply("c1", kind=Kind.COMPANY).updated == 1
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    assert customer.fields["billing_address"] == {"country": "US", "city": "Springfield", "line1": None}
 
 
 # What no worker could finish

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tieout.domain.changes import Change
-from tieout.domain.documents import DOCUMENTS, Document, InvoiceStatus, RecordUpdate
+from tieout.domain.documents import DOCUMENTS, Address, Document, InvoiceStatus, RecordUpdate
 from tieout.domain.effects import Effect, Operation
 from tieout.domain.errors import MappingError
 from tieout.domain.links import Link, LinkKey, Withdrawal
@@ -161,9 +161,11 @@ def _resolve(value: Any, targets: Mapping[LinkTo, str]) -> Any:  # noqa: ANN401 
 
 def plan(work: Work, document: Document) -> NoChange | Write:
     """What has to be written so that the other side shows `document`."""
+    link, record = work.link, work.record
+    if link.target_id is not None:
+        document = with_absent_parts(document, link.base or {})
     fields = plain(document.as_fields())
     payload = payload_hash(fields)
-    link, record = work.link, work.record
     if record is None:
         raise ValueError("a record that is gone has no document")
     if link.payload_hash == payload or link.follows:
@@ -237,6 +239,21 @@ def without_empty(document: Document, base: Mapping[str, Any]) -> Document:
     if isinstance(document, RecordUpdate):
         return RecordUpdate(fields={name: fields[name] for name in fields if name in kept})
     return type(document).model_construct(_fields_set=kept, **dict(document))
+
+
+def with_absent_parts(document: Document, base: Mapping[str, Any]) -> Document:
+    """The document with those parts of its addresses that it says nothing of, as they were last written: they stay.
+
+    Providers replace an address as a whole, and what is absent is left alone.
+    """
+    addresses = {}
+    for name in document.model_fields_set:
+        address = getattr(document, name)
+        if isinstance(address, Address):
+            written = {part: value for part, value in _group(base.get(name)).items() if value is not None}
+            absent = written.keys() - address.model_fields_set
+            addresses[name] = address.model_copy(update={part: written[part] for part in absent})
+    return document.model_copy(update=addresses)
 
 
 def with_parts_that_stand(document: Document, base: Mapping[str, Any], there: Mapping[str, Any]) -> Document:
