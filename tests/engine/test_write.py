@@ -454,6 +454,37 @@ def test_the_customer_of_a_refused_document_is_looked_at_in_the_documents_lane_a
     assert ([one.code for one in world.unsynced()], waits) == (["610"], LOOKS_FOR_NAMED)
 
 
+def test_a_document_that_is_parked_for_what_it_names_is_not_looked_at_again_for_each_copy_of_its_hint(world: World):
+    ready(world)
+    refuses(world)
+    world.deal("d1")
+    changes = world.change(Kind.DEAL, "d1")
+    for _ in range(LOOKS_FOR_NAMED + 1):
+        world.new_worker().apply(changes)
+        changes = [one for _, one in world.queue.later if one.kind is Kind.DEAL]
+        world.queue.later.clear()  # the looks are lost
+    assert [one.state for one in world.unsynced()] == [UnsyncedState.PARKED]
+
+    report = world.apply("d1")
+
+    assert (report.parked, report.waiting, world.queue.later) == (1, 0, [])
+
+
+def test_a_document_of_a_customer_that_a_person_dismissed_is_parked_with_its_sentence(world: World):
+    ready(world)
+    refuses(world)
+    world.deal("d1")
+    world.apply("d1")
+    world.settle_down()
+    customer = next(one for one in world.unsynced() if one.step == "customers")
+    world.state.set_unsynced(key("c1", "customers"), replace(customer, state=UnsyncedState.DISMISSED))
+    world.deal("d2")
+
+    report = world.apply("d2")
+
+    assert (report.parked, report.waiting, world.queue.later) == (1, 0, [])
+
+
 def test_a_record_that_is_gone_when_its_version_is_looked_up_is_told_to_be_gone(world: World):
     ready(world)
     link = world.state.links[key("c1", "customers")]

@@ -30,7 +30,7 @@ from tieout.domain.reviews import Side
 from tieout.engine import gate
 from tieout.engine.adopt import Adoption, may_get_suffix, with_suffix
 from tieout.engine.collect import connection_of, connection_read, read_all
-from tieout.engine.ends import DIFFERENCE, waited
+from tieout.engine.ends import DIFFERENCE, cause_of, waited
 from tieout.engine.follow import end_gone, stands
 from tieout.engine.merge import agreed_on
 from tieout.engine.plan import (
@@ -351,12 +351,17 @@ class Writer:
             TieoutError: If that cannot be read now.
         """
         work, session = item.work, self._session
+        noted, tries = work.link.unsynced, work.change.attempts
+        known = noted is not None and noted.state is not UnsyncedState.WAITING and noted.cause == cause_of(error)
+        if known or tries >= session.policy.alert_after_attempts:
+            self._park(work, error)  # it was looked at before: another copy of the hint says nothing new
+            return
         named = {key: link for link, key in work.needs.items() if link.to_kind is Kind.CUSTOMER}
         ids = {key: session.targets[key] for key in named if key in session.targets}
         today = read_all(target, Kind.CUSTOMER, list(dict.fromkeys(ids.values())))
         gone = [key for key, one in ids.items() if not stands(today.get(one))]
         for key, link in session.links.get(gone).items():
-            if link.unsynced is not None and link.unsynced.state is UnsyncedState.PARKED:
+            if link.unsynced is not None and link.unsynced.state is not UnsyncedState.WAITING:
                 said = RejectedError(link.unsynced.reason, next_step=link.unsynced.next_step)
                 self._park(work, said, cause=link.unsynced.cause)
                 return
