@@ -203,6 +203,13 @@ def test_a_partner_is_updated_at_the_version_that_we_know_but_for_what_was_empty
     assert (found.document, found.payload_hash, found.agreed) == (fields, payload_hash(fields), None)
 
 
+def test_an_update_says_the_parts_of_an_address_that_are_left_alone():
+    link = replace(SETTLED, base={"name": "Acme", "billing_address": {"line1": "l", "city": "x"}})
+    found = written(plan(work(link), Customer(name="Acme", billing_address=Address(city="y"))))
+    assert found.document == {"name": "Acme", "billing_address": {"line1": "l", "city": "y"}}
+    assert found.effect.document.as_fields() == found.document
+
+
 def test_a_step_that_writes_back_updates_the_record_that_is_meant():
     back = work(Link(KEY, target_version="3"))
     back.target_id = "d1"
