@@ -52,9 +52,13 @@ _ABOUT = {
     "caps": "caps",
     "follow": "follow adoption parents races recover around hard_cases",
     "gate": "plans two_way withdraw",
+    "merge": "merge",
     "parents": "parents",
+    "patient": "patient",
+    "plan": "plan",
     "policy": "policy",
     "recover": "recover races apply hard_cases two_way adoption",
+    "session": "session",
     "take_back": "plans take_back",
     "write": "write apply races recover rules withdraw hard_cases follow adoption plans two_way take_back",
 }
