@@ -593,6 +593,25 @@ def test_a_lost_write_that_is_found_under_a_new_document_was_made_by_the_former_
     assert (len(world.invoices()), rewritten(world)) == (1, 0), "the cap holds for it too"
 
 
+def test_an_update_that_was_taken_back_under_a_new_document_is_rewritten_within_the_cap_only(world: World, desk: Desk):
+    capped(world, rewrites=0)
+    world.deal("d1", "100")
+    world.apply("d1")
+    world.deal("d1", "200")
+    plan = desk.make("d1")
+    desk.apply(plan)
+    currency = "      currency: {constant: USD}"
+    new_version(world, currency, f"      memo: {{constant: Thank you}}\n{currency}")
+    undo = desk.undo(plan)
+    assert undo is not None
+    assert set(desk.apply(undo).values()) == {End.WRITTEN}
+
+    world.apply("d1")
+
+    assert (totals(world), rewritten(world)) == ([Decimal(100)], 0)
+    assert [one.cause for one in world.unsynced()] == [f"cap-rewrites-{SYNC}"]
+
+
 def test_rewrites_are_counted_for_their_tenant_and_sync(world: World):
     changed_sync(world, 1, rewrites=2)
     world.apply("d0")

@@ -213,7 +213,7 @@ class Writer:
             document=item.write.document,
             target_id=effect.target_id,
             plan=work.change.plan,
-            sync_version=work.sync.version,
+            sync_version=_made_by(work, item.write),
             withdrawal=item.write.withdrawal,
             side=item.write.side,
             agreed=item.write.agreed,
@@ -445,6 +445,12 @@ def is_beside(item: Pending, record: Record) -> bool:
 def _can_be_freshened(item: Pending) -> bool:
     """False for what is planned again from today's record: a withdrawal, and a merge of both sides."""
     return item.write.withdrawal is None and (item.write.agreed is None or item.work.step.two_way is None)
+
+
+def _made_by(work: Work, write: Write) -> int:
+    """The version of the sync whose document the hash is of: taking an update back leaves both as they were."""
+    kept = work.link.payload_hash == write.payload_hash and work.link.target_id is not None
+    return work.link.sync_version if kept else work.sync.version
 
 
 def _is_final(item: Pending) -> bool:
