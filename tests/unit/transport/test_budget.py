@@ -423,18 +423,34 @@ def test_no_provider_closes_a_connection_for_more_than_an_hour(said):
 
 
 @pytest.mark.parametrize("headers", [{}, {"retry-after": "soon"}, {"retry-after": ""}])
-def test_a_refusal_without_a_moment_closes_for_longer_each_time(headers):
-    store, clock, (first, second) = budgets(2, *QUICKBOOKS)
+def test_a_refusal_without_a_moment_closes_for_longer_each_time_in_a_row(headers):
+    store, clock, (first, _) = budgets(2, *QUICKBOOKS)
+    assert closings(store, clock, first, Answer(429, headers, b"")) == [15, 30, 60, 120, 240, 300, 300]
+
+
+def closings(store: MemoryBudgetStore, clock: ManualClock, budget: Budget, *answers: Answer) -> list[int]:
+    """For how long each of seven refusals closes; the last of the answers is the refusal."""
     closed = []
     for _ in range(7):
-        refused(first, Answer(429, headers, b""))
+        for answer in answers:
+            refused(budget, answer)
         until = NOW.fromtimestamp(store.states["t", "books"][0]["closed"] / 1_000_000, UTC)
         closed.append(round((until - clock.now()).total_seconds()))
         clock.advance(closed[-1])
-        second.spend(REQUEST)
-        second.ended(REQUEST, Answer(200, {}, b""))
+    return closed
 
-    assert closed == [15, 30, 60, 120, 240, 300, 300]
+
+def test_a_call_that_is_taken_after_a_refusal_ends_the_row():
+    store, clock, (first, _) = budgets(2, *QUICKBOOKS)
+    assert closings(store, clock, first, Answer(200, {}, b""), Answer(429, {}, b"")) == [15] * 7
+
+
+def test_a_call_that_was_under_way_while_another_was_refused_does_not_end_the_row():
+    store, _, (first, second) = budgets(2, *QUICKBOOKS)
+    second.spend(REQUEST)
+    refused(first, Answer(429, {}, b""))
+    second.ended(REQUEST, Answer(200, {}, b""))
+    assert store.states["t", "books"][0]["refusals"] == 1
 
 
 @pytest.mark.parametrize(("headers", "closed_seconds"), [({}, 15), ({"retry-after": "9"}, 7 + 9)])

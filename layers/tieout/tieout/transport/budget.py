@@ -272,6 +272,8 @@ class Budget:
         self._calling = False
         if answer is not None and answer.status in {_THROTTLED, _UNAVAILABLE}:
             self._refused(answer)
+        elif answer is not None and self._known is not None and self._known[0].get(_REFUSALS):
+            self._change(self._taken)
         # A place that stays ours until its time hinders nobody while there are others, and our next call takes it on.
         if self._known is not None and any(self._scarce(limit) for limit in self._limits if limit.name in names):
             self._change(self._given_back)
@@ -294,6 +296,11 @@ class Budget:
             return {**state, _CLOSED: max(closed, state.get(_CLOSED, 0)), _REFUSALS: refusals}
 
         self._change(close)
+
+    def _taken(self, state: Mapping[str, int]) -> Mapping[str, int]:
+        """A call was taken after the last refusal: the next one is the first of its row again."""
+        is_closed = state.get(_CLOSED, 0) > self._now_us()  # then it was under way before
+        return state if is_closed else {name: value for name, value in state.items() if name != _REFUSALS}
 
     def _scarce(self, limit: Limit) -> bool:
         if limit.window is not Window.IN_FLIGHT or self._known is None:
