@@ -328,6 +328,19 @@ def test_a_call_that_could_not_be_sent_gives_its_place_back():
     second.spend(["open"])
 
 
+@pytest.mark.parametrize("places", [1, 2, 4, 10])
+def test_processes_that_rest_leave_a_place_to_backfill(places):
+    _, clock, crew = budgets(places + 1, Limit("open", places, 120, Window.IN_FLIGHT))
+    for resting in crew[:-1]:
+        resting.spend(["open"])
+        resting.ended(["open"], Answer(200, {}, b""))
+    began = clock.now()
+
+    crew[-1].spend(["open"], Lane.BACKFILL)
+
+    assert clock.now() == began
+
+
 def test_backfill_leaves_places_to_live_calls():
     _, _, (*history, live) = budgets(4, Limit("open", 4, 30, Window.IN_FLIGHT))
     for budget in history:

@@ -303,9 +303,10 @@ class Budget:
         return state if is_closed else {name: value for name, value in state.items() if name != _REFUSALS}
 
     def _scarce(self, limit: Limit) -> bool:
+        """True if at most one place is left to backfill, which may have the fewest."""
         if limit.window is not Window.IN_FLIGHT or self._known is None:
             return False
-        return len(_parts(self._known[0], limit)) >= limit.calls - 1
+        return len(_parts(self._known[0], limit)) >= _share(limit, Lane.BACKFILL) - 1
 
     def _given_back(self, state: Mapping[str, int]) -> Mapping[str, int]:
         return {name: value for name, value in state.items() if name.rpartition("/")[2] != self._slot}
