@@ -310,7 +310,7 @@ def test_a_call_whose_end_nobody_knows_keeps_its_place():
 
 
 def test_a_call_after_another_keeps_the_same_place():
-    store, _, (first, second) = budgets(2, Limit("open", 4, 30, Window.IN_FLIGHT))
+    store, _, (first, second) = budgets(2, Limit("open", 10, 30, Window.IN_FLIGHT))
     for _ in range(50):
         for budget in (first, second):
             budget.spend(["open"])
