@@ -109,7 +109,8 @@ def redirect(connection: socket.socket) -> None:
 
 
 def stay_silent(connection: socket.socket) -> None:
-    connection.recv(1)
+    while connection.recv(65536):  # what is left of the request, until the client hangs up
+        pass
 
 
 def unzip_to_much(connection: socket.socket) -> None:
