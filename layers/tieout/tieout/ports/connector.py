@@ -172,7 +172,7 @@ class Connector(Protocol):
         """By effect id, the records that may already be the effect's document; effects without any are left out.
 
         Records that keep our reference match by it alone. Others match by natural key. At most `write_batch_max`.
-        Of documents that are written in steps, one that we left half-way is finished first, if it says what it should.
+        Reads only, as plans ask it too: a document that we left half-way is `unfinished`, and writing completes it.
         """
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
