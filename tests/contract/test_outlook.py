@@ -288,6 +288,35 @@ def test_our_token_goes_to_no_other_host(world):
             connector.changes(Kind.DEAL, text)
 
 
+# ---- products ----
+
+
+def test_products_are_those_of_the_settings_and_cost_no_call(world):
+    connector = world.connector(products=["Consulting", "Travel"])
+    world.sandbox("DELETE", "calls")
+
+    records, _, cursor = all_changes(connector, Kind.PRODUCT, None)
+    assert [(record.id, record.fields) for record in records] == [
+        ("Consulting", {"name": "Consulting"}),
+        ("Travel", {"name": "Travel"}),
+    ]
+    assert all_ids(connector, Kind.PRODUCT) == ["Consulting", "Travel"]
+    assert connector.read(Kind.PRODUCT, ["Travel", "Gone"]) == records[1:]
+    assert connector.search(Kind.PRODUCT, "name", ["travel", "Gone"]) == records[1:]
+    with pytest.raises(RejectedError, match="sku"):
+        connector.search(Kind.PRODUCT, "sku", ["1"])
+    assert cursor == connector.cursor_now(Kind.PRODUCT)
+    assert not connector.changes(Kind.PRODUCT, cursor).records
+    assert calls(world) == {}
+
+
+def test_a_product_more_in_the_settings_is_a_change(world):
+    cursor = world.connector().cursor_now(Kind.PRODUCT)
+    page = world.connector(products=["Services", "Travel"]).changes(Kind.PRODUCT, cursor)
+    assert [record.id for record in page.records] == ["Services", "Travel"]
+    assert not page.more
+
+
 # ---- batches, limits, versions ----
 
 

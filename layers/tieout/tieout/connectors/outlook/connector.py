@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tieout.connectors.outlook import translate, wire
+from tieout.connectors.outlook.catalogue import Catalogue
 from tieout.connectors.outlook.client import Client, Part
 from tieout.connectors.outlook.errors import Reply, error_of
 from tieout.connectors.outlook.feed import Cursor, Feed
@@ -24,7 +25,12 @@ from tieout.ports.connector import Account, ChangePage, Context, Manifest
 
 type Json = Mapping[str, Any]
 
-_SEARCHABLE = {Kind.COMPANY: ("name",), Kind.CONTACT: ("name", "email"), Kind.DEAL: ("name",)}
+_SEARCHABLE = {
+    Kind.COMPANY: ("name",),
+    Kind.CONTACT: ("name", "email"),
+    Kind.DEAL: ("name",),
+    Kind.PRODUCT: ("name",),
+}
 
 
 class OutlookConnector:
@@ -35,6 +41,7 @@ class OutlookConnector:
         self._settings = settings
         self._client = Client(context, settings)
         self._mailbox = Mailbox(self._client, settings, context.clock)
+        self._catalogue = Catalogue(settings.products)
 
     @property
     def manifest(self) -> Manifest:
@@ -55,6 +62,8 @@ class OutlookConnector:
 
     def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:
         """The records with our extension, 20 contacts or 10 deals in a call."""
+        if kind is Kind.PRODUCT:
+            return self._catalogue.read(ids)
         return [self._record(kind, row, extension) for row, extension in self._fetch(kind, ids).values()]
 
     def _record(self, kind: Kind, row: Json, extension: Json | None) -> Record:
@@ -88,6 +97,8 @@ class OutlookConnector:
                 field=field,
                 next_step=f"Use one of: {', '.join(_SEARCHABLE[kind])}.",
             )
+        if kind is Kind.PRODUCT:
+            return self._catalogue.named(values)
         wanted = {value.casefold() for value in values}
         rows = self._tasks() if kind is Kind.DEAL else self._mailbox.contacts(fresh=True)
         hits = [row["id"] for row in rows if wanted & {name.casefold() for name in _names(kind, field, row)}]
@@ -106,6 +117,8 @@ class OutlookConnector:
 
         Graph gives changes in no order, and some more than once.
         """
+        if kind is Kind.PRODUCT:
+            return self._catalogue.changes(cursor)
         page = self._feed(kind).page(Cursor() if cursor is None else Cursor.of(cursor))
         if kind is Kind.DEAL:
             records = [translate.deal_record(row, None, self._settings, None) for row in page.rows]
@@ -115,7 +128,7 @@ class OutlookConnector:
 
     def cursor_now(self, kind: Kind) -> str:
         """The end of the feed, which has to be read whole for that: Outlook knows no `from now on`."""
-        return self._feed(kind).end().text
+        return self._catalogue.cursor_now() if kind is Kind.PRODUCT else self._feed(kind).end().text
 
     def _feed(self, kind: Kind) -> Feed:
         return Feed(
@@ -126,6 +139,8 @@ class OutlookConnector:
 
     def ids(self, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
         """One page of ids, folder by folder."""
+        if kind is Kind.PRODUCT:
+            return self._catalogue.ids(), None
         rows, further = self._listed(kind, after)
         return [row["id"] for row in rows], further
 

@@ -51,6 +51,7 @@ class OutlookSettings(BaseModel):
         deals_list: Name of the list in To Do whose tasks are deals.
         won_category, lost_category: Names of the categories that say so.
         completed_is_won: A task that is ticked off is a won deal, unless it has the category for lost ones.
+        products: Names of what is sold, as Outlook has no place for them; no two alike but for capital letters.
         customer_category: Of several contacts that a deal's customer may mean, the one with this category is meant.
         time_zone: IANA name; To Do gives days as midnight of the user's zone in UTC.
         webhook_url: The address that `tieout connect` prints; empty: Outlook is only asked by schedule.
@@ -67,6 +68,7 @@ class OutlookSettings(BaseModel):
     won_category: str = Field(default="Won", min_length=1)
     lost_category: str = Field(default="Lost", min_length=1)
     completed_is_won: bool = True
+    products: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ("Services",)
     customer_category: str = ""
     time_zone: str = "UTC"
     webhook_url: Annotated[
@@ -84,6 +86,13 @@ class OutlookSettings(BaseModel):
             ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError):
             raise ValueError("it is no IANA time zone, such as Europe/Berlin") from None
+        return value
+
+    @field_validator("products")
+    @classmethod
+    def _are_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len({name.casefold() for name in value}) < len(value):
+            raise ValueError("two products have one name")
         return value
 
     @model_validator(mode="after")
@@ -132,16 +141,16 @@ def limits_of(settings: OutlookSettings) -> tuple[Limit, ...]:
     )
 
 
-_KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL})
+_WRITTEN = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL})
 
 MANIFEST = Manifest(
     provider="outlook",
     title="Outlook",
     roles=frozenset({Role.CRM}),
-    reads=_KINDS,
-    writes=_KINDS,
+    reads=_WRITTEN | {Kind.PRODUCT},
+    writes=_WRITTEN,
     webhooks=True,
-    deletions_visible=_KINDS,
+    deletions_visible=_WRITTEN,
     keeps_reference=frozenset(),
     natural_key=frozenset(),
     read_batch_max=BATCH_PARTS_MAX,
