@@ -98,6 +98,50 @@ def form(target: Target) -> object:
             },
         ),
         (Kind.CREDIT_NOTE, SALE),
+        (Kind.ESTIMATE, {**SALE, "status": {"sent", "accepted", "declined"}, "expiry_date?": "date"}),
+        (
+            Kind.PROJECT,
+            {
+                "name!": "text",
+                "customer!": "text",
+                "billing": {"fixed", "hourly"},
+                "rate?": "number",
+                "currency?": "text",
+                "description?": "text",
+                "active": "flag",
+            },
+        ),
+        (
+            Kind.TIME_ENTRY,
+            {
+                "project!": "text",
+                "person!": "text",
+                "date!": "date",
+                "hours!": "number",
+                "task?": "text",
+                "note?": "text",
+                "billable?": "flag",
+                "rate?": "number",
+                "currency?": "text",
+            },
+        ),
+        (
+            Kind.EXPENSE,
+            {
+                "account!": "text",
+                "date!": "date",
+                "currency!": "text",
+                "amount!": "number",
+                "number?": "text",
+                "description?": "text",
+                "customer?": "text",
+                "project?": "text",
+                "tax_code?": "text",
+                "tax_included?": "flag",
+                "paid_through?": "text",
+                "billable?": "flag",
+            },
+        ),
         (
             Kind.PAYMENT,
             {
@@ -144,6 +188,11 @@ def test_what_can_be_read_of_an_invoice_is_what_can_be_written_and_what_only_the
         "last_payment_on": "date",
         "reference": "text",
     }
+
+
+@pytest.mark.parametrize("kind", [Kind.PROJECT, Kind.TIME_ENTRY, Kind.EXPENSE])
+def test_what_both_sides_keep_has_custom_fields_too(kind: Kind):
+    assert source_shape(kind)["custom_fields"] == "any"
 
 
 def test_a_record_has_an_id_besides_its_fields():

@@ -129,7 +129,13 @@ def _is_code(currency: str) -> str:
     return currency
 
 
-class _SalesDocument(Document):
+def _is_code_or_none(currency: str | None) -> str | None:
+    return currency if currency is None else _is_code(currency)
+
+
+class SalesDocument(Document):
+    """What estimates, invoices and credit notes share. `customer` is the customer's id in the books."""
+
     customer: str
     number: str | None = None
     date: dt.date
@@ -149,8 +155,8 @@ class _SalesDocument(Document):
         return None if taxed else total
 
 
-class Invoice(_SalesDocument):
-    """A sales invoice. `customer` is the customer's id in the books."""
+class Invoice(SalesDocument):
+    """A sales invoice."""
 
     status: InvoiceStatus = Field(default=InvoiceStatus.ISSUED, strict=False)
     due_date: dt.date | None = None
@@ -160,8 +166,23 @@ class Invoice(_SalesDocument):
     shipping_address: Address | None = None
 
 
-class CreditNote(_SalesDocument):
+class CreditNote(SalesDocument):
     """A credit note, with positive amounts."""
+
+
+class EstimateStatus(StrEnum):
+    """How the customer took it; whether it expired or was invoiced only the books know."""
+
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+class Estimate(SalesDocument):
+    """A quote: its lines are those of an invoice, and nothing is posted."""
+
+    status: EstimateStatus = Field(default=EstimateStatus.SENT, strict=False)
+    expiry_date: dt.date | None = None
 
 
 class Allocation(Document):
@@ -182,6 +203,79 @@ class Payment(Document):
     allocations: tuple[Allocation, ...] = Field(default=(), strict=False)
 
 
+class ProjectBilling(StrEnum):
+    """What its customer is billed: one price for all of it, or the hours."""
+
+    FIXED = "fixed"
+    HOURLY = "hourly"
+
+
+class Project(Document):
+    """Work for one customer, whose id in the books `customer` is; hours and expenses belong to it.
+
+    Attributes:
+        rate: Of the whole project if it is billed at a fixed price, else of an hour; in `currency`.
+    """
+
+    name: str = Field(min_length=1)
+    customer: str
+    billing: ProjectBilling = Field(default=ProjectBilling.HOURLY, strict=False)
+    rate: Decimal | None = None
+    currency: Annotated[str | None, AfterValidator(_is_code_or_none)] = None
+    description: str | None = None
+    active: bool = True
+
+
+class TimeEntry(Document):
+    """What one person worked for a project on one day.
+
+    Attributes:
+        project: Id of the project in the books.
+        person: Who: their e-mail address, or their name as the books write it.
+        hours: More than 0, and exact: 1.25 is an hour and a quarter.
+        task: Name of the project's task; absent leaves it to the connection.
+        billable: Absent leaves it to the books.
+        rate: Of an hour, in `currency`; absent leaves it to the project.
+    """
+
+    project: str
+    person: str = Field(min_length=1)
+    date: dt.date
+    hours: Decimal = Field(gt=0)
+    task: str | None = None
+    note: str | None = None
+    billable: bool | None = None
+    rate: Decimal | None = None
+    currency: Annotated[str | None, AfterValidator(_is_code_or_none)] = None
+
+
+class Expense(Document):
+    """Money that was spent.
+
+    Attributes:
+        account: Id, in the books, of the account that it belongs to: what other tools call its category.
+        amount: What was paid, in `currency`.
+        customer, project: For whom; ids in the books.
+        tax_code: Code or id in the books; absent leaves it to the books.
+        tax_included: Whether the amount has the tax in it; absent leaves it to the books.
+        paid_through: Id, in the books, of the account that it was paid from; absent leaves it to the connection.
+        billable: Whether its customer is billed for it.
+    """
+
+    account: str
+    date: dt.date
+    currency: Annotated[str, AfterValidator(_is_code)]
+    amount: Decimal
+    number: str | None = None
+    description: str | None = None
+    customer: str | None = None
+    project: str | None = None
+    tax_code: str | None = None
+    tax_included: bool | None = None
+    paid_through: str | None = None
+    billable: bool | None = None
+
+
 class RecordUpdate(Document):
     """Fields to set on an existing CRM record, by path, such as `custom_fields.payment_status`."""
 
@@ -195,9 +289,13 @@ class RecordUpdate(Document):
 DOCUMENTS: Mapping[Kind, type[Document]] = {
     Kind.CUSTOMER: Customer,
     Kind.ITEM: Item,
+    Kind.ESTIMATE: Estimate,
     Kind.INVOICE: Invoice,
     Kind.CREDIT_NOTE: CreditNote,
     Kind.PAYMENT: Payment,
+    Kind.PROJECT: Project,
+    Kind.TIME_ENTRY: TimeEntry,
+    Kind.EXPENSE: Expense,
     Kind.COMPANY: RecordUpdate,
     Kind.CONTACT: RecordUpdate,
     Kind.DEAL: RecordUpdate,

@@ -13,11 +13,15 @@ provider's own extra fields stand under `custom_fields`. `FIELDS` says the same 
     product   name, sku, price, cost, description, custom_fields
     address   line1, line2, line3, city, state, postal_code, country
 
-The kinds of the books (customer, item, invoice, payment, credit_note) have the fields of `tieout.domain.documents`,
-as `Document.as_fields()` gives them, and those that only the books know.
+The kinds of the books (customer, item, estimate, invoice, payment, credit_note, project, time_entry, expense) have the
+fields of `tieout.domain.documents`, as `Document.as_fields()` gives them, and those that only the books know.
 Only the books know, of an invoice: `total`, `balance`, `paid` (Decimal), `state` (`open`, `partly_paid`, `paid`,
-`voided`), `last_payment_on` (date or None), `reference` (ours, if it is still there). Of a payment:
-`invoice_ids` (list of str).
+`voided`), `last_payment_on` (date or None), `reference` (ours, if it is still there). Of an estimate: `total`, `state`
+(`draft`, `open`, `accepted`, `declined`, `invoiced`, `expired`), `reference`. Of a payment: `invoice_ids` (list of
+str).
+
+A CRM, or a tool for hours, has projects, time entries and expenses too: with the same fields, in which `customer`,
+`project` and `person` are its own ids or names, and `custom_fields`.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ type Shape = Literal["text", "number", "date", "flag", "any"] | Mapping[str, Sha
 
 
 class Kind(StrEnum):
-    """Kinds of record: those of a CRM first, then those of the books."""
+    """Kinds of record: those of a CRM first, then those of the books; the last three are kept by both."""
 
     COMPANY = "company"
     CONTACT = "contact"
@@ -43,9 +47,13 @@ class Kind(StrEnum):
     PRODUCT = "product"
     CUSTOMER = "customer"
     ITEM = "item"
+    ESTIMATE = "estimate"
     INVOICE = "invoice"
     PAYMENT = "payment"
     CREDIT_NOTE = "credit_note"
+    PROJECT = "project"
+    TIME_ENTRY = "time_entry"
+    EXPENSE = "expense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,10 @@ FIELDS: Mapping[Kind, Mapping[str, Shape]] = {
         "last_payment_on": "date",
         "reference": "text",
     },
+    Kind.ESTIMATE: {"total": "number", "state": "text", "reference": "text"},
     Kind.PAYMENT: {"invoice_ids": ["text"]},
+    Kind.PROJECT: {"reference": "text", "custom_fields": _CUSTOM},
+    Kind.TIME_ENTRY: {"reference": "text", "custom_fields": _CUSTOM},
+    Kind.EXPENSE: {"reference": "text", "custom_fields": _CUSTOM},
 }
 """What can stand in a record of a CRM; for the books, what they know besides the fields of their document."""

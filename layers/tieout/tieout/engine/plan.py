@@ -26,7 +26,7 @@ from tieout.mapping import CompiledStep, CompiledSync, LinkTo, Mapped
 EFFECT_ID_LENGTH = 32
 NUMBER_MAX = 21
 """Characters that every provider's document numbers may have."""
-_NUMBERED = frozenset({Kind.INVOICE, Kind.CREDIT_NOTE})
+_NUMBERED = frozenset({Kind.ESTIMATE, Kind.INVOICE, Kind.CREDIT_NOTE})
 
 
 @dataclass(slots=True)

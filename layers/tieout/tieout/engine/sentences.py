@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from tieout.domain.documents import CreditNote, Document, Invoice
+from tieout.domain.documents import Document, SalesDocument
 from tieout.domain.effects import Match
 from tieout.domain.errors import RejectedError, SettingsError
 from tieout.domain.links import Link, Withdrawal
@@ -15,7 +15,8 @@ from tieout.engine.plan import Difference, Work
 from tieout.matching import Scored
 from tieout.ports.connector import Connector
 
-_LISTED = frozenset({Kind.CUSTOMER, Kind.ITEM})
+_LISTED = frozenset({Kind.CUSTOMER, Kind.ITEM, Kind.PROJECT})
+_ERASED = frozenset({Kind.TIME_ENTRY, Kind.EXPENSE})
 
 
 def document_name(work: Work) -> str:
@@ -74,8 +75,12 @@ def _kinds(work: Work) -> tuple[str, str]:
 
 def _withdraw(work: Work) -> str:
     """What a person does with a document that should not stand: `Void the invoice`, `Make the customer inactive`."""
-    written = work.step.to_kind.replace("_", " ")
-    return f"Make the {written} inactive" if work.step.to_kind in _LISTED else f"Void the {written}"
+    kind, written = work.step.to_kind, work.step.to_kind.replace("_", " ")
+    if kind in _LISTED:
+        return f"Make the {written} inactive"
+    if kind is Kind.ESTIMATE:
+        return "Mark the estimate as declined"
+    return f"Delete the {written}" if kind in _ERASED else f"Void the {written}"
 
 
 def target_gone(work: Work, target: Connector) -> RejectedError:
@@ -253,7 +258,7 @@ def not_understood(sync: str, error: SettingsError) -> SettingsError:
 
 def lines_differ(work: Work, document: Document) -> RejectedError | None:
     """The source's own amount is not what the document's lines make; None if it is, or if the books add the tax."""
-    if not isinstance(document, Invoice | CreditNote) or work.record is None:
+    if not isinstance(document, SalesDocument) or work.record is None:
         return None
     amount, made = work.step.amount(work.record), document.expected_total()
     if amount is None or made is None:

@@ -17,7 +17,7 @@ from tieout.ports.connector import Connector
 from tieout.ports.state import ConfigStore, LinkStore
 
 NAMED_MAX = 20
-WITH_TOTAL = (Kind.INVOICE, Kind.CREDIT_NOTE)
+WITH_TOTAL = (Kind.ESTIMATE, Kind.INVOICE, Kind.CREDIT_NOTE)
 
 
 @dataclass(slots=True)

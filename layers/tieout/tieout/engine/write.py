@@ -11,7 +11,7 @@ from itertools import batched
 from typing import Any
 
 from tieout.domain.changes import Change, Origin, UnsyncedState
-from tieout.domain.documents import CreditNote, Document, Invoice, InvoiceStatus
+from tieout.domain.documents import Document, Invoice, InvoiceStatus, SalesDocument
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ClaimedError,
@@ -303,7 +303,7 @@ class Writer:
 
     def compare_totals(self, work: Work, document: Document, record: Record, target: Connector) -> None:
         """Park the work if the books made another total of the document; a voided one has none."""
-        if not isinstance(document, Invoice | CreditNote) or is_voided(record):
+        if not isinstance(document, SalesDocument) or is_voided(record):
             return
         if isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED:
             return

@@ -65,7 +65,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     close = closest(word, known) or next((name for name in known if name.casefold() == word.casefold()), None)
     if close is not None:
         return f"Did you mean `{close}`?"
-    few = 12
+    few = 13  # as many as there are kinds of record
     return f"Known here: {', '.join(f'`{name}`' for name in known)}." if 0 < len(known) <= few else ""
 
 
