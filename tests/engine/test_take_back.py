@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from tests.engine.test_plans import Desk, key
+from tests.engine.test_withdraw import credit_notes, invoiced, lose, withdrawing
 from tests.engine.world import World
 from tieout.domain.errors import NameTakenError
 from tieout.domain.plans import StoredPlan
@@ -93,3 +94,28 @@ def test_what_a_person_changed_since_the_update_stays(world: World):
     assert desk.report.left_out == {
         key("customers", "c1"): "Its company name was changed since by somebody else.",
     }
+
+
+@pytest.mark.parametrize("when", ["planned", "applied"])
+def test_an_update_of_an_invoice_that_was_credited_since_stays(when: str):
+    """The credit note is of what the invoice showed then."""
+    world = World(withdrawing())
+    desk = Desk(world)
+    invoiced(world, paid="100")
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d1", "1100")
+    plan = desk.make("d1")
+    assert desk.apply(plan)["invoices/d1"] is End.WRITTEN
+    undo = desk.undo(plan) if when == "applied" else None
+    lose(world)
+    world.apply("d1")
+    (note,) = credit_notes(world)
+
+    if undo is None:
+        assert desk.undo(plan) is None
+        assert desk.report.left_out == {key("invoices", "d1"): "Its document was withdrawn since."}
+    else:
+        assert [one.reason for one in desk.compare(undo).changed] == ["Its document was withdrawn since."]
+        desk.apply(undo)
+    assert [one.fields["total"] for one in world.invoices()] == [1100]
+    assert (note.fields["total"], credit_notes(world)) == (1100, [note])

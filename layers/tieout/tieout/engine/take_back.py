@@ -40,6 +40,7 @@ from tieout.engine.write import Pending, Writer, is_beside
 from tieout.mapping import ABSENT, CompiledStep, CompiledSync
 
 WRITTEN_SINCE = "It was written again since, by a later change."
+WITHDRAWN_SINCE = "Its document was withdrawn since."
 STAYS = "It stays: books are never deleted by us. Make it inactive there if it is not needed."
 
 
@@ -83,7 +84,10 @@ class TakeBack:
             elif work.link.plan != undone.id or work.link.target_id is None:
                 leave_out(self._session, work, WRITTEN_SINCE, known=work.link.target_id is not None)
             elif planned.operation is Operation.UPDATE and planned.withdrawal is None:
-                updated.append((work, planned))
+                if work.link.withdrawn is None:
+                    updated.append((work, planned))
+                else:  # a credit note is of what the document showed then
+                    leave_out(self._session, work, WITHDRAWN_SINCE)
             elif step.to_kind is Kind.INVOICE and planned.withdrawal is None and not planned.links_only:
                 withdrawn.append(work)
             else:
