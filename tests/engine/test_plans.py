@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
-from tieout.domain.changes import UnsyncedState
+from tieout.domain.changes import Lane, Origin, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.errors import ReconnectError, RejectedError, SettingsError, UnavailableError
+from tieout.domain.errors import ClaimedError, ReconnectError, RejectedError, SettingsError, UnavailableError
 from tieout.domain.links import LinkKey, Withdrawal
-from tieout.domain.plans import CREDITING, PlannedWrite, PlanState, StoredPlan
+from tieout.domain.plans import CREDITING, PlannedWrite, PlanState, StoredPlan, is_plan_id
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.engine.gate import planned_hash
@@ -1264,6 +1264,447 @@ def test_the_plan_that_is_taken_back_may_be_changed_by_others_meanwhile(world: W
     assert world.plans.stored[TENANT, plan.id].state is PlanState.UNDONE
     assert raced
     assert states(world) == ["voided"]
+
+
+# What is said of a plan
+
+
+def refusal(error: pytest.ExceptionInfo[Any]) -> tuple[str, str, str]:
+    """What a person reads, what a program reads, and what to do."""
+    return error.value.message, getattr(error.value, "code", ""), error.value.next_step
+
+
+def test_a_plan_is_called_by_its_moment_and_four_letters_that_are_told_apart(world: World, desk: Desk):
+    plan = desk.make()
+    assert is_plan_id(plan.id)
+    assert plan.id.startswith("plan-20261122-090000-")
+    assert not set(plan.id[-4:]) & set("01lo")
+    assert plan.created_at == world.clock.now()
+
+
+def test_a_plan_that_is_not_there_is_named_with_where_to_look(desk: Desk):
+    with pytest.raises(SettingsError) as error:
+        desk.plans.plan(TENANT, "plan-x")
+    assert refusal(error) == (
+        "The tenant acme has no plan plan-x; plans are kept for 30 days.",
+        "",
+        "See `tieout plan list --tenant acme`.",
+    )
+
+
+def test_a_damaged_plan_is_refused_with_what_to_do(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    world.plans.kept[TENANT, plan.id].pop()
+    with pytest.raises(RejectedError) as error:
+        desk.writes(plan)
+    assert refusal(error) == (
+        f"The plan {plan.id} is damaged: its writes do not have its digest.",
+        "plan-damaged",
+        "Do not apply it. Plan again.",
+    )
+
+
+def test_a_plan_that_needs_approval_says_why_and_how(world: World, desk: Desk):
+    capped(world, run_writes=2)
+    world.deal("d1")
+    plan = desk.make()
+    with pytest.raises(RejectedError) as error:
+        desk.plans.begin(plan, desk.writes(plan), by="lee")
+    assert refusal(error) == (
+        f"The plan {plan.id} needs approval. It has 3 writes; 2 are allowed without approval.",
+        "plan-needs-approval",
+        (
+            f"See `tieout plan show {plan.id} --tenant acme`, then run `tieout plan approve {plan.id} --tenant acme` "
+            f"and `tieout apply {plan.id} --tenant acme`."
+        ),
+    )
+
+
+def test_a_plan_that_was_applied_is_neither_applied_nor_approved_again(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    plan = desk.plans.plan(TENANT, plan.id)
+    for again in (desk.plans.check_open, lambda one: desk.plans.approve(one, by="max")):
+        with pytest.raises(RejectedError) as error:
+            again(plan)
+        assert refusal(error) == (
+            f"The plan {plan.id} was applied already, by lee.",
+            "plan-applied",
+            f"See `tieout plan show {plan.id} --tenant acme`.",
+        )
+
+
+def test_a_plan_that_was_taken_back_is_neither_applied_nor_approved_again(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    desk.apply(undo)
+    plan = desk.plans.plan(TENANT, plan.id)
+    for again, what in (
+        (desk.plans.check_open, "applied"),
+        (lambda one: desk.plans.approve(one, by="max"), "approved"),
+    ):
+        with pytest.raises(RejectedError) as error:
+            again(plan)
+        assert refusal(error) == (
+            f"The plan {plan.id} was taken back by {undo.id}; it cannot be {what} any more.",
+            "plan-undone",
+            "Plan again: `tieout plan deals-to-invoices --tenant acme`.",
+        )
+
+
+def test_an_undo_is_not_taken_back_and_says_what_to_do_instead(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    with pytest.raises(RejectedError) as error:
+        desk.undo(undo)
+    assert refusal(error) == (
+        f"{undo.id} takes back {plan.id}; what was taken back is not written again by itself.",
+        "plan-is-an-undo",
+        (
+            "For new documents in place of those that were withdrawn, run "
+            f"`tieout renew --plan {undo.id} --tenant acme`. Other records are written again once they are edited in "
+            "the source."
+        ),
+    )
+
+
+def test_what_was_never_applied_is_not_taken_back(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    with pytest.raises(RejectedError) as error:
+        desk.undo(plan)
+    assert refusal(error)[:2] == (f"The plan {plan.id} was never applied.", "plan-not-applied")
+
+
+def test_a_plan_says_how_many_records_would_park(world: World, desk: Desk):
+    world.deal("d1")
+    world.deal("odd", product="Unheard-of")
+    world.deal("strange", product="Never seen")
+    assert desk.make().parked == 2
+
+
+def test_the_versions_of_the_sync_are_told_apart_in_words(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    assert desk.compare(plan).sync_changed == ""
+    new_version(world)
+    assert desk.compare(plan).sync_changed == (
+        "The sync deals-to-invoices is another one: planned with version 1, now 2."
+    )
+
+
+def test_a_cap_counts_in_each_currency_and_to_either_side_of_zero(desk: Desk):
+    plan = replace(desk.make(), counts={"invoices": {"create": 1200}})
+    plan = replace(plan, amounts={"USD": Decimal("-1000.50"), "EUR": Decimal(1000), "JPY": Decimal(2000)})
+    assert Cap(writes=1100, amount=1000).exceeded(plan) == [
+        "It has 1,200 writes; 1,100 are allowed without approval.",
+        "It writes -1,000.50 USD; 1,000 are allowed without approval.",
+        "It writes 2,000 JPY; 1,000 are allowed without approval.",
+    ]
+    assert Cap(writes=1200, amount=2000).exceeded(plan) == []
+    assert Cap().exceeded(plan) == []
+
+
+def test_a_reason_that_both_caps_give_is_said_once(world: World, desk: Desk):
+    capped(world, run_writes=2)
+    world.deal("d1")
+    plan = desk.make()
+    assert desk.plans.needs(plan, Cap(writes=2)) == ["It has 3 writes; 2 are allowed without approval."]
+    assert desk.plans.needs(plan, Cap(writes=1)) == [
+        "It has 3 writes; 1 are allowed without approval.",
+        "It has 3 writes; 2 are allowed without approval.",
+    ]
+
+
+def test_a_plan_of_a_sync_that_is_no_more_needs_no_approval_by_it(world: World, desk: Desk):
+    capped(world, run_writes=2)
+    world.deal("d1")
+    plan = desk.make()
+    other = world.sync_text.replace(f"name: {SYNC}", "name: other").replace("run_writes: 2", "run_writes: 0")
+    world.state.stored_syncs.clear()
+    world.state.put_sync(StoredSync(TENANT, "other", 1, other, world.clock.now()))
+    assert desk.plans.needs(plan) == []
+
+
+def test_the_newest_plan_stands_first_in_the_list(world: World, desk: Desk):
+    first = desk.make()
+    world.clock.time += timedelta(days=1)
+    second = desk.make()
+    assert [one.id for one in desk.plans.plans(TENANT)] == [second.id, first.id]
+    world.clock.time += timedelta(days=29)
+    assert [one.id for one in desk.plans.plans(TENANT)] == [second.id]
+    assert desk.plans.plan(TENANT, second.id) == second
+
+
+# What has become of it
+
+
+def test_beginning_queues_the_records_of_the_plan_customers_and_items_first(world: World, desk: Desk):
+    world.deal("d1")
+    world.deal("d2")
+    plan = desk.make()
+    world.clock.time += timedelta(minutes=1)
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    assert (begun.state, begun.began_at, begun.applied_by) == (PlanState.APPLYING, world.clock.now(), "lee")
+    assert [(one.kind, one.id) for one in world.queue.now] == [
+        (Kind.COMPANY, "c1"),
+        (Kind.PRODUCT, "p1"),
+        (Kind.DEAL, "d1"),
+        (Kind.DEAL, "d2"),
+    ]
+    for change in world.queue.now:
+        assert (change.tenant, change.connection, change.plan, change.seen_at) == (
+            TENANT,
+            CRM,
+            plan.id,
+            world.clock.now(),
+        )
+        assert (change.origin, change.lane) == (Origin.APPROVED, Lane.LIVE)
+
+
+def test_a_run_that_was_begun_goes_on_whatever_the_caps_say_by_then_and_whoever_asks(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.queue.now.clear()
+    capped(world, run_writes=0)
+    world.clock.time += timedelta(minutes=1)
+    assert desk.plans.begin(begun, desk.writes(begun), by="max") == begun
+    desk.work()
+    assert set(desk.ends(plan).values()) == {End.WRITTEN}
+    assert (begun.applied_by, len(world.invoices())) == ("lee", 1)
+
+
+def test_what_no_worker_has_looked_at_still_waits(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    for over in (False, True):
+        ends = desk.plans.ends(desk.plans.plan(TENANT, plan.id), desk.writes(plan), over=over)
+        assert {(one.end, one.reason) for one in ends.values()} == {(End.STILL_WAITING, "")}
+
+
+def test_a_write_that_is_under_way_still_waits(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.books.fault = lambda effect: "vanished" if effect.kind is Kind.INVOICE else None
+    changes, world.queue.now = world.queue.now, []
+    world.new_worker().apply(changes)
+    ends = desk.plans.ends(desk.plans.plan(TENANT, plan.id), desk.writes(plan), over=True)
+    assert {key.step: one.end for key, one in ends.items()} == {
+        "customers": End.WRITTEN,
+        "items": End.WRITTEN,
+        "invoices": End.STILL_WAITING,
+    }
+
+
+def test_each_end_names_what_was_written_or_why_it_was_not(world: World, desk: Desk):
+    world.deal("d1")
+    world.deal("d2")
+    world.deal("d3")
+    plan = desk.make()
+    world.apply("d1")
+    world.deal("d2", "99")
+    desk.apply(plan)
+    ends = desk.plans.ends(desk.plans.plan(TENANT, plan.id), desk.writes(plan), over=True)
+    written = {link.source_id: stored.target_id for link, stored in world.state.links.items() if stored.target_id}
+    assert (ends[key("invoices", "d1")].end, ends[key("invoices", "d1")].target_id) == (End.UNCHANGED, written["d1"])
+    assert ends[key("invoices", "d1")].reason == "It stands there already."
+    assert (ends[key("invoices", "d2")].end, ends[key("invoices", "d2")].target_id) == (End.CHANGED_SINCE, "")
+    assert ends[key("invoices", "d2")].reason == "It would have other lines now."
+    assert (ends[key("invoices", "d3")].end, ends[key("invoices", "d3")].target_id) == (End.WRITTEN, written["d3"])
+    assert ends[key("invoices", "d3")].reason == ""
+
+
+def test_what_the_plan_parked_is_told_at_once_and_what_another_change_parked_once_the_run_is_over(
+    world: World, desk: Desk
+):
+    world.deal("d1")
+    world.deal("d2")
+    plan = desk.make()
+    taken = RejectedError("The number is taken.", code="6140")
+    world.books.fault = lambda effect: taken if effect.kind is Kind.INVOICE else None
+    world.apply("d2")
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.new_worker().apply([one for one in world.queue.now if one.id != "d2"])
+    for over, other in ((False, End.STILL_WAITING), (True, End.PARKED)):
+        ends = desk.plans.ends(begun, desk.writes(plan), over=over)
+        told = [(ends[key("invoices", one)].end, ends[key("invoices", one)].reason) for one in ("d1", "d2")]
+        assert told == [(End.PARKED, "The number is taken."), (other, "The number is taken.")]
+
+
+def test_what_another_change_wrote_while_the_run_went_is_told_once_it_is_over(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    world.queue.now.clear()
+    world.clock.time += timedelta(seconds=1)
+    world.apply("d1")
+    invoice = key("invoices", "d1")
+    assert desk.plans.ends(begun, desk.writes(plan), over=False)[invoice].end is End.STILL_WAITING
+    ended = desk.plans.ends(begun, desk.writes(plan), over=True)[invoice]
+    assert (ended.end, ended.reason) == (End.CHANGED_SINCE, "Another change wrote it meanwhile.")
+
+
+def test_what_stood_before_the_run_began_tells_nothing_of_it(world: World, desk: Desk):
+    world.deal("d1")
+    world.apply("d1")
+    world.clock.time += timedelta(seconds=1)
+    world.deal("d1", "99")
+    plan = desk.make()
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    ended = desk.plans.ends(begun, desk.writes(plan), over=True)[key("invoices", "d1")]
+    assert (ended.end, ended.reason) == (End.STILL_WAITING, "")
+
+
+def test_a_run_is_applied_once_nothing_of_it_waits(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    going = desk.plans.finish(begun, desk.plans.ends(begun, desk.writes(plan), over=False))
+    assert (going.state, going.applied_at, going.ends) == (PlanState.APPLYING, None, {"still_waiting": 3})
+    desk.work()
+    world.clock.time += timedelta(minutes=1)
+    done = desk.plans.finish(begun, desk.plans.ends(begun, desk.writes(plan), over=False))
+    assert (done.state, done.applied_at, done.ends) == (PlanState.APPLIED, world.clock.now(), {"written": 3})
+    assert desk.plans.finish(done, {}) == done, "what is over is not counted again"
+
+
+def test_of_two_who_follow_a_run_one_tells_how_it_ended(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    begun = desk.plans.begin(plan, desk.writes(plan), by="lee")
+    desk.work()
+    ends = desk.plans.ends(begun, desk.writes(plan), over=False)
+
+    def taken(_: StoredPlan) -> StoredPlan:
+        raise ClaimedError("Somebody else has changed it.")
+
+    world.plans.change_plan = taken  # type: ignore[method-assign]  # the other one is faster
+    assert desk.plans.finish(begun, ends) == begun
+
+
+def test_an_undo_is_not_begun_while_others_keep_changing_the_plan_that_it_takes_back(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.undo(plan)
+    change_plan, tried = world.plans.change_plan, list[str]()
+
+    def always_another(one: StoredPlan) -> StoredPlan:
+        if one.id != plan.id:
+            return change_plan(one)
+        tried.append(one.id)
+        raise ClaimedError("Somebody else has changed it.")
+
+    world.plans.change_plan = always_another  # type: ignore[method-assign]  # never free
+    with pytest.raises(ClaimedError) as error:
+        desk.plans.begin(undo, desk.writes(undo), by="lee")
+    assert error.value.message == f"The plan {plan.id} is being changed by somebody else; try again."
+    assert (len(tried), world.queue.now) == (3, [])
+
+
+def test_an_undo_whose_plan_is_marked_already_or_is_no_longer_kept_is_begun_all_the_same(world: World, desk: Desk):
+    world.deal("d1")
+    plan = desk.make()
+    desk.apply(plan)
+    undo = desk.plans.begin(desk.undo(plan), desk.writes(desk.undone), by="lee")
+    marked = world.plans.stored[TENANT, plan.id]
+    world.queue.now.clear()
+    assert desk.plans.begin(undo, desk.writes(undo), by="lee") == undo
+    assert (world.plans.stored[TENANT, plan.id], len(world.queue.now)) == (marked, 1)
+    del world.plans.stored[TENANT, plan.id]
+    assert desk.plans.begin(undo, desk.writes(undo), by="lee") == undo
+
+
+# What would be otherwise today
+
+
+def told(desk: Desk, plan: StoredPlan) -> dict[str, str]:
+    """By record, what became of the writes that would be others today."""
+    return {f"{one.write.step}/{one.write.source_id}": one.reason for one in desk.compare(plan).changed}
+
+
+def test_what_would_be_another_record_is_told(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make("d1")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    assert told(desk, plan)["invoices/d1"] == "It would be another record on the other side now."
+
+
+def test_what_nobody_wants_any_more_is_told(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.deal("d2", "1000")
+    world.apply("d2")
+    world.clock.time += timedelta(minutes=1)
+    world.deal("d2", "1100")
+    plan = desk.make("d1", "d2")
+    world.deal("d1", "1000", status="open")
+    world.deal("d2", "1000")
+    nothing = "Nothing is to be written for it any more."
+    found = told(desk, plan)
+    assert (found["invoices/d1"], found["invoices/d2"]) == (nothing, nothing)
+
+
+def test_what_was_written_in_the_moment_of_the_plan_was_written_by_another_change(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make("d1")
+    world.apply("d1")
+    assert told(desk, plan)["invoices/d1"] == "It was written already, by another change."
+
+
+def test_what_would_park_now_is_told_with_its_sentence(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    plan = desk.make()
+    world.deal("d1", "1000", product="Unheard-of")
+    reason = told(desk, plan)["invoices/d1"]
+    assert reason.startswith("It would park: ")
+    assert "Unheard-of" in reason
+
+
+def test_what_is_newly_needed_is_not_in_the_plan(world: World, desk: Desk):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1100")
+    plan = desk.make("d1")
+    world.company("c2", "Other Corporation")
+    world.deal("d1", "1100", company="c2")
+    assert told(desk, plan) == {
+        "invoices/d1": "The record changed.",
+        "customers/c2": "The plan does not say to write it.",
+    }
+
+
+def test_whoever_plans_is_told_how_far_it_is(world: World, desk: Desk):
+    world.deal("d1")
+    shown: list[tuple[str, int]] = []
+
+    def progress(name: str, count: int) -> None:
+        shown.append((name, count))
+
+    report = desk.plans.preview(TENANT, SYNC, progress=progress)
+    whole = [("company", 1), ("product", 1), ("deal", 1)]
+    assert shown == whole
+    plan = desk.plans.keep(TENANT, SYNC, report, by="kim")
+    shown.clear()
+    desk.plans.compare(plan, desk.writes(plan), progress=progress)
+    assert shown == whole
+    desk.apply(plan)
+    shown.clear()
+    undo, _ = desk.plans.take_back(desk.plans.plan(TENANT, plan.id), by="kim", progress=progress, credit_paid=False)
+    assert shown == whole
+    assert undo is not None
+    shown.clear()
+    desk.plans.compare(undo, desk.writes(undo), progress=progress)
+    assert shown == [("deal", 1)]
 
 
 # Whatever happens in between

@@ -13,8 +13,9 @@ import pytest
 
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
+from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect, Operation
-from tieout.domain.errors import ClaimedError, RejectedError, UnavailableError
+from tieout.domain.errors import ClaimedError, ReconnectError, RejectedError, UnavailableError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind, Record
 from tieout.domain.reviews import Choice, Decision, Review, ReviewKind, Side
@@ -865,3 +866,191 @@ def test_an_inactive_customer_that_an_invoice_could_not_name_is_told_and_only_th
 
     (parked,) = both.unsynced()
     assert (parked.cause, parked.code) == ("target-gone-customers", "target-inactive")
+
+
+# What only the other side says
+
+
+def test_the_customer_of_a_write_whose_answer_was_lost_is_known_by_our_reference():
+    world = World(sync())
+    world.apply("c1", kind=Kind.COMPANY)
+    (known,) = world.books.all(Kind.CUSTOMER)
+    world.company("c2", "Initech")
+    world.books.fault = lambda _: "lost"
+    world.apply("c2", kind=Kind.COMPANY)
+    world.books.fault = lambda _: None
+    (lost,) = (one for one in world.books.all(Kind.CUSTOMER) if one.id != known.id)
+    world.books.put(Kind.CUSTOMER, "55", name="Somebody else")
+    world.queue.later.clear()
+    world.clock.sleep(world.policy.hold_seconds + 1)
+
+    report = world.apply(known.id, lost.id, "55", "gone", kind=Kind.CUSTOMER, connection=BOOKS)
+    world.settle_down()
+
+    assert report.skipped_because == {"not made by this sync": 2}
+    assert world.state.links[replace(KEY, source_id="c2")].target_id == lost.id
+    assert world.unsynced() == []
+
+
+@pytest.mark.parametrize("heard", [CRM, BOOKS])
+def test_books_that_refuse_our_sign_in_are_paused_and_the_change_waits(heard: str):
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books.read_fault = lambda _: ReconnectError("Signed out.", next_step="Connect again.")
+    change = (
+        both.change(Kind.COMPANY, "c1")
+        if heard == CRM
+        else both.change(Kind.CUSTOMER, both.customer.id, connection=BOOKS)
+    )
+    report = both.new_worker().apply(change)
+
+    connection = both.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    assert (connection.state, connection.paused_because) == (ConnectionState.PAUSED, "Signed out.")
+    assert report.waiting == 1
+    ((due, waits),) = both.queue.later
+    assert (due > both.clock.now(), waits.attempts) == (True, 1)
+
+
+def test_what_was_parked_ends_once_the_books_take_their_change_back():
+    both = Both()
+    both.books_edit(phone="+16505550199")
+    both.crm.fault = lambda _: RejectedError("The field is locked.", field="phone")
+    both.hear(BOOKS)
+    assert [one.reason for one in both.unsynced()] == ["The field is locked."]
+    both.books_edit(phone="+16505550100")
+    both.hear(BOOKS)
+    assert both.unsynced() == []
+    assert both.in_crm["phone"] == "+16505550100"
+
+
+def test_a_write_that_was_left_half_way_is_finished_by_a_hint_of_the_side_that_it_did_not_reach():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books.fault = lambda _: "vanished"
+    both.apply("c1", kind=Kind.COMPANY)
+    both.books.fault = lambda _: None
+    both.queue.later.clear()
+    both.clock.sleep(both.policy.hold_seconds + 1)
+    both.hear(BOOKS)
+    assert both.in_books["phone"] == "+16505550111"
+    assert both.link.intent is None
+
+
+def test_an_inactive_customer_gets_what_changed_all_the_same():
+    both = Both()
+    both.books_edit(active=False)
+    both.crm_edit(phone="+16505550111")
+    both.hear(CRM)
+    assert both.in_books["phone"] == "+16505550111"
+    assert both.unsynced() == []
+
+
+def test_a_doubt_about_a_customer_that_stands_is_over():
+    both = Both()
+    (change,) = both.change(Kind.COMPANY, "c1")
+    report = both.new_worker().apply([replace(change, origin=Origin.DOUBT)])
+    assert (report.unchanged, both.unsynced()) == (1, [])
+
+
+def test_a_customer_that_is_gone_may_have_become_one_that_is_like_it():
+    both = Both()
+    gone = both.customer
+    del both.books.records[Kind.CUSTOMER, gone.id]
+    both.books.put(Kind.CUSTOMER, "55", name="Acme Corporation")
+    both.apply(gone.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    assert both.review().kind is ReviewKind.MATCH
+    assert [one.target_id for one in both.review().candidates] == ["55"]
+
+
+# What goes where
+
+
+def test_equal_changes_of_both_sides_leave_each_free_to_change_again():
+    both = Both()
+    both.crm_edit(phone="+16505550177")
+    both.books_edit(phone="+16505550177")
+    both.hear(CRM)
+    both.crm_edit(phone="+16505550188")
+    both.hear(CRM)
+    assert both.in_books["phone"] == "+16505550188"
+    both.books_edit(phone="+16505550199")
+    both.hear(BOOKS)
+    assert both.in_crm["phone"] == "+16505550199"
+    assert both.unsynced() == []
+
+
+def test_two_fields_that_are_one_in_the_crm_go_back_together_if_they_agree():
+    both = Both()
+    both.books_edit(name="Acme Inc", company_name="Acme Inc")
+    both.hear(BOOKS)
+    assert both.in_crm["name"] == "Acme Inc"
+    assert both.unsynced() == []
+
+
+def test_a_way_back_is_one_write_after_which_nothing_waits():
+    both = Both()
+    both.books_edit(phone="+16505550199")
+    both.apply(both.customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    assert both.in_crm["phone"] == "+16505550199"
+    assert both.queue.later == []
+
+
+def test_books_that_keep_only_what_is_written_lose_nothing_that_stood_there():
+    both = Both()
+    found: list[Effect] = []
+    both.books.fault = found.append
+    both.books_edit(company_name="Acme of Springfield")
+    both.apply(both.customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
+    both.settle_down()
+    stood = both.in_books
+    both.crm_edit(phone="+16505550111")
+    both.hear(CRM)
+    written = found[-1].document.as_fields()
+    known = {name: value for name, value in stood.items() if value is not None and name != "reference"}
+    assert written == {**written, **known, "phone": "+16505550111"}
+
+
+def test_a_conflict_over_a_value_in_the_books_own_form_ends_if_they_take_their_change_back():
+    both = Both()
+    formatted = "(650) 555-0100"
+    both.state.store(replace(both.link, shown={"phone": formatted}))
+    both.books.put(Kind.CUSTOMER, both.customer.id, phone=formatted)
+    both.crm_edit(phone="+16505550111", contact={"email": "ada@new.example"})
+    both.books_edit(phone="+16505550222")
+    both.hear(CRM)
+    assert [one.field for one in both.review().conflicts] == ["phone"]
+    assert both.in_books["email"] == "ada@new.example"
+    both.books_edit(phone=formatted)
+    both.hear(BOOKS)
+    assert both.in_books["phone"] == "+16505550111"
+    assert both.unsynced() == []
+
+
+def test_a_name_that_had_to_be_cut_is_told_with_the_write():
+    both = Both()
+    found: list[Effect] = []
+    both.books.fault = found.append
+    both.crm_edit(name="A" * 130)
+    both.hear(CRM)
+    assert both.in_books["name"] == "A" * 100
+    assert [str(one) for one in found[0].notices] != []
+
+
+def test_a_value_that_its_own_rule_would_not_read_again_does_not_go_back():
+    both = Both(email="{path: contact.email, transforms: [email, {prefix: {text: 'to '}}]}")
+    both.books_edit(email="books@acme.example")
+    both.hear(BOOKS)
+    assert both.in_crm["contact"]["email"] == "ada@acme.example"
+    told = 'The email cannot go back to the CRM: the rule would make something else of "books@acme.example".'
+    assert told in both.unsynced()[0].reason
+
+
+def test_what_the_mapping_says_of_a_value_that_cannot_go_back_ends_the_sentence():
+    both = Both()
+    both.books_edit(billing_address={**both.in_books["billing_address"], "country": "Nowhere"})
+    both.hear(BOOKS)
+    assert both.unsynced()[0].reason.endswith(
+        "The billing address country cannot go back to the CRM: "
+        'customer billing address country: "Nowhere" is not a country that we know.'
+    )
