@@ -1054,3 +1054,102 @@ def test_what_the_mapping_says_of_a_value_that_cannot_go_back_ends_the_sentence(
         "The billing address country cannot go back to the CRM: "
         'customer billing address country: "Nowhere" is not a country that we know.'
     )
+
+
+def test_two_fields_that_are_one_in_the_crm_and_differ_are_told_by_name():
+    both = Both()
+    both.crm_edit(name="Acme LLC")
+    both.books_edit(name="Acme Inc", company_name="Acme Incorporated")
+    both.hear(BOOKS)
+    told = "it stands in the same field there as the name, which says otherwise"
+    assert f"The company name cannot go back to the CRM: {told}." in both.unsynced()[0].reason
+
+
+def test_values_of_which_each_could_go_back_but_not_both_are_asked_about():
+    postal = "{path: address.postal_code, transforms: [{postal_code: {country_path: address.country}}]}"
+    text = sync().replace(
+        "postal_code: {paths: [billing_address.postal_code, address.postal_code]}", f"postal_code: {postal}"
+    )
+    both = Both(text=text)
+    both.crm_edit(address={"line1": "1 Main St", "city": None, "postal_code": None, "country": None})
+    both.hear(CRM)
+    moved = {**both.in_books["billing_address"], "postal_code": "K1A 0B1", "country": "US"}
+    both.books_edit(billing_address=moved)
+    both.hear(BOOKS)
+    fields = [conflict.field for conflict in both.review().conflicts]
+    assert fields == ["billing_address.postal_code", "billing_address.country"]
+    for words in ("postal code", "country"):
+        assert f"The billing address {words} cannot go back to the CRM: " in both.unsynced()[0].reason
+    assert both.in_crm["address"]["country"] is None
+
+
+def test_beside_a_field_that_only_goes_one_way_another_that_cannot_go_back_is_told():
+    both = Both()
+    writable = frozenset({"name", "phone", "address.country"})
+    both.crm.manifest = replace(both.crm.manifest, updates={Kind.COMPANY: writable})
+    both.crm_edit(contact={"email": "crm@acme.example"}, address={**ADDRESS, "country": "Canada"})
+    address = {**both.in_books["billing_address"], "country": "Nowhere"}
+    both.books_edit(email="books@acme.example", billing_address=address)
+    both.hear(CRM)
+    assert [one.field for one in both.review().conflicts] == ["email", "billing_address.country"]
+    assert "The billing address country cannot go back to the CRM" in both.unsynced()[0].reason
+
+
+def test_what_the_books_show_in_their_own_form_stays_agreed_when_both_sides_make_another_change():
+    both = Both()
+    formatted = "(650) 555-0100"
+    both.state.store(replace(both.link, shown={"phone": formatted}))
+    both.books.put(Kind.CUSTOMER, both.customer.id, phone=formatted)
+    both.crm_edit(contact={"email": "ada@new.example"})
+    both.books_edit(email="ada@new.example")
+    both.hear_all()
+    assert (both.in_crm["phone"], both.in_books["phone"]) == ("+16505550100", formatted)
+    assert both.writes() == 1, "the customer was written, and nothing since"
+
+
+def test_what_both_sides_changed_alike_costs_nothing_more():
+    both = Both()
+    both.crm_edit(phone="+16505550177")
+    both.books_edit(phone="+16505550177")
+    both.hear(CRM)
+    reads, stored = both.books.calls["read"], both.state.writes
+    assert both.hear(CRM).unchanged == 1
+    assert (both.books.calls["read"], both.state.writes) == (reads, stored)
+
+
+def test_an_answer_to_a_question_that_people_ended_themselves_is_forgotten():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books_edit(phone="+16505550222")
+    both.hear(CRM)
+    decision = Decision(both.review().digest, Choice.FIELDS, "ada", both.clock.now(), fields={"phone": Side.TARGET})
+    both.state.store(replace(both.link, decision=decision))
+    both.books_edit(phone="+16505550111")
+    both.hear(BOOKS)
+    assert (both.in_crm["phone"], both.unsynced(), both.link.decision) == ("+16505550111", [], None)
+
+
+def test_the_bound_of_a_record_that_flaps_is_counted_to_the_write():
+    both = Both("newest", text=sync("newest").replace("two_way: newest\n", "two_way: newest\n    flaps_max: 3\n"))
+    edits = 0
+    while not both.unsynced():
+        edits += 1
+        both.books_edit(phone=f"+165055502{edits:02}")
+        both.hear(BOOKS)
+        if not both.unsynced():
+            edits += 1
+            both.crm_edit(phone=f"+165055503{edits:02}")
+            both.hear(CRM)
+    assert edits == 4, "three turns are taken, and the fourth is a person's to look into"
+    assert "overwrote each other 3 times within an hour" in both.unsynced()[0].reason
+
+
+def test_text_of_which_the_mapping_makes_nothing_gives_way_to_what_the_books_say():
+    both = Both()
+    both.crm_edit(contact={"email": "ask at the desk"})
+    both.hear(CRM)
+    assert both.in_books["email"] is None
+    both.books_edit(email="desk@acme.example")
+    both.hear(BOOKS)
+    assert both.in_crm["contact"]["email"] == "desk@acme.example"
+    assert both.unsynced() == []
