@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
+from tests.engine.world import BOOKS, CRM, TENANT, Crash, FakeProvider, World
 from tieout.domain.changes import Change, Origin, UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect, Operation
@@ -1011,20 +1011,70 @@ def test_books_that_keep_only_what_is_written_lose_nothing_that_stood_there():
     assert written == {**written, **known, "phone": "+16505550111"}
 
 
-def test_a_conflict_over_a_value_in_the_books_own_form_ends_if_they_take_their_change_back():
+@pytest.mark.parametrize("agreed", ["+16505550100", "(650) 555-0100"])
+def test_a_conflict_beside_which_another_field_was_written_ends_if_the_books_take_their_change_back(agreed: str):
     both = Both()
-    formatted = "(650) 555-0100"
-    both.state.store(replace(both.link, shown={"phone": formatted}))
-    both.books.put(Kind.CUSTOMER, both.customer.id, phone=formatted)
+    if agreed != both.in_books["phone"]:
+        shows_in_its_own_form(both, agreed)
     both.crm_edit(phone="+16505550111", contact={"email": "ada@new.example"})
     both.books_edit(phone="+16505550222")
     both.hear(CRM)
     assert [one.field for one in both.review().conflicts] == ["phone"]
     assert both.in_books["email"] == "ada@new.example"
-    both.books_edit(phone=formatted)
+    both.books_edit(phone=agreed)
     both.hear(BOOKS)
     assert both.in_books["phone"] == "+16505550111"
     assert both.unsynced() == []
+
+
+def shows_in_its_own_form(both: Both, phone: str) -> None:
+    """Both sides agree, and the books show the phone number as they like."""
+    both.state.store(replace(both.link, shown={"phone": phone}))
+    both.books.put(Kind.CUSTOMER, both.customer.id, phone=phone)
+
+
+@pytest.mark.parametrize("edited", ["nothing", "the city"])
+def test_what_the_books_show_in_their_own_form_stays_agreed_when_another_field_is_written(edited: str):
+    both = Both()
+    shows_in_its_own_form(both, "(650) 555-0100")
+    both.crm_edit(contact={"email": "ada@new.example"})
+    if edited == "the city":
+        both.books_edit(billing_address={**both.in_books["billing_address"], "city": "Shelbyville"})
+    both.hear_all()
+    assert both.in_books["email"] == "ada@new.example"
+    assert both.in_crm["address"]["city"] == ("Shelbyville" if edited == "the city" else "Springfield")
+    assert (both.in_crm["phone"], both.in_books["phone"]) == ("+16505550100", "(650) 555-0100")
+    assert both.unsynced() == []
+
+
+def test_what_both_sides_changed_alike_beside_a_write_leaves_each_free_to_change_again():
+    both = Both()
+    both.crm_edit(phone="+16505550177", contact={"email": "ada@new.example"})
+    both.books_edit(phone="+16505550177")
+    both.hear(CRM)
+    assert both.in_books["email"] == "ada@new.example"
+    both.crm_edit(phone="+16505550188")
+    both.hear(CRM)
+    assert both.in_books["phone"] == "+16505550188"
+    assert both.unsynced() == []
+
+
+def test_a_name_that_was_changed_in_the_books_is_not_written_over_by_another_fields_change():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.books_edit(name="Acme Inc")
+    both.hear(CRM)
+    assert both.in_books["phone"] == "+16505550111"
+    assert (both.in_crm["name"], both.in_books["name"]) == ("Acme Inc", "Acme Inc")
+
+
+def test_books_that_do_not_show_a_name_are_written_the_one_that_the_crm_has():
+    both = Both()
+    fields = {name: value for name, value in both.customer.fields.items() if name != "name"}
+    both.books.records[Kind.CUSTOMER, both.customer.id] = replace(both.customer, fields=fields)
+    both.crm_edit(phone="+16505550111")
+    both.hear(CRM)
+    assert (both.in_books["name"], both.in_books["phone"]) == ("Acme Corporation", "+16505550111")
 
 
 def test_a_name_that_had_to_be_cut_is_told_with_the_write():
@@ -1097,13 +1147,11 @@ def test_beside_a_field_that_only_goes_one_way_another_that_cannot_go_back_is_to
 
 def test_what_the_books_show_in_their_own_form_stays_agreed_when_both_sides_make_another_change():
     both = Both()
-    formatted = "(650) 555-0100"
-    both.state.store(replace(both.link, shown={"phone": formatted}))
-    both.books.put(Kind.CUSTOMER, both.customer.id, phone=formatted)
+    shows_in_its_own_form(both, "(650) 555-0100")
     both.crm_edit(contact={"email": "ada@new.example"})
     both.books_edit(email="ada@new.example")
     both.hear_all()
-    assert (both.in_crm["phone"], both.in_books["phone"]) == ("+16505550100", formatted)
+    assert (both.in_crm["phone"], both.in_books["phone"]) == ("+16505550100", "(650) 555-0100")
     assert both.writes() == 1, "the customer was written, and nothing since"
 
 
@@ -1153,3 +1201,25 @@ def test_text_of_which_the_mapping_makes_nothing_gives_way_to_what_the_books_say
     both.hear(BOOKS)
     assert both.in_crm["contact"]["email"] == "desk@acme.example"
     assert both.unsynced() == []
+
+
+def test_each_write_is_an_effect_of_its_own_though_no_side_tells_versions():
+    both = Both()
+    found: list[Effect] = []
+    for provider in (both.crm, both.books):
+        provider.manifest = replace(provider.manifest, versions=False)
+        provider.fault = found.append
+        provider.read = without_versions(provider)  # type: ignore[method-assign]  # as of a provider that has none
+    for number in range(2):
+        both.crm_edit(phone=f"+1650555011{number}")
+        both.hear(CRM)
+        both.books_edit(email=f"books{number}@acme.example")
+        both.hear(BOOKS)
+    assert [one.kind for one in found] == [Kind.CUSTOMER, Kind.COMPANY] * 2
+    assert len({one.id for one in found}) == 4
+    assert all(one.id for one in found)
+
+
+def without_versions(provider: FakeProvider) -> Callable[[Kind, Sequence[str]], Sequence[Record]]:
+    read = provider.read
+    return lambda kind, ids: [replace(record, version="") for record in read(kind, ids)]
