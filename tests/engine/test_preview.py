@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from tests.engine.test_around import preview
-from tests.engine.world import CRM, TENANT, World
+from tests.engine.world import BOOKS, CRM, TENANT, World
+from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
-from tieout.domain.links import Intent, IntentState, LinkKey
+from tieout.domain.errors import SettingsError, UnavailableError
+from tieout.domain.links import Intent, IntentState, LinkKey, Withdrawal
 from tieout.domain.plans import is_new_id
 from tieout.domain.records import Kind
+from tieout.domain.reviews import Side
 from tieout.engine.preview import PlanReport, amount_of
 from tieout.mapping import preset
 
@@ -203,3 +206,179 @@ def test_a_plan_pauses_no_connection_and_tells_nobody(world: World):
     assert world.state.pending(TENANT) == []
     assert sum(world.queue.waiting().values()) == 0
     assert world.state.connection(TENANT, CRM) is not None
+
+
+# What is only linked
+
+
+@pytest.mark.parametrize(
+    ("stands", "why"),
+    [
+        ("Acme Corporation", "same name, same e-mail address (score 0.999)"),
+        ("ACME Corp.", "same name, same e-mail address (score 0.999)"),
+    ],
+)
+def test_what_would_be_linked_says_to_what_and_why(world: World, stands: str, why: str):
+    world.books.looks_similar = lambda *_: True
+    world.books.put(Kind.CUSTOMER, "77", name=stands, email="ada@acme.example")
+    (link,) = planned(world, records={Kind.COMPANY: ["c1"]}).links
+    assert link.notices == (f"It would be linked to {stands}: {why}.",)
+    assert (link.label, link.operation, link.target_id) == ("Acme Corporation", Operation.CREATE, "77")
+    assert (link.amount, link.currency, link.former) == (None, "", None)
+
+
+def test_a_document_that_would_be_linked_and_has_no_name_is_called_by_its_id(world: World):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    del world.state.links[LinkKey(TENANT, SYNC, "invoices", "d1")]
+    world.books.manifest = replace(world.books.manifest, natural_key=frozenset({Kind.INVOICE}))
+    (link,) = planned(world, records={Kind.DEAL: ["d1"]}).links
+    assert (link.step, link.target_id, link.label) == ("invoices", invoice.id, "")
+    assert link.notices == (f"It would be linked to {invoice.id}: it bears our reference.",)
+    assert (link.amount, link.currency) == (Decimal(1000), "USD")
+
+
+@pytest.mark.parametrize("partner", ["adopted", "created"])
+def test_the_partner_of_another_record_would_not_be_linked(world: World, partner: str):
+    if partner == "adopted":
+        world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.company("c2", "Acme Corporation")
+    report = planned(world, records={Kind.COMPANY: ["c2"]})
+    assert (report.links, report.writes) == ([], [])
+    assert [(one.change.id, one.cause) for one in report.parked] == [("c2", "same-name-customers")]
+
+
+# What is counted
+
+
+def test_every_count_is_added_up_over_the_chunks(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tieout.engine.preview.CHUNK", 1)
+    for one in ("same1", "same2", "other1", "other2"):
+        world.deal(one, "1000")
+    world.apply("same1", "same2", "other1", "other2")
+    for one in ("other1", "other2", "new1", "new2"):
+        world.deal(one, "1100")
+    for one in ("open1", "open2"):
+        world.deal(one, status="open")
+    for one in ("odd1", "odd2"):
+        world.deal(one, product="Unheard-of")
+    for number in range(2):
+        world.books.put(Kind.CUSTOMER, f"7{number}", name=f"Customer {number}")
+        world.company(f"found{number}", f"Customer {number}")
+    shown: list[tuple[str, int]] = []
+    report = planned(world, progress=lambda *one: shown.append(one))
+
+    counts = report.counts
+    assert (counts.created, counts.updated, counts.adopted, counts.skipped, counts.parked) == (2, 2, 2, 2, 2)
+    assert counts.unchanged == 4, "two deals, their customer and their item"
+    assert counts.skipped_because.total() == 2
+    assert [number for kind, number in shown if kind == "deal"] == list(range(1, 11))
+    assert (len(report.writes), len(report.links), len(report.parked)) == (4, 2, 2)
+
+
+def test_books_that_are_paused_let_everything_wait(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tieout.engine.preview.CHUNK", 1)
+    connection = world.state.connection(TENANT, BOOKS)
+    assert connection is not None
+    world.state.put_connection(replace(connection, state=ConnectionState.PAUSED, paused_because="Signed out."))
+    for one in ("c2", "c3"):
+        world.company(one, f"Company {one}")
+    report = planned(world, records={Kind.COMPANY: ["c2", "c3"]})
+    assert (report.counts.waiting, report.writes, report.parked) == (2, [], [])
+
+
+# What would be written
+
+
+def test_an_update_is_told_beside_what_the_other_side_showed_of_what_was_written(world: World):
+    world.books.put(Kind.CUSTOMER, "77", name="Acme Corporation", email="billing@acme.example")
+    world.apply("c1", kind=Kind.COMPANY)
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550123")
+    (write,) = planned(world, records={Kind.COMPANY: ["c1"]}).writes
+    assert write.former is not None
+    assert (write.former["email"], write.former["name"]) == ("billing@acme.example", "Acme Corporation")
+    assert (write.former.get("phone"), write.document["phone"]) == (None, "+16505550123")
+    assert (write.target_id, write.withdrawal, write.side) == ("77", None, Side.TARGET)
+
+
+def test_a_withdrawal_is_told_with_the_amount_of_the_document_that_it_takes_back():
+    world = World(preset("act-quickbooks_online").replace("    on_leave: park ", "    on_leave: withdraw ", 1))
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.deal("d1", "1000", status="lost")
+    report = planned(world)
+    (write,) = report.writes
+    assert (write.withdrawal, write.operation) == (Withdrawal.LEFT, Operation.UPDATE)
+    assert (write.amount, write.currency, write.target_id) == (Decimal(1000), "USD", invoice.id)
+    assert write.target_version == invoice.version
+    assert report.totals() == {}
+
+
+def test_a_way_back_is_told_of_the_side_that_it_goes_to():
+    two_way = preset("act-quickbooks_online").replace("    to: customer\n", "    to: customer\n    two_way: ask\n")
+    world = World(two_way)
+    world.apply("c1", kind=Kind.COMPANY)
+    world.clock.sleep(60)
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    world.books.put(Kind.CUSTOMER, customer.id, email="books@acme.example")
+    (write,) = planned(world, records={Kind.COMPANY: ["c1"]}).writes
+    assert (write.side, write.target_id, write.document) == (Side.SOURCE, "c1", {"contact.email": "books@acme.example"})
+    assert (write.amount, write.currency) == (None, "")
+
+
+def test_books_without_versions_would_be_written_whatever_stands_there(world: World):
+    world.books.manifest = replace(world.books.manifest, versions=False)
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, memo="by a person")
+    world.deal("d1", "1200")
+    report = planned(world)
+    assert [one.target_id for one in report.writes] == [invoice.id]
+    assert report.parked == []
+
+
+def test_records_that_would_be_updated_are_each_compared_with_themselves(world: World):
+    for one in ("d1", "d2", "d3"):
+        world.deal(one, "1000")
+    world.apply("d1", "d2", "d3")
+    by_number = {str(invoice.fields["number"]): invoice for invoice in world.invoices()}
+    for one in ("d1", "d2", "d3"):
+        world.deal(one, "1100")
+    world.books.put(Kind.INVOICE, by_number["Sd1"].id, memo="by a person")
+    del world.books.records[Kind.INVOICE, by_number["Sd2"].id]
+    world.deal("d4", "400")
+    report = planned(world)
+    writes = {one.source_id: one for one in report.writes}
+    assert {source: one.target_id for source, one in writes.items()} == {
+        "d1": by_number["Sd1"].id,
+        "d3": by_number["Sd3"].id,
+        "d4": "",
+    }
+    assert (writes["d1"].target_version, writes["d3"].target_version) == ("1", "0")
+    assert [one.change.id for one in report.parked] == ["d2"]
+
+
+def test_a_document_that_is_not_applied_yet_is_planned_beside_other_syncs_of_the_tenant(world: World):
+    (stored,) = world.state.syncs(TENANT)
+    text = stored.text.replace(f"name: {SYNC}", "name: other")
+    world.state.put_sync(replace(stored, name="other", text=text))
+    world.deal("d1")
+    assert [one.step for one in planned(world).writes] == ["customers", "items", "invoices"]
+
+
+def test_a_source_that_stumbles_is_read_again_and_one_that_stays_down_lets_the_records_wait(world: World):
+    world.deal("d1")
+    stumbles = [UnavailableError("Down."), UnavailableError("Down.")]
+    world.crm.read_fault = lambda _: stumbles.pop() if stumbles else None
+    assert [one.step for one in planned(world, ids=["d1"]).writes] == ["customers", "items", "invoices"]
+    world.crm.read_fault = lambda _: UnavailableError("Down.")
+    assert planned(world, records={Kind.DEAL: ["d1"]}).counts.waiting == 1
+
+
+def test_a_sync_that_is_not_there_is_named(world: World):
+    with pytest.raises(SettingsError, match="no-such-sync"):
+        preview(world).preview(TENANT, "no-such-sync", progress=lambda *_: None)
