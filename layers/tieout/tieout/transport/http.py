@@ -8,7 +8,6 @@ Source: psf/requests `src/requests/exceptions.py` and urllib3 `exceptions.py`, r
 from __future__ import annotations
 
 import http.cookiejar
-import ipaddress
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from tieout.domain.errors import ProviderError, SettingsError, UnavailableError,
 from tieout.ports.clock import Clock
 from tieout.ports.http import Answer, Request
 from tieout.transport import redact
+from tieout.transport.settings import is_loopback
 
 CONNECT_TIMEOUT_SECONDS = 5
 BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -134,21 +134,12 @@ def _new_session() -> requests.Session:
 
 def _check_address(url: str) -> None:
     parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
         return
     raise SettingsError(
         f"Nothing was sent to {parts.scheme}://{parts.hostname or ''}: that is neither https nor this machine.",
         next_step="Correct the address in the connection's settings.",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host) in (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
-    except ValueError:
-        return False
 
 
 def _lost(request: Request, error: requests.RequestException) -> ProviderError:

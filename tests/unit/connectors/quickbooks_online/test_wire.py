@@ -1,4 +1,4 @@
-"""The wire models against answers that were recorded from Intuit, and numbers digit by digit."""
+"""The wire models against answers that were recorded from Intuit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tieout.connectors.quickbooks_online import wire
 from tieout.connectors.quickbooks_online.translate import ENTITIES, is_gone, to_record
@@ -144,25 +142,3 @@ def test_a_recorded_void_still_shows_its_amounts():
 def test_a_deleted_stub_is_gone():
     assert is_gone({"Id": "1", "status": "Deleted"})
     assert not is_gone({"Id": "1"})
-
-
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=7, min_value=-(10**12), max_value=10**12))
-def test_numbers_are_written_exactly(number):
-    text = wire.encode({"a": [number, {"b": number}]})
-
-    assert json.loads(text, parse_float=Decimal, parse_int=Decimal) == {"a": [number, {"b": number}]}
-    assert b"E" not in text
-
-
-def test_what_else_is_written():
-    day = dt.date(2026, 1, 5)
-
-    assert wire.encode({"a": True, "b": None, "c": 'é"', "d": (1,), "e": day}) == (
-        '{"a":true,"b":null,"c":"é\\"","d":[1],"e":"2026-01-05"}'.encode()
-    )
-
-
-@pytest.mark.parametrize("value", [1.5, {1: object()}, b"x"])
-def test_a_float_is_never_written(value):
-    with pytest.raises(TypeError):
-        wire.encode({"a": value})

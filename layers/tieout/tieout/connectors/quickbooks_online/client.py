@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tieout.connectors.quickbooks_online import wire
-from tieout.connectors.quickbooks_online.auth import Tokens
 from tieout.connectors.quickbooks_online.errors import parse_fault, to_error
 from tieout.connectors.quickbooks_online.manifest import (
     BATCH_SPENDS,
@@ -19,15 +18,17 @@ from tieout.connectors.quickbooks_online.manifest import (
     REQUEST_SPENDS,
     Settings,
 )
-from tieout.domain.errors import ProviderError, UnavailableError
-from tieout.ports.http import Answer, Http, Request
+from tieout.domain.errors import UnavailableError
+from tieout.ports.http import Answer, Request
+from tieout.transport.oauth import Tokens
 from tieout.transport.redact import request_id
+from tieout.transport.wire import Moment, encode
+from tieout.transport.wire import unreadable as of_another_form
 
 _OK = 200
-_UNAUTHORIZED = 401
 # The service gives a batch up after 120 seconds. Source: limits-and-throttles, read 2026-11-22.
 _BATCH_TIMEOUT_SECONDS = 125
-_MOMENT = TypeAdapter(wire.Moment)
+_MOMENT = TypeAdapter(Moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,7 @@ class Query:
 class Client:
     """One company's API."""
 
-    def __init__(self, http: Http, settings: Settings, realm: str, tokens: Tokens) -> None:
-        self._http = http
+    def __init__(self, settings: Settings, realm: str, tokens: Tokens) -> None:
         self._base = f"{settings.api_url}/v3/company/{realm}"
         self._realm = realm
         self._tokens = tokens
@@ -90,7 +90,7 @@ class Client:
         Source: developer.intuit.com .../batch, read 2026-11-22: a batch item may be a query.
         """
         items = [{"bId": str(number), "Query": query.text} for number, query in enumerate(asked)]
-        answer = self._send(
+        answer = self._tokens.send(
             Request(
                 "POST",
                 f"{self._base}/batch",
@@ -98,7 +98,7 @@ class Client:
                 spends=BATCH_SPENDS,
                 params={"minorversion": MINOR_VERSION},
                 headers={"Content-Type": "application/json"},
-                body=wire.encode({"BatchItemRequest": items}),
+                body=encode({"BatchItemRequest": items}),
                 timeout_seconds=_BATCH_TIMEOUT_SECONDS,
             )
         )
@@ -117,7 +117,7 @@ class Client:
         Raises:
             UncertainError: If the answer cannot be understood, too.
         """
-        answer = self._send(
+        answer = self._tokens.send(
             Request(
                 "POST",
                 f"{self._base}/batch",
@@ -125,7 +125,7 @@ class Client:
                 spends=BATCH_SPENDS,
                 params={"minorversion": MINOR_VERSION, "requestid": key},
                 headers={"Content-Type": "application/json"},
-                body=wire.encode({"BatchItemRequest": list(items)}),
+                body=encode({"BatchItemRequest": list(items)}),
                 timeout_seconds=_BATCH_TIMEOUT_SECONDS,
             )
         )
@@ -146,7 +146,7 @@ class Client:
         content_type: str = "application/json",
         content: bytes | None = None,
     ) -> wire.Json:
-        answer = self._send(
+        answer = self._tokens.send(
             Request(
                 method,
                 f"{self._base}{path}",
@@ -158,14 +158,6 @@ class Client:
             )
         )
         return _content(answer, write=write)
-
-    def _send(self, request: Request) -> Answer:
-        """The answer; renews the sign-in once if it was refused, which happens before anything is done."""
-        token = self._tokens.current()
-        answer = self._http.send(_signed(request, token))
-        if answer.status == _UNAUTHORIZED:
-            answer = self._http.send(_signed(request, self._tokens.renewed(token)))
-        return answer
 
 
 def moment_text(moment: datetime) -> str:
@@ -187,20 +179,6 @@ def any_of(field: str, values: Sequence[str]) -> str:
 def like(field: str, pattern: str) -> str:
     """A condition of a query: the field fits the pattern, in which `%` stands for anything, without regard to case."""
     return f"{field} LIKE {quoted(pattern)}"
-
-
-def _signed(request: Request, token: str) -> Request:
-    headers = {"Accept": "application/json", **request.headers, "Authorization": f"Bearer {token}"}
-    return Request(
-        request.method,
-        request.url,
-        write=request.write,
-        spends=request.spends,
-        params=request.params,
-        headers=headers,
-        body=request.body,
-        timeout_seconds=request.timeout_seconds,
-    )
 
 
 def _content(answer: Answer, *, write: bool) -> wire.Json:
@@ -229,6 +207,6 @@ def _time(body: wire.Json) -> datetime:
         raise unreadable("it does not say the time") from None
 
 
-def unreadable(what: str) -> ProviderError:
+def unreadable(what: str) -> UnavailableError:
     """A read whose answer is not of the form that we know."""
-    return UnavailableError("QuickBooks gave an answer that cannot be understood.", detail=what)
+    return of_another_form("QuickBooks", what)

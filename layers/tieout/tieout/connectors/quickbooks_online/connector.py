@@ -12,7 +12,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from tieout.connectors.quickbooks_online import wire
-from tieout.connectors.quickbooks_online.auth import Tokens
+from tieout.connectors.quickbooks_online.auth import tokens_of
 from tieout.connectors.quickbooks_online.client import Client, any_of, unreadable
 from tieout.connectors.quickbooks_online.company import Company
 from tieout.connectors.quickbooks_online.errors import NAME_TAKEN, name_is_anothers, parse_fault, to_error
@@ -33,6 +33,7 @@ from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Outco
 from tieout.domain.errors import ProviderError, RejectedError, SettingsError, UncertainError
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Context, Manifest
+from tieout.transport.wire import encode
 
 # Ten pages of 1,000: more records cannot answer to 100 ids or names.
 _PAGES_MAX = 10
@@ -62,7 +63,7 @@ class QuickBooksOnlineConnector:
                 next_step="Connect it with `tieout connect`, or set `realm_id`.",
             )
         self._realm = realm
-        self._client = Client(context.http, settings, realm, Tokens(context, settings))
+        self._client = Client(settings, realm, tokens_of(context, settings))
         self._company = Company(self._client, settings.income_account, context.clock)
         self._feed = Feed(self._client, self._company, context.clock)
 
@@ -319,7 +320,7 @@ class QuickBooksOnlineConnector:
 def _request_key(items: Sequence[wire.Json], effects: Iterable[Effect]) -> str:
     """The batch's `requestid`: the same for the same writes, and new for a new try or changed content."""
     attempts = " ".join(f"{effect.id}:{effect.attempt}" for effect in effects)
-    return str(uuid.uuid5(_NAMESPACE, f"{attempts} {wire.encode(list(items)).decode()}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{attempts} {encode(list(items)).decode()}"))
 
 
 def _is_void(document: Document) -> bool:

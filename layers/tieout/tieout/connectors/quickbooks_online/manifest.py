@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Role, Window
+from tieout.transport.settings import Calls, SafeUrl, checked
 
 # Values below 75 are served as 75. Source: blogs.intuit.com/2025/01/21, read 2026-11-22.
 MINOR_VERSION = "75"
@@ -26,12 +26,6 @@ BASE_URLS = {
 TOKEN_URL = "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"  # noqa: S105 - an address
 CONSENT_URL = "https://appcenter.intuit.com/connect/oauth2"
 
-# No `@`: https://quickbooks.api.intuit.com@example.com looks like Intuit's and is not.
-_SafeUrl = Annotated[
-    str,
-    Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^@?#\\\s]*)?$"),
-]
-_Calls = Annotated[int, Field(ge=1, le=1_000_000)]
 # A new customer costs a batch to look for it and one to write it, soon after: with fewer, the search would use up what
 # the write needs, at each try again.
 _Batches = Annotated[int, Field(ge=8, le=1_000_000)]
@@ -54,14 +48,14 @@ class Settings(BaseModel):
 
     realm_id: str = Field(default="", pattern=r"^\d*$")
     environment: Literal["production", "sandbox"] = "production"
-    base_url: _SafeUrl | None = None
-    token_url: _SafeUrl = TOKEN_URL
-    consent_url: _SafeUrl = CONSENT_URL
-    requests_per_minute: _Calls | None = None
-    requests_per_second: _Calls | None = None
-    requests_in_flight: _Calls | None = None
+    base_url: SafeUrl | None = None
+    token_url: SafeUrl = TOKEN_URL
+    consent_url: SafeUrl = CONSENT_URL
+    requests_per_minute: Calls | None = None
+    requests_per_second: Calls | None = None
+    requests_in_flight: Calls | None = None
     batches_per_minute: _Batches | None = None
-    requests_per_day: _Calls | None = None
+    requests_per_day: Calls | None = None
     income_account: str = ""
 
     @property
@@ -130,14 +124,7 @@ def parse_settings(settings: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: If they are not of the model's form; names each setting.
     """
-    try:
-        return Settings.model_validate(dict(settings))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise SettingsError(
-            f"The settings of the QuickBooks Online connection cannot be used: {problems}.",
-            next_step="Correct them and store the connection again.",
-        ) from None
+    return checked(Settings, settings, "QuickBooks Online")
 
 
 def limits_of(settings: Settings) -> tuple[Limit, ...]:

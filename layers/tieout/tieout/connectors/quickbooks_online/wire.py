@@ -1,52 +1,18 @@
-"""QuickBooks Online's JSON: models of what we read, and an encoder that writes amounts digit by digit.
+"""QuickBooks Online's JSON: models of what we read.
 
-The models keep what they do not know. Field names are Intuit's.
+Field names are Intuit's.
 Source: intuit/QuickBooks-V3-Java-SDK `Finance.xsd` and `IntuitRestServiceDef.xsd` at 79b5a3c, read 2026-11-22.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-def encode(value: object) -> bytes:
-    """The value as JSON in UTF-8, with every Decimal written exactly as a number."""
-    return _text(value).encode()
-
-
-def _text(value: object) -> str:
-    match value:
-        case Decimal():
-            return format(value, "f")
-        case dict():
-            return "{" + ",".join(f"{json.dumps(name)}:{_text(each)}" for name, each in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ",".join(_text(each) for each in value) + "]"
-        case dt.date():
-            return json.dumps(value.isoformat())
-        case str() | bool() | int() | None:
-            return json.dumps(value, ensure_ascii=False)
-        case _:
-            raise TypeError(f"not for the wire: {type(value).__name__}")
-
-
-def _utc(moment: dt.datetime) -> dt.datetime:
-    """Aware UTC; Intuit sends an offset, often US Pacific. One without an offset is taken as UTC."""
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-
-
-Moment = Annotated[dt.datetime, AfterValidator(_utc)]
-
-
-class Wire(BaseModel):
-    """Base: unknown fields pass, names may be given in either form. Built when first used: starting stays quick."""
-
-    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
+from tieout.transport.wire import Moment, Wire
 
 
 class Ref(Wire):
@@ -273,15 +239,6 @@ class CompanyInfo(Wire):
     """The company."""
 
     name: str = Field(default="", alias="CompanyName")
-
-
-class Token(Wire):
-    """Answer of the token address; lifetimes in seconds."""
-
-    access_token: str = Field(repr=False)
-    refresh_token: str = Field(repr=False)
-    expires_in: int
-    refresh_expires_in: int | None = Field(default=None, alias="x_refresh_token_expires_in")
 
 
 type Json = dict[str, Any]
