@@ -1223,3 +1223,53 @@ def test_each_write_is_an_effect_of_its_own_though_no_side_tells_versions():
 def without_versions(provider: FakeProvider) -> Callable[[Kind, Sequence[str]], Sequence[Record]]:
     read = provider.read
     return lambda kind, ids: [replace(record, version="") for record in read(kind, ids)]
+
+
+def city_alone() -> str:
+    """A sync that knows of an address only where it is."""
+    text = sync()
+    for name in ("line1", "line2", "state", "postal_code"):
+        (line,) = (one for one in text.splitlines() if one.startswith(f"          {name}: "))
+        text = text.replace(f"{line}\n", "")
+    return text
+
+
+def test_what_the_sync_does_not_know_of_an_address_stays_when_its_city_is_written():
+    both = Both(text=city_alone())
+    found: list[Effect] = []
+    both.books.fault = found.append
+    here = {**both.in_books["billing_address"], "line1": "1 Main St", "verified": True}
+    both.books.put(Kind.CUSTOMER, both.customer.id, billing_address=here)
+    both.crm_edit(address={**ADDRESS, "city": "Shelbyville", "country": "Canada"})
+    both.hear(CRM)
+    address = both.in_books["billing_address"]
+    assert (address["line1"], address["city"], address["country"]) == ("1 Main St", "Shelbyville", "CA")
+    assert "verified" not in found[-1].document.as_fields()["billing_address"], "of which documents know nothing"
+
+
+def test_an_address_is_written_to_a_customer_who_had_none():
+    both = Both(text=city_alone())
+    both.books.put(Kind.CUSTOMER, both.customer.id, billing_address=None)
+    both.hear(BOOKS)
+    assert both.in_crm["address"]["city"] is None
+    both.crm_edit(address={**ADDRESS, "city": "Shelbyville"})
+    both.hear(CRM)
+    assert both.in_books["billing_address"]["city"] == "Shelbyville"
+
+
+def test_a_value_that_cannot_go_back_is_not_overwritten_where_the_crm_wins_though_another_field_goes_back():
+    both = Both("source", email="{path: contact.email, transforms: [{prefix: {text: 'to-'}}]}")
+    both.books_edit(email="books@acme.example", phone="+16505550199")
+    both.hear_all()
+    assert both.in_crm["phone"] == "+16505550199"
+    assert both.in_books["email"] == "books@acme.example"
+    assert [one.field for one in both.review().conflicts] == ["email"]
+
+
+def test_what_was_written_to_the_books_costs_no_read_of_them_when_it_is_heard_of_again():
+    both = Both()
+    both.crm_edit(phone="+16505550111")
+    both.hear(CRM)
+    reads, stored = both.books.calls["read"], both.state.writes
+    assert both.hear(CRM).unchanged == 1
+    assert (both.books.calls["read"], both.state.writes) == (reads, stored)
