@@ -18,6 +18,7 @@ from tests.contract.fakes import MemorySecrets
 from tests.contract.graph_description import DESCRIPTION, Judged
 from tests.contract.suite import ConnectorContract, SimulatedWorld, all_changes, all_ids, done
 from tieout.connectors.outlook import CONNECTOR
+from tieout.connectors.outlook.manifest import settings_of
 from tieout.connectors.outlook.translate import contact_record
 from tieout.domain.documents import RecordUpdate
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Unknown
@@ -35,6 +36,7 @@ from tieout.domain.errors import (
 )
 from tieout.domain.records import Kind
 from tieout.ports.connector import Webhook
+from tieout.ports.http import Answer, Http, Request
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.outlook import create_app
 from tieout_sandbox.simulators.outlook.errors import GraphError
@@ -622,17 +624,123 @@ def heard(world: OutlookWorld) -> Iterator[tuple[str, list[Webhook]]]:
         yield f"{url}/webhooks/acme.outlook", heard
 
 
-def test_subscriptions_are_made_once_and_renewed_at_half_their_life(world, heard):
+def test_subscriptions_are_made_once_and_renewed_every_quarter_of_an_hour(world, heard):
     connector = world.connector(webhook_url=heard[0])
     assert connector.subscribe() == ["made contact", "made deal"]
     assert connector.subscribe() == []
-    world.clock.advance(1.6 * 24 * 3600)
-    assert connector.subscribe() == ["renewed deal"]
-    world.clock.advance(2 * 24 * 3600)
+    world.clock.advance(14 * 60)
+    assert connector.subscribe() == []
+    world.clock.advance(2 * 60)
     assert connector.subscribe() == ["renewed contact", "renewed deal"]
+    assert connector.subscribe() == []
     world.clock.advance(8 * 24 * 3600)
     assert connector.subscribe() == ["made contact", "made deal"]
-    assert world.judge.judged["subscription"] >= 8
+    assert world.judge.judged["subscription"] >= 6
+
+
+def told(world: OutlookWorld) -> int:
+    """How many deliveries arrive now."""
+    return int(world.sandbox("POST", "notifications/push")["delivered"])
+
+
+def test_hourly_polls_keep_graph_telling_though_tokens_end(world, heard):
+    connector = world.connector(webhook_url=heard[0])
+    connector.subscribe()
+    for _ in range(5):
+        world.clock.advance(3599)
+        world.deal()
+        assert told(world) == 1
+        assert connector.subscribe() == ["renewed contact", "renewed deal"]
+    world.clock.advance(3601)
+    world.deal()
+    assert told(world) == 0
+
+
+def test_graph_that_wants_to_be_authorized_again_is_at_the_next_poll(world, heard):
+    address, webhooks = heard
+    connector = world.connector(webhook_url=address)
+    connector.subscribe()
+    cursor = connector.cursor_now(Kind.DEAL)
+    world.clock.advance(3000)
+    world.sandbox("POST", "notifications/lifecycle", {"event": "reauthorizationRequired"})
+    for webhook in webhooks:
+        world.provider.verify(webhook, SECRETS)
+        DESCRIPTION.check("changeNotificationCollection", json.loads(webhook.body), "notification")
+        assert world.provider.hints(webhook) == []
+    missed = world.deal()
+    assert told(world) == 0
+
+    assert connector.subscribe() == ["renewed contact", "renewed deal"]
+    later = world.deal()
+    assert told(world) == 1
+    records, _, _ = all_changes(connector, Kind.DEAL, cursor)
+    assert {record.id for record in records} == {missed, later}
+
+
+def test_subscriptions_that_ended_unseen_are_made_again_and_the_gap_is_read(world, heard):
+    connector = world.connector(webhook_url=heard[0])
+    connector.subscribe()
+    cursors = {kind: connector.cursor_now(kind) for kind in (Kind.CONTACT, Kind.DEAL)}
+    world.clock.advance(8 * 24 * 3600)  # nobody polled
+    missed = {Kind.CONTACT: world.contact(), Kind.DEAL: world.deal()}
+    assert told(world) == 0
+
+    assert connector.subscribe() == ["made contact", "made deal"]
+    for kind, cursor in cursors.items():
+        records, _, _ = all_changes(connector, kind, cursor)
+        assert [record.id for record in records] == [missed[kind]]
+    world.contact()
+    assert told(world) == 1
+
+
+@pytest.mark.parametrize(
+    ("cloud", "graph", "login"),
+    [
+        ("global", "https://graph.microsoft.com", "https://login.microsoftonline.com"),
+        ("us_government", "https://graph.microsoft.us", "https://login.microsoftonline.us"),
+        ("us_defense", "https://dod-graph.microsoft.us", "https://login.microsoftonline.us"),
+        ("china", "https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+    ],
+)
+def test_each_cloud_has_its_own_addresses_and_scope(cloud, graph, login):
+    settings = settings_of({"cloud": cloud})
+    assert (settings.base_url, settings.login_url) == (f"{graph}/v1.0", login)
+    assert settings.application_scope == f"{graph}/.default"
+    page = CONNECTOR.consent.address(settings={"cloud": cloud}, secrets=SECRETS, redirect="http://x", state="s")
+    assert page.startswith(f"{login}/organizations/oauth2/v2.0/authorize?")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"cloud": "germany"}, {"cloud": None}, {"cloud": "china", "directory": "consumers"}]
+)
+def test_a_cloud_that_cannot_be_is_refused(settings):
+    with pytest.raises(SettingsError):
+        settings_of(settings)
+
+
+def test_a_national_cloud_tells_of_contacts_alone_and_deals_are_polled(world, heard):
+    connector = world.connector(webhook_url=heard[0], cloud="us_government")
+    cursor = connector.cursor_now(Kind.DEAL)
+    assert connector.subscribe() == ["made contact"]
+    one = world.deal()
+    assert told(world) == 0
+    assert [record.id for record in all_changes(connector, Kind.DEAL, cursor)[0]] == [one]
+
+
+def test_an_application_asks_for_the_token_of_its_cloud(world):
+    asked: list[Request] = []
+
+    class Listening:
+        def __init__(self, inner: Http) -> None:
+            self._inner = inner
+
+        def send(self, sent: Request) -> Answer:
+            asked.append(sent)
+            return self._inner.send(sent)
+
+    world.connector(wrap=Listening, cloud="us_defense", **APPLICATION).probe()
+    (form,) = [dict(parse_qsl((one.body or b"").decode())) for one in asked if one.url.endswith("/token")]
+    assert form["scope"] == "https://dod-graph.microsoft.us/.default"
 
 
 def test_a_change_is_told_and_one_that_was_missed_is_in_the_feed(world, heard):

@@ -30,6 +30,9 @@ class Subscription:
     """One subscription.
 
     Attributes:
+        ends: When it is forgotten.
+        good_until: When the access token ends by which it was made or authorised last: what happens after that is not
+            told. Graph goes on for an unknown while.
         due: Notifications that were not delivered yet.
     """
 
@@ -37,6 +40,7 @@ class Subscription:
     client_state: str
     type: str
     ends: datetime
+    good_until: datetime
     due: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -80,7 +84,8 @@ class Subscriptions:
             "applicationId": self.state.settings.client_id,
             "clientState": None,
         }
-        one = Subscription(row, str(body.get("clientState", "")), kind, self.state.clock.now())
+        now = self.state.clock.now()
+        one = Subscription(row, str(body.get("clientState", "")), kind, now, now)
         self._extend(one, str(body.get("expirationDateTime", "")))
         return one
 
@@ -105,16 +110,22 @@ class Subscriptions:
             raise GraphError(404, "The object was not found.", code="ResourceNotFound")
         return self.rows[key]
 
+    def authorize(self, one: Subscription) -> None:
+        """Let it go on telling while a token lasts."""
+        one.good_until = self.state.clock.now() + minutes(self.state.settings.token_minutes)
+
     def _extend(self, one: Subscription, text: str) -> None:
         now, wanted = self.state.clock.now(), moment(text)
         if wanted > now + minutes(_MINUTES_MAX[one.type]):
             raise GraphError(400, "Subscription expiration can only be so far in the future.", code="InvalidRequest")
         one.ends = max(wanted, now + minutes(_MINUTES_MIN))
+        self.authorize(one)
         one.row["expirationDateTime"] = one.ends.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _touched(self, kind: str, key: str, how: str) -> None:
         for one in self.living():
-            if one.type == kind and how in one.row["changeType"].split(","):
+            told = one.good_until > self.state.clock.now() and how in one.row["changeType"].split(",")
+            if one.type == kind and told:
                 one.due.append(self._notification(one, kind, key, how))
 
     def _notification(self, one: Subscription, kind: str, key: str, how: str) -> dict[str, Any]:
@@ -134,7 +145,10 @@ class Subscriptions:
         }
 
     def lifecycle(self, event: str) -> list[tuple[str, dict[str, Any]]]:
-        """The deliveries that tell of a lifecycle event; `subscriptionRemoved` ends the subscriptions."""
+        """The deliveries that tell of a lifecycle event.
+
+        `subscriptionRemoved` ends the subscriptions, `reauthorizationRequired` stops them until they are authorised.
+        """
         told = [
             (
                 one.row.get("lifecycleNotificationUrl") or one.row["notificationUrl"],
@@ -144,6 +158,9 @@ class Subscriptions:
         ]
         if event == "subscriptionRemoved":
             self.rows.clear()
+        elif event == "reauthorizationRequired":
+            for one in self.rows.values():
+                one.good_until = self.state.clock.now()
         return told
 
     def deliveries(self) -> list[tuple[str, dict[str, Any]]]:

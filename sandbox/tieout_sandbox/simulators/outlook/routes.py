@@ -351,7 +351,7 @@ class Api:
         return Reply(204)
 
     def _reauthorize(self, _: Call, key: str) -> Reply:
-        self.subscriptions.found(key)
+        self.subscriptions.authorize(self.subscriptions.found(key))
         return Reply(204)
 
     def push(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from tieout.connectors.outlook.manifest import APPLICATION_SCOPE, DELEGATED_SCOPES, OutlookSettings, settings_of
+from tieout.connectors.outlook.manifest import DELEGATED_SCOPES, OutlookSettings, settings_of
 from tieout.domain.errors import (
     ReconnectError,
     RejectedError,
@@ -70,7 +70,7 @@ class Tokens:
         return self._token
 
     def _renewed(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
-        form = {"grant_type": "client_credentials", "scope": APPLICATION_SCOPE}
+        form = {"grant_type": "client_credentials", "scope": self._settings.application_scope}
         if self._settings.access == "delegated":
             if not secrets.get("refresh_token"):
                 raise ReconnectError("Outlook was never connected, or its sign-in is missing.", next_step=_RECONNECT)
@@ -138,7 +138,7 @@ class OutlookConsent:
         agreed = query.get("admin_consent", "").lower() == "true" if application else bool(query.get("code"))
         if query.get("error") or not agreed:
             raise RejectedError("Outlook was not connected: consent was refused.", next_step=_RECONNECT)
-        form = {"grant_type": "client_credentials", "scope": APPLICATION_SCOPE}
+        form = {"grant_type": "client_credentials", "scope": typed.application_scope}
         if not application:
             form = {
                 "grant_type": "authorization_code",

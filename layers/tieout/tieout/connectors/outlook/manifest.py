@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -30,7 +31,31 @@ REQUEST_SPENDS = (REQUESTS.name, IN_FLIGHT.name)
 BATCH_SPENDS = (BATCHES.name, IN_FLIGHT.name)
 
 DELEGATED_SCOPES = ("offline_access", "User.Read", "Contacts.ReadWrite", "Tasks.ReadWrite")
-APPLICATION_SCOPE = "https://graph.microsoft.com/.default"
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One of Microsoft's clouds. Tokens of one are no good in another.
+
+    Attributes:
+        graph, login: Addresses of Microsoft Graph and of the sign-in.
+        tells_of_tasks: True if one can be told of changes in To Do.
+    """
+
+    graph: str
+    login: str
+    tells_of_tasks: bool = False
+
+
+# The cloud `global` serves GCC, too. Source: https://learn.microsoft.com/graph/deployments, read 2026-11-22.
+# Of tasks none but this one tells. Source: https://learn.microsoft.com/graph/change-notifications-overview, read
+# 2026-08-13.
+CLOUDS: Mapping[str, Cloud] = {
+    "global": Cloud("https://graph.microsoft.com", "https://login.microsoftonline.com", tells_of_tasks=True),
+    "us_government": Cloud("https://graph.microsoft.us", "https://login.microsoftonline.us"),
+    "us_defense": Cloud("https://dod-graph.microsoft.us", "https://login.microsoftonline.us"),
+    "china": Cloud("https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
+}
 
 # No `@`: https://graph.microsoft.com@example.com looks like Microsoft's and is not.
 _SafeUrl = Annotated[
@@ -55,7 +80,8 @@ class OutlookSettings(BaseModel):
         customer_category: Of several contacts that a deal's customer may mean, the one with this category is meant.
         time_zone: IANA name; To Do gives days as midnight of the user's zone in UTC.
         webhook_url: The address that `tieout connect` prints; empty: Outlook is only asked by schedule.
-        base_url, login_url: Instead of Microsoft's own; https, or this machine.
+        cloud: Which of Microsoft's: `us_government` is GCC High, `us_defense` is DoD, `china` is 21Vianet's.
+        base_url, login_url: Instead of the cloud's own; https, or this machine.
         requests_per_minute, batches_per_minute: Instead of the manifest's.
     """
 
@@ -74,10 +100,19 @@ class OutlookSettings(BaseModel):
     webhook_url: Annotated[
         str, Field(pattern=r"^(https://[^@?#\\\s]+|http://(127\.0\.0\.1|localhost)[^@?#\\\s]*)?$")
     ] = ""
-    base_url: _SafeUrl = "https://graph.microsoft.com/v1.0"
-    login_url: _SafeUrl = "https://login.microsoftonline.com"
+    cloud: Literal["global", "us_government", "us_defense", "china"] = "global"
+    base_url: _SafeUrl = f"{CLOUDS['global'].graph}/v1.0"
+    login_url: _SafeUrl = CLOUDS["global"].login
     requests_per_minute: _Calls | None = None
     batches_per_minute: _Calls | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_cloud(cls, values: Any) -> Any:  # noqa: ANN401 - not checked yet
+        if not isinstance(values, dict) or values.get("cloud") not in CLOUDS:
+            return values
+        cloud = CLOUDS[values["cloud"]]
+        return {"base_url": f"{cloud.graph}/v1.0", "login_url": cloud.login, **values}
 
     @field_validator("time_zone")
     @classmethod
@@ -101,7 +136,14 @@ class OutlookSettings(BaseModel):
             raise ValueError("application access needs `mailbox`: the address of the mailbox")
         if self.access == "application" and self.directory in {"organizations", "common", "consumers"}:
             raise ValueError("application access needs `directory`: the id or domain of your Microsoft 365 directory")
+        if self.cloud != "global" and self.directory == "consumers":
+            raise ValueError("personal accounts are in the cloud `global` alone")
         return self
+
+    @property
+    def application_scope(self) -> str:
+        """What an application asks a token for."""
+        return f"{CLOUDS[self.cloud].graph}/.default"
 
     @property
     def root(self) -> str:

@@ -1,8 +1,10 @@
 """Change notifications: one subscription for the contacts and one for the deals, renewed long before they end.
 
 Graph keeps the subscriptions, so that nothing of them is stored here: each time, those that lead to our address are
-listed, renewed if less than half their life is left, and made if they are missing. What happened while one was missing
-is in the delta feed, which is asked by schedule whatever notifications say.
+listed, renewed, and made if they are missing. They are renewed long before their end because Graph stops telling once
+the access token ends by which they were made or renewed last, until they are authorised again (its event
+`reauthorizationRequired`); renewing does that, too. What happened while one was missing or stopped is in the delta
+feed, which is asked by schedule whatever notifications say.
 
 Source: https://learn.microsoft.com/graph/api/resources/subscription and /graph/change-notifications-lifecycle-events,
 read 2026-08-13.
@@ -19,7 +21,7 @@ from tieout.connectors.outlook.client import Client, Part
 from tieout.connectors.outlook.errors import error_of
 from tieout.connectors.outlook.feed import every_row
 from tieout.connectors.outlook.mailbox import DEFAULT_FOLDER, Mailbox
-from tieout.connectors.outlook.manifest import OutlookSettings
+from tieout.connectors.outlook.manifest import CLOUDS, OutlookSettings
 from tieout.domain.errors import RejectedError, SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Context
@@ -29,6 +31,8 @@ LIFE: Mapping[Kind, timedelta] = {
     Kind.CONTACT: timedelta(minutes=10_080 - 60),
     Kind.DEAL: timedelta(minutes=4_230 - 60),
 }
+RENEW_EVERY = timedelta(minutes=15)
+"""Polls may follow each other by a minute; an access token lasts an hour or more."""
 CLIENT_STATE_LENGTH_MIN = 20
 
 
@@ -64,6 +68,8 @@ class Subscriptions:
 
     def _resources(self) -> Sequence[tuple[Kind, str]]:
         contacts = self._mailbox.path(Kind.CONTACT, DEFAULT_FOLDER)
+        if not CLOUDS[self._settings.cloud].tells_of_tasks:
+            return [(Kind.CONTACT, contacts)]
         try:
             return [(Kind.CONTACT, contacts), (Kind.DEAL, self._mailbox.path(Kind.DEAL, self._mailbox.list_id()))]
         except RejectedError:
@@ -71,7 +77,7 @@ class Subscriptions:
 
     def _renew(self, kind: Kind, there: Sequence[Mapping[str, Any]]) -> list[str]:
         now = self._context.clock.now()
-        late = [row for row in there if _moment(row.get("expirationDateTime")) - now < LIFE[kind] / 2]
+        late = [row for row in there if _moment(row.get("expirationDateTime")) - now < LIFE[kind] - RENEW_EVERY]
         if len(late) < len(there):
             return []
         row = late[0]
