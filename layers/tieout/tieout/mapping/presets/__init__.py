@@ -82,6 +82,7 @@ def _parts() -> Mapping[str, Part]:
     return {name: _read(name) for each in files if (name := each.removesuffix(".yaml")) != _STANDARD}
 
 
+@cache
 def _read(name: str) -> Part:
     (document,) = parse(resources.files(__name__).joinpath(f"{name}.yaml").read_text("utf-8"))
     return cast("Part", document.data)
