@@ -128,3 +128,19 @@ def test_three_documents_of_one_record_are_two_too_many(world: World):
     for copy in ("x", "y"):
         world.books.put(Kind.INVOICE, copy, **world.invoices()[0].fields)
     assert compared(world)["invoices"].duplicates == 2
+
+
+def test_a_deal_that_was_never_written_is_missing_on_the_other_side(world: World):
+    won(world, 1)
+    world.deal("late", "5")
+    step = compared(world)["invoices"]
+    assert (step.missing, step.source_count, step.target_count, step.duplicates) == (["late"], 2, 1, 0)
+    assert step.totals["USD"].difference == 5
+
+
+def test_an_invoice_that_tells_no_currency_is_added_up_apart(world: World):
+    won(world, 1)
+    world.books.put(Kind.INVOICE, world.invoices()[0].id, currency=None)
+    step = compared(world)["invoices"]
+    assert step.totals == {"USD": Totals(source=Decimal(10)), "": Totals(target=Decimal(10))}
+    assert step.differing == ["d00"]
