@@ -35,7 +35,8 @@ setup: ## everything that the other targets need, inside this folder
 	@.ci/setup
 
 run: setup ## the stack in a local AWS, against simulators; ONCE=1 ends after the table, FAULTS=file makes it rough
-	@$(VENV)/tieout sandbox tour $(if $(ONCE),--once) $(if $(FAULTS),--faults $(FAULTS))
+	@$(VENV)/tieout sandbox tour $(if $(CRM),--crm $(CRM)) $(if $(BOOKS),--books $(BOOKS)) $(if $(DEALS),--deals $(DEALS)) \
+	  $(if $(ONCE),--once) $(if $(FAULTS),--faults $(FAULTS))
 
 test: setup ## everything; stages run two at a time, all of them even if one fails
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-e2e stage-suites $(STATIC) \

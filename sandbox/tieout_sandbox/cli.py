@@ -11,9 +11,13 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from tieout_sandbox.simulators import SIMULATORS, create_app
+from tieout_sandbox.dataset import DEALS
+from tieout_sandbox.simulators import SIMULATORS, create_app, with_side
 from tieout_sandbox.simulators.faults import FaultPlan
 from tieout_sandbox.simulators.server import serve as serve_app
+
+DEALS_MIN = 60
+"""With fewer, the tour's scenes find no deal of their kind."""
 
 app = typer.Typer(no_args_is_help=True, help="Simulators of providers, on this machine.")
 
@@ -71,18 +75,51 @@ def tour(
     *,
     once: Annotated[bool, typer.Option("--once", help="End after the closing table.")] = False,
     faults: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="YAML of faults.")] = None,
+    crm: Annotated[str, typer.Option(help="Provider of the deals.")] = "act",
+    books: Annotated[str, typer.Option(help="Provider of the invoices.")] = "quickbooks_online",
+    deals: Annotated[
+        str, typer.Option(help="How many deals there are, or `all`; by itself what the books take in some minutes.")
+    ] = "",
 ) -> None:
     """The whole way in a local AWS: deploy, connect, sync, pay, fail, compare. Exit status 0 only if it ties out."""
     from rich.console import Console  # noqa: PLC0415 - only the tour draws
 
     from tieout_sandbox.local_aws import LocalAwsError  # noqa: PLC0415 - only the tour deploys
-    from tieout_sandbox.stage import StageError  # noqa: PLC0415 - only the tour deploys
+    from tieout_sandbox.served import StageError  # noqa: PLC0415 - only the tour deploys
     from tieout_sandbox.tour import tour as play  # noqa: PLC0415 - only the tour deploys
 
     console = Console()
     try:
-        good = play(once=once, faults=faults, console=console)
+        good = play(
+            once=once,
+            faults=faults,
+            console=console,
+            crm=_one_of(crm, with_side("CRM")),
+            books=_one_of(books, with_side("BOOKS")),
+            deals=_count(deals),
+        )
     except (StageError, LocalAwsError) as error:
         console.print(f"[red]{error}")
         raise typer.Exit(1) from error
     raise typer.Exit(0 if good else 1)
+
+
+def _one_of(provider: str, known: list[str]) -> str:
+    if provider not in known:
+        raise typer.BadParameter(f"there is no {provider!r} for this; there are: {', '.join(known)}")
+    return provider
+
+
+def _count(deals: str) -> int | None:
+    """None if the books decide.
+
+    Raises:
+        typer.BadParameter: If it is no number of deals that scenes can be played with.
+    """
+    if not deals:
+        return None
+    if deals == "all":
+        return DEALS
+    if not deals.isdecimal() or not DEALS_MIN <= int(deals) <= DEALS:
+        raise typer.BadParameter(f"{deals!r} is neither `all` nor a number from {DEALS_MIN} to {DEALS}")
+    return int(deals)

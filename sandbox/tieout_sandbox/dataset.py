@@ -16,6 +16,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 FOLDER = Path(__file__).parent.parent / "data" / "crm-sales-opportunities"
 
+DEALS = 8_800
+"""So many opportunities it has."""
+
 IMPORTED_AT = datetime(2018, 1, 2, 8, tzinfo=UTC)
 IMPORT_PORTION = 300
 """So many opportunities share one time of creation and edit, and the next ones are a minute later."""
@@ -40,8 +43,8 @@ class ActData:
     lines: dict[str, list[WireRecord]]
 
 
-def read(folder: Path = FOLDER) -> ActData:
-    """The whole data set."""
+def read(folder: Path = FOLDER, deals: int | None = None) -> ActData:
+    """The data set, with so many opportunities, spread evenly over the file; all of them without `deals`."""
     companies = list(_companies(folder))
     contacts = [_contact(number, company) for number, company in enumerate(companies)]
     products = [_product(row) for row in _rows(folder, "products.csv")]
@@ -49,13 +52,21 @@ def read(folder: Path = FOLDER) -> ActData:
     partners = {company["name"]: (company, contact) for company, contact in zip(companies, contacts, strict=True)}
     opportunities: list[WireRecord] = []
     lines: dict[str, list[WireRecord]] = {}
-    for number, row in enumerate(_rows(folder, "sales_pipeline.csv")):
+    for number, row in _spread(list(_rows(folder, "sales_pipeline.csv")), deals):
         moment = _wire_time(IMPORTED_AT + timedelta(minutes=number // IMPORT_PORTION))
         price = _price(row, prices)
         opportunity = _opportunity(row, price, moment, partners)
         opportunities.append(opportunity)
         lines[opportunity["id"]] = [_line(row, price, moment, opportunity["id"])]
     return ActData(companies, contacts, products, opportunities, lines)
+
+
+def _spread(rows: list[dict[str, str]], count: int | None) -> Iterator[tuple[int, dict[str, str]]]:
+    """So many of the rows, each with its place in the file."""
+    wanted = len(rows) if count is None else min(count, len(rows))
+    for number in range(wanted):
+        place = number * len(rows) // wanted
+        yield place, rows[place]
 
 
 def _rows(folder: Path, name: str) -> Iterator[dict[str, str]]:

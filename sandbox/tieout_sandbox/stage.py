@@ -1,12 +1,10 @@
-"""The stage of the tour: both simulators, the local AWS with the deployed stack, and the operator's terminal."""
+"""The stage of the tour: a CRM, the books, the local AWS with the deployed stack, and the operator's terminal."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -17,125 +15,55 @@ from typing import Any, Self
 
 import requests
 
-from tieout.mapping import preset
+from tieout.mapping import SyncDocument, parse_documents, preset
 from tieout_sandbox.local_aws import ROOT, Deployment, LocalAws
+from tieout_sandbox.served import ANSWER_SECONDS_MAX, StageError, terminal
+from tieout_sandbox.sides import BooksSide, CrmSide
+from tieout_sandbox.simulators import books_side, crm_side
 from tieout_sandbox.simulators.control import OPERATOR_HEADER
 
 TENANT = "demo"
 SYNC = "deals-to-invoices"
-ACT_USER, ACT_PASSWORD, ACT_DATABASE = "integration@seller.example", "correct horse", "H1234567890"
-WEBHOOK_VERIFIER = "tieout-sandbox-verifier"
-RAISED_LIMIT = 60_000
-ANSWER_SECONDS_MAX = 60
-STOP_SECONDS_MAX = 10
 QUIET_LOOKS = 3
 POLLS_MAX = 10
 
-CONNECTIONS = """\
-kind: connection
-id: act
-provider: act
-settings:
-  base_url: {act}/act.web.api
-  database: {database}
-  requests_per_minute: 10000
----
-kind: connection
-id: quickbooks
-provider: quickbooks_online
-settings:
-  base_url: {books}
-  token_url: {books}/oauth2/v1/tokens/bearer
-  consent_url: {books}/connect/oauth2
-  requests_per_minute: {limit}
-  requests_per_second: {limit}
-  batches_per_minute: {limit}
-"""
 
+def sides(crm: str, books: str, deals: int | None = None) -> tuple[CrmSide, BooksSide]:
+    """The sides of a pair of providers, with the connections that their preset names.
 
-class StageError(Exception):
-    """Something on the stage did not do what it has to; the message says what."""
+    Args:
+        crm: A provider.
+        books: Another one.
+        deals: How many deals the CRM begins with; None means as many as the books take in a few minutes.
 
-
-class Simulator:
-    """One simulator in a process of its own, as `tieout sandbox serve` runs it."""
-
-    def __init__(self, name: str, *options: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
-        self._arguments = [*_terminal(), "sandbox", "serve", name, "--json", *options]
-        self._log = log
-        self._environment = {**os.environ, **(environment or {})}
-        self.url = ""
-
-    def __enter__(self) -> Self:
-        """Start it and read its address.
-
-        Raises:
-            StageError: If it does not start; its log says why.
-        """
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                self._arguments,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                env=self._environment,
-                start_new_session=True,
-            )
-        line = self._process.stdout.readline() if self._process.stdout is not None else b""
-        if not line:
-            raise StageError(f"The simulator did not start:\n{self._log.read_text()[-2000:]}")
-        self.url = json.loads(line)["base_url"]
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Stop it, and nothing else."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-    def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:  # noqa: ANN401 - JSON
-        """The JSON answer of one call; None if the answer is empty.
-
-        Raises:
-            StageError: If the status is not below 400.
-        """
-        answer = requests.request(
-            method,
-            f"{self.url}{path}",
-            json=body,
-            headers={OPERATOR_HEADER: "1", **headers},
-            timeout=ANSWER_SECONDS_MAX,
-        )
-        if answer.status_code >= requests.codes.bad_request:
-            raise StageError(f"{method} {path} was answered with {answer.status_code}: {answer.text[:500]}")
-        return answer.json() if answer.content else None
-
-
-def _terminal() -> list[str]:
-    return [str(Path(sys.executable).parent / "tieout")]
+    Raises:
+        SettingsError: If there is no preset of this pair.
+        KeyError: If a provider has no such side.
+    """
+    (sync,) = (one for one in parse_documents(preset(f"{crm}-{books}")) if isinstance(one, SyncDocument))
+    target = books_side(books)(sync.target)
+    return crm_side(crm)(sync.source, target.deals_max if deals is None else deals), target
 
 
 @dataclass
-class Stage:
+class Stage[C: CrmSide, B: BooksSide]:
     """Everything of the tour, up while the context is open.
 
     Attributes:
+        crm: Where deals are won.
+        books: Where their invoices stand.
         say: Gets a line before each step that takes seconds.
         parameters: Of the stack, beside those of samconfig's `local`.
         authorize: True makes the local AWS refuse what a role does not allow; it then speaks TLS.
     """
 
+    crm: C
+    books: B
     say: Callable[[str], None]
     parameters: Mapping[str, str] = field(default_factory=dict)
     folder: Path = ROOT / ".sandbox"
     authorize: bool = False
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
-    _act_token: str = field(default="", init=False, repr=False)
-    act: Simulator = field(init=False)
-    books: Simulator = field(init=False)
     aws: LocalAws = field(init=False)
     stack: Deployment = field(init=False)
 
@@ -151,28 +79,10 @@ class Stage:
             self.aws = resources.enter_context(aws)
             # Webhooks are posted to the local AWS, whose certificate is its own.
             trust = {"REQUESTS_CA_BUNDLE": str(aws.certificate)} if aws.certificate else {}
-            self.say("Starting the simulators of Act! and QuickBooks Online")
-            act = Simulator(
-                "act",
-                "--setting",
-                "data=crm-sales-opportunities",
-                "--setting",
-                f"calls_per_minute={RAISED_LIMIT}",
-                log=self.folder / "act.log",
-                environment=trust,
-            )
-            limits = [
-                f"{name}={RAISED_LIMIT}"
-                for name in ("requests_per_minute", "requests_per_second", "batches_per_minute")
-            ]
-            books = Simulator(
-                "quickbooks_online",
-                *[option for limit in limits for option in ("--setting", limit)],
-                log=self.folder / "quickbooks.log",
-                environment=trust,
-            )
-            self.act, self.books = resources.enter_context(act), resources.enter_context(books)
-            resources.callback(aws.stop)  # before the simulators: functions hold lines to them, which they wait for
+            self.say(f"Starting {self.crm.title} and {self.books.title}")
+            for side in (self.crm, self.books):
+                resources.enter_context(side.start(self.folder, trust))
+            resources.callback(aws.stop)  # before both sides: functions hold lines to them, which they wait for
             self.stack = self.aws.deploy(parameters=self.parameters)
             self._resources = resources.pop_all()
         return self
@@ -195,7 +105,7 @@ class Stage:
             StageError: If it is none of `ends`.
         """
         done = subprocess.run(  # noqa: S603 - our own program
-            [*_terminal(), *arguments], env=self.environment, input=given or None, text=True, check=False
+            [*terminal(), *arguments], env=self.environment, input=given or None, text=True, check=False
         )
         if done.returncode not in ends:
             raise StageError(f"`tieout {' '.join(arguments)}` ended with {done.returncode}.")
@@ -208,7 +118,7 @@ class Stage:
             StageError: If its exit code is none of `ends`.
         """
         done = subprocess.run(  # noqa: S603 - our own program
-            [*_terminal(), *arguments, "--json"],
+            [*terminal(), *arguments, "--json"],
             env=self.environment,
             input=given or None,
             text=True,
@@ -223,37 +133,34 @@ class Stage:
         """Write and apply the connections and the preset sync; the folder that holds them."""
         folder = self.folder / "config"
         folder.mkdir(exist_ok=True)
-        values = {"act": self.act.url, "books": self.books.url, "database": ACT_DATABASE, "limit": RAISED_LIMIT}
-        (folder / "connections.yaml").write_text(CONNECTIONS.format(**values))
-        (folder / f"{SYNC}.yaml").write_text(preset("act-quickbooks_online"))
+        connections = "---\n".join(side.document(self) for side in (self.crm, self.books))
+        (folder / "connections.yaml").write_text(connections)
+        (folder / f"{SYNC}.yaml").write_text(preset(f"{self.crm.provider}-{self.books.provider}"))
         self.tieout("config", "apply", str(folder / "connections.yaml"), str(folder / f"{SYNC}.yaml"))
         return folder
 
     def connect(self) -> None:
-        """Sign in to both sides: with keys at Act!, with consent at QuickBooks, whose page the simulator approves."""
-        keys = json.dumps({"username": ACT_USER, "password": ACT_PASSWORD})
-        self.tieout("connect", "act", "--secrets-file", "-", given=keys)
-        self.consent()
-        # Intuit sends webhooks to one address an app; the simulator is told ours like Intuit's developer portal.
-        address = f"{self.stack.outputs['WebhookUrl'].rstrip('/')}/{TENANT}.quickbooks"
-        self.books.call("POST", "/_sandbox/settings", {"webhook_url": address, "webhook_form": "cloudevents"})
+        """Sign in to both sides."""
+        self.crm.connect(self)
+        self.books.connect(self)
 
-    def consent(self, verifier: str = WEBHOOK_VERIFIER) -> None:
-        """Connect QuickBooks by its consent page, as a browser would.
+    def webhook_address(self, connection: str) -> str:
+        """Where the connection's webhooks go."""
+        return f"{self.stack.outputs['WebhookUrl'].rstrip('/')}/{TENANT}.{connection}"
+
+    def consent(self, connection: str, app: Mapping[str, str], pages: str) -> None:
+        """Connect by a consent page, as a browser would, which agrees at once.
 
         Args:
-            verifier: The token by which webhooks are known to be Intuit's.
+            connection: Its id.
+            app: Secrets that are given to the command.
+            pages: How the address of the page begins.
 
         Raises:
             StageError: If the command does not end well.
         """
-        app = {
-            "client_id": "tieout-sandbox-client",
-            "client_secret": "tieout-sandbox-secret",
-            "webhook_verifier": verifier,
-        }
         with subprocess.Popen(  # noqa: S603 - our own program
-            [*_terminal(), "connect", "quickbooks", "--secrets-file", "-", "--no-browser"],
+            [*terminal(), "connect", connection, "--secrets-file", "-", "--no-browser"],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -262,15 +169,15 @@ class Stage:
         ) as process:
             if process.stdin is None or process.stdout is None:
                 raise StageError("The terminal could not be opened.")
-            process.stdin.write(json.dumps(app))
+            process.stdin.write(json.dumps(dict(app)))
             process.stdin.close()
             for line in process.stdout:
                 self.say(line.rstrip())
-                address = next((word for word in line.split() if word.startswith(f"{self.books.url}/connect/")), "")
+                address = next((word for word in line.split() if word.startswith(pages)), "")
                 if address:
                     requests.get(address, headers={OPERATOR_HEADER: "1"}, timeout=ANSWER_SECONDS_MAX)
             if process.wait(ANSWER_SECONDS_MAX) != 0:
-                raise StageError("`tieout connect quickbooks` did not end well.")
+                raise StageError(f"`tieout connect {connection}` did not end well.")
 
     # The clockwork, without waiting for it
 
@@ -319,37 +226,3 @@ class Stage:
                 raise StageError(f"The queues are not empty after {seconds_max:.0f} seconds.")
             quiet = quiet + 1 if self.waiting() == 0 else 0
             time.sleep(0.3)
-
-    # The sales team
-
-    def act_call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """One call of Act!'s Web API, signed in as its user."""
-        if not self._act_token:
-            answer = requests.get(
-                f"{self.act.url}/act.web.api/authorize",
-                auth=(ACT_USER, ACT_PASSWORD),
-                headers={OPERATOR_HEADER: "1", "Act-Database-Name": ACT_DATABASE},
-                timeout=ANSWER_SECONDS_MAX,
-            )
-            self._act_token = answer.text.strip().strip('"')
-        headers = {"Authorization": f"Bearer {self._act_token}", "Act-Database-Name": ACT_DATABASE}
-        return self.act.call(method, f"/act.web.api/api{path}", body, **headers)
-
-    def deals(self, condition: str, count: int) -> list[dict[str, Any]]:
-        """The first `count` opportunities that fulfil an OData condition."""
-        return list(self.act_call("GET", f"/opportunities?$filter={condition}&$orderby=id&$top={count}"))
-
-    def edit_deal(self, deal_id: str, **fields: object) -> dict[str, Any]:
-        """Change an opportunity; as it was before."""
-        former = self.act_call("GET", f"/opportunities/{deal_id}")
-        self.act_call("PUT", f"/opportunities/{deal_id}", {**former, **fields})
-        return dict(former)
-
-    def change_product(self, deal_id: str, name: str, price: float | None = None) -> None:
-        """Replace an opportunity's only line by one of this product; at the former price unless one is given."""
-        (line,) = self.act_call("GET", f"/opportunities/{deal_id}/products")
-        self.act_call("DELETE", f"/opportunities/{deal_id}/products/{line['id']}")
-        fresh = {key: line[key] for key in ("quantity", "price", "total", "cost") if key in line}
-        if price is not None:
-            fresh |= {"price": price, "total": price}
-        self.act_call("POST", f"/opportunities/{deal_id}/products", {**fresh, "name": name})

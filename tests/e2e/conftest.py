@@ -4,6 +4,8 @@ import pytest
 
 from tests.e2e.deployed import connect
 from tieout_sandbox.local_aws import LocalAws
+from tieout_sandbox.simulators.act.side import Act
+from tieout_sandbox.simulators.quickbooks_online.side import QuickBooksOnline
 from tieout_sandbox.stage import Stage
 
 
@@ -23,7 +25,8 @@ def deployed(tmp_path_factory):
     """Act! and QuickBooks Online connected; nothing runs by itself within the hour of the tests but alerts."""
     parameters = {"WorkerTimeoutSeconds": "10", "VisibilityTimeoutSeconds": "10", "PollSchedule": "rate(1 day)"}
     folder = tmp_path_factory.mktemp("stage")
-    with Stage(say=lambda _line: None, parameters=parameters, folder=folder, authorize=True) as stage:
+    sides = (Act(), QuickBooksOnline())
+    with Stage(*sides, say=lambda _line: None, parameters=parameters, folder=folder, authorize=True) as stage:
         one = connect(stage)
         yield one
         assert one.refusals() == [], "a role lacks a right that its function needs"

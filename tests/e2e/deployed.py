@@ -23,7 +23,10 @@ from tieout.domain.changes import Change, Origin
 from tieout.domain.records import Kind
 from tieout_sandbox import dataset
 from tieout_sandbox.aws_faults import AwsFaults
-from tieout_sandbox.stage import TENANT, Simulator, Stage
+from tieout_sandbox.served import Server
+from tieout_sandbox.simulators.act.side import Act
+from tieout_sandbox.simulators.quickbooks_online.side import QuickBooksOnline
+from tieout_sandbox.stage import TENANT, Stage
 
 WON = [deal for deal in dataset.read().opportunities if deal["status"] == "Won"]
 FORMER_VERIFIER = "the verifier before it was replaced"
@@ -39,7 +42,7 @@ type Deals = Sequence[Mapping[str, Any]]
 class Deployed:
     """One tenant of the stack on the stage."""
 
-    stage: Stage
+    stage: Stage[Act, QuickBooksOnline]
     began_at: float = field(default_factory=time.time)
     _without_rights: list[tuple[float, float]] = field(default_factory=list)
 
@@ -85,11 +88,11 @@ class Deployed:
         )
         return answer.status_code, answer.content
 
-    def fail(self, simulator: Simulator, *faults: Mapping[str, Any]) -> None:
+    def fail(self, simulator: Server, *faults: Mapping[str, Any]) -> None:
         """Put these faults in force, and no others."""
         simulator.call("PUT", "/_sandbox/faults", {"seed": 7, "faults": list(faults)})
 
-    def fired(self, simulator: Simulator) -> dict[str, int]:
+    def fired(self, simulator: Server) -> dict[str, int]:
         """How often faults of each kind fired."""
         fired: dict[str, int] = defaultdict(int)
         for fault in simulator.call("GET", "/_sandbox/faults")["faults"]:
@@ -110,7 +113,9 @@ class Deployed:
 
         def quiet() -> bool:
             nonlocal looks
-            busy = self.stage.books.call("GET", "/_sandbox/webhooks")["waiting"] or sum(self.depths().values())
+            busy = self.stage.books.simulator.call("GET", "/_sandbox/webhooks")["waiting"] or sum(
+                self.depths().values()
+            )
             looks = 0 if busy else looks + 1
             return looks >= QUIET_LOOKS
 
@@ -146,14 +151,9 @@ class Deployed:
 
     def invoices(self, deals: Deals) -> dict[str, list[Decimal]]:
         """Totals of the invoices in the books by their number, for the numbers of these deals."""
-        grant = self.stage.books.call("POST", "/_sandbox/grant", {})
         numbers = ", ".join(f"'{deal['sourceId']}'" for deal in deals)
         query = f"SELECT * FROM Invoice WHERE DocNumber IN ({numbers}) MAXRESULTS 1000"
-        answer = self.stage.books.call(
-            "GET",
-            f"/v3/company/{grant['realmId']}/query?query={query}",
-            Authorization=f"Bearer {grant['access_token']}",
-        )
+        answer = self.stage.books.call("GET", "/query", query=query)
         found: dict[str, list[Decimal]] = defaultdict(list)
         for invoice in answer["QueryResponse"].get("Invoice", []):
             found[invoice["DocNumber"]].append(Decimal(str(invoice["TotalAmt"])))
@@ -164,18 +164,15 @@ class Deployed:
         return {str(deal["sourceId"]): [Decimal(str(deal["productTotal"]))] for deal in deals}
 
     def summary(self) -> Mapping[str, Any]:
-        (realm,) = self.stage.books.call("GET", "/_sandbox/summary").values()
-        return dict(realm)
+        return self.stage.books.summary()
 
     def custom(self, deal: Mapping[str, Any]) -> Mapping[str, Any]:
         """The deal's custom fields in Act!."""
-        return dict(self.stage.act_call("GET", f"/opportunities/{deal['id']}")["customFields"])
+        return dict(self.stage.crm.call("GET", f"/opportunities/{deal['id']}")["customFields"])
 
     def writes(self) -> dict[str, int]:
         """Writes by the product that reached each side."""
-        routes = self.stage.books.call("GET", "/_sandbox/calls")["routes"]
-        books = [one["calls"] for name, one in routes.items() if name.startswith("POST /v3") and "/query" not in name]
-        return {"act": self.stage.act.call("GET", "/_sandbox/writes")["writes"], "books": sum(books)}
+        return {"act": self.stage.crm.writes(), "books": self.stage.books.writes()}
 
     def links(self) -> dict[tuple[str, str], Any]:
         """The table's links, with open intents and what is not in agreement."""
@@ -243,11 +240,11 @@ class Deployed:
 
     def kill_while_writing(self, *logical_ids: str) -> int:
         """How many workers were killed with a batch on its way to QuickBooks; needs a fault of latency there."""
-        before = self.fired(self.stage.books)["latency"]
+        before = self.fired(self.stage.books.simulator)["latency"]
 
         def is_writing() -> bool:
             """Batches also look for customers that are alike: only a claim says that this one writes."""
-            return self.fired(self.stage.books)["latency"] > before and self.open_intents() > 0
+            return self.fired(self.stage.books.simulator)["latency"] > before and self.open_intents() > 0
 
         self.until(is_writing, "a batch of writes on its way to QuickBooks")
         return self.kill(*logical_ids)
@@ -300,7 +297,7 @@ class Deployed:
             client.update_event_source_mapping(UUID=mapping, Enabled=True)
 
 
-def connect(stage: Stage) -> Deployed:
+def connect(stage: Stage[Act, QuickBooksOnline]) -> Deployed:
     """Configure and connect by the commands that an operator uses; the webhooks' verifier is a second one."""
     deployed = Deployed(stage)
     functions = stage.aws.client("lambda")
@@ -311,7 +308,7 @@ def connect(stage: Stage) -> Deployed:
         variables["TIEOUT_HOLD_BEYOND_WORKER_SECONDS"] = "2"
         functions.update_function_configuration(**function, Environment={"Variables": variables})
     stage.configure()
-    stage.consent(FORMER_VERIFIER)
+    stage.books.reconnect(stage, FORMER_VERIFIER)
     stage.connect()
     stage.poll("act")
     stage.poll("quickbooks")

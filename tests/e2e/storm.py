@@ -22,14 +22,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.e2e.both_sides import deals_in_the_crm, differences, invoices_in_the_books
+from tests.e2e.both_sides import differences
 from tests.e2e.deployed import WON, Deployed, connect
 from tieout.cli.talk import Code
 from tieout.domain.links import LinkKey
 from tieout_sandbox import dataset
 from tieout_sandbox.aws_faults import AwsFaults, Rule, cancelled, failed, lost_answer, reset, throttled, timed_out
+from tieout_sandbox.served import Server, StageError
+from tieout_sandbox.simulators.act.side import Act, deal_of
 from tieout_sandbox.simulators.faults import FaultPlan
-from tieout_sandbox.stage import SYNC, TENANT, Simulator, Stage, StageError
+from tieout_sandbox.simulators.quickbooks_online.side import QuickBooksOnline
+from tieout_sandbox.stage import SYNC, TENANT, Stage
 
 ROUGH = Path(__file__).parents[2] / "sandbox" / "faults" / "rough.yaml"
 # A worker that meets a time-out of AWS and the SDK's pauses still ends in time. Polling and alerts run each minute.
@@ -126,8 +129,9 @@ class Storm:
         wrong = self._parked()
         mistaken = LinkKey(TENANT, SYNC, "invoices", MISTAKEN["id"]).reference
         wrong += [f"not in agreement: {one}" for one in self._deployed.unsynced() if not one.endswith(f"#{mistaken}")]
-        ids = [deal["id"] for deal in (*BEFORE, *MEANWHILE)]
-        return wrong + differences(deals_in_the_crm(self._stage, ids), invoices_in_the_books(self._stage))
+        rows = (self._stage.crm.call("GET", f"/opportunities/{deal['id']}") for deal in (*BEFORE, *MEANWHILE))
+        won = [deal_of(row) for row in rows if row["status"] == "Won"]
+        return wrong + differences(won, self._stage.books.invoices())
 
     def _parked(self) -> list[str]:
         """What is wrong with what is parked; what workers failed on again and again is retried, once people know."""
@@ -154,22 +158,19 @@ class Storm:
 
     def _win_a_mistake(self) -> None:
         """A deal that only a person can mend: of this one, and of no other, people have to hear."""
-        (line,) = self._stage.act_call("GET", f"/opportunities/{MISTAKEN['id']}/products")
-        self._stage.change_product(MISTAKEN["id"], UNKNOWN_PRODUCT)
+        line = self._stage.crm.change_product(MISTAKEN["id"], UNKNOWN_PRODUCT)
         won = {"status": "Won", "actualCloseDate": "2017-12-31T00:00:00+00:00", "productTotal": line["total"]}
-        self._stage.edit_deal(MISTAKEN["id"], **won)
+        self._stage.crm.edit(MISTAKEN["id"], **won)
 
     def _edit(self, deals: Iterable[Mapping[str, Any]]) -> None:
         for deal in deals:
-            (line,) = self._stage.act_call("GET", f"/opportunities/{deal['id']}/products")
-            price = float(Decimal(str(line["price"])) + Decimal("1.25"))
-            self._stage.change_product(deal["id"], line["name"], price)
-            self._stage.edit_deal(deal["id"], productTotal=price)
+            now = self._stage.crm.deal(deal["id"])
+            self._stage.crm.reprice(now, now.total + Decimal("1.25"))
             self.tally.edits += 1
 
     def _pay(self, deals: Iterable[Mapping[str, Any]]) -> None:
         for deal in deals:
-            self._stage.books.call("POST", "/_sandbox/pay", {"doc_number": deal["sourceId"]})
+            self._stage.books.pay(deal["sourceId"])
             self.tally.payments += 1
 
     def _command(self, number: int) -> None:
@@ -197,9 +198,9 @@ class Storm:
     def _rough(self) -> Iterator[None]:
         """Both simulators and AWS fail within."""
         plan = FaultPlan.read(ROUGH).model_dump(mode="json", exclude_none=True) | {"seed": self._seed}
-        sides = {"Act!": self._stage.act, "QuickBooks": self._stage.books}
-        self._stage.act.call("PUT", "/_sandbox/faults", plan)
-        self._stage.books.call("PUT", "/_sandbox/faults", {**plan, "faults": [SLOW, LOST, *plan["faults"]]})
+        sides = {side.called: side.simulator for side in (self._stage.crm, self._stage.books)}
+        self._stage.crm.simulator.call("PUT", "/_sandbox/faults", plan)
+        self._stage.books.simulator.call("PUT", "/_sandbox/faults", {**plan, "faults": [SLOW, LOST, *plan["faults"]]})
         self._proxy.force(*RULES)
         try:
             yield
@@ -218,10 +219,10 @@ class Storm:
         self.tally.killed += self._deployed.kill("ApplyChanges", "RetryChanges")
 
     def _latencies(self) -> int:
-        return self._deployed.fired(self._stage.books)["latency"]
+        return self._deployed.fired(self._stage.books.simulator)["latency"]
 
 
-def _fired(name: str, simulator: Simulator) -> Counter[tuple[str, str, str]]:
+def _fired(name: str, simulator: Server) -> Counter[tuple[str, str, str]]:
     counted: Counter[tuple[str, str, str]] = Counter()
     for fault in simulator.call("GET", "/_sandbox/faults")["faults"]:
         what = " ".join(str(part) for part in (fault["kind"], fault.get("status", "")) if part)
@@ -260,7 +261,14 @@ def main() -> int:
 
     with (
         TemporaryDirectory() as folder,
-        Stage(say=lambda _line: None, parameters=PARAMETERS, folder=Path(folder), authorize=True) as stage,
+        Stage(
+            Act(),
+            QuickBooksOnline(),
+            say=lambda _line: None,
+            parameters=PARAMETERS,
+            folder=Path(folder),
+            authorize=True,
+        ) as stage,
     ):
         say(f"Deployed; seed {seed}")
         deployed = connect(stage)

@@ -14,8 +14,9 @@ import pytest
 
 from tests.e2e.deployed import FORMER_VERIFIER, WON, Deployed
 from tieout_sandbox.simulators.quickbooks_online.settings import WebhookForm
+from tieout_sandbox.simulators.quickbooks_online.side import WEBHOOK_VERIFIER
 from tieout_sandbox.simulators.quickbooks_online.webhooks import Event, body_of, signature
-from tieout_sandbox.stage import SYNC, WEBHOOK_VERIFIER
+from tieout_sandbox.stage import SYNC
 
 pytestmark = pytest.mark.e2e
 
@@ -51,7 +52,7 @@ def event(entity, record_id, operation):
 def pay(deployed: Deployed, deal, **amount):
     """Ids of the payment and of the invoice that it pays."""
     asked = {"doc_number": deal["sourceId"]} | amount
-    payment = deployed.stage.books.call("POST", "/_sandbox/pay", asked)["Payment"]
+    payment = deployed.stage.books.simulator.call("POST", "/_sandbox/pay", asked)["Payment"]
     return payment["Id"], payment["Line"][0]["LinkedTxn"][0]["TxnId"]
 
 
@@ -72,7 +73,7 @@ def test_deals_become_invoices_and_a_second_run_writes_nothing(deployed):
 
 def test_edited_deals_are_found_by_polling(deployed):
     for deal in POLLED:
-        deployed.stage.edit_deal(deal["id"], details="Signed today.")
+        deployed.stage.crm.edit(deal["id"], details="Signed today.")
     deployed.stage.poll("act")
     deployed.settle()
     assert deployed.invoices(POLLED) == deployed.wanted(POLLED)
@@ -82,7 +83,7 @@ def test_edited_deals_are_found_by_polling(deployed):
 def test_payments_come_back_by_the_webhooks_that_quickbooks_sends(deployed, form):
     deal = PAID[list(WebhookForm).index(form)]
     apply(deployed, [deal])
-    deployed.stage.books.call("POST", "/_sandbox/settings", {"webhook_form": form})
+    deployed.stage.books.simulator.call("POST", "/_sandbox/settings", {"webhook_form": form})
     half = (Decimal(str(deal["productTotal"])) / 2).quantize(Decimal("0.01"))
 
     pay(deployed, deal, amount=str(half))
@@ -102,7 +103,7 @@ def test_repeated_and_reordered_webhooks_have_one_effect(deployed, form):
     deal = SIGNED[list(WebhookForm).index(form)]
     apply(deployed, [deal])
     deployed.settle()
-    books = deployed.stage.books
+    books = deployed.stage.books.simulator
     address = books.call("GET", "/_sandbox/settings")["webhook_url"]
     books.call("POST", "/_sandbox/settings", {"webhook_url": ""})  # the test delivers them
     try:
@@ -162,7 +163,7 @@ def test_refused_webhooks_queue_nothing_and_say_nothing(deployed):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="which process runs which function is read from /proc")
 def test_rough_day_with_killed_workers_ends_like_a_calm_one(deployed):
-    act, books = deployed.stage.act, deployed.stage.books
+    act, books = deployed.stage.crm.simulator, deployed.stage.books.simulator
     deployed.fail(act, *ROUGH_ACT)
     deployed.fail(books, SLOW, *ROUGH_BOOKS)
     deployed.see(ROUGH, each=10)

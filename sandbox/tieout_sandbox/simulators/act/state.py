@@ -66,6 +66,7 @@ class ActSettings(BaseModel):
 
     Attributes:
         data: The records that it begins with.
+        deals: So many of the opportunities of `data`, spread over all; None means all.
         calls_per_minute: Act! publishes no number; this one is made up.
         limit_status: Answered above the limit; the real status is not published.
         envelope: Lists are `{"value": [...], "Count": n}` instead of a bare array.
@@ -80,6 +81,7 @@ class ActSettings(BaseModel):
     model_config = ConfigDict(validate_assignment=True, extra="forbid")
 
     data: Literal["empty", "crm-sales-opportunities"] = "empty"
+    deals: int | None = Field(default=None, ge=1)
     database: str = "H1234567890"
     username: str = "integration@seller.example"
     password: str = "correct horse"
@@ -162,7 +164,7 @@ class ActState:
 
     def __post_init__(self) -> None:
         if self.settings.data == "crm-sales-opportunities":
-            self.load(dataset.read())
+            self.load(dataset.read(deals=self.settings.deals))
 
     def load(self, data: dataset.ActData) -> None:
         """Take these records in, as they are."""

@@ -62,6 +62,9 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
 }
 """What may be written, and its form. Source: schemas/v1.0-Prod.csdl of microsoftgraph/msgraph-metadata, f54f11b6."""
 
+_COUNTRIES = {"Philipines": "Philippines"}
+"""The data set's own spelling, and what Outlook's list of countries offers."""
+
 _NULLABLE_LISTS = frozenset(name for fields in FIELDS.values() for name, form in fields.items() if form == _TEXTS)
 
 
@@ -70,6 +73,7 @@ class OutlookSettings(BaseModel):
 
     Attributes:
         data: The records that it begins with: contacts for the companies, and tasks for the opportunities.
+        deals: So many of the opportunities of `data`, spread over all; None means all.
         mailbox: The address of the mailbox; also of the person who signs in.
         requests_per_10_minutes: Each part of a batch counts.
         in_flight_max: Requests at a time; a batch counts for as many parts as are worked on at once.
@@ -83,6 +87,7 @@ class OutlookSettings(BaseModel):
     model_config = ConfigDict(validate_assignment=True, extra="forbid")
 
     data: Literal["empty", "crm-sales-opportunities"] = "empty"
+    deals: int | None = Field(default=None, ge=1)
     directory: str = "seller.example"
     mailbox: str = "sales@seller.example"
     client_id: str = "0f1c3f6e-5b1a-4c55-9a7e-0d6f2f7b9a11"
@@ -144,13 +149,14 @@ class OutlookState:
         self.deals = self.add(LISTS, LISTS, {"displayName": "Deals"})["id"]
         self.add(LISTS, LISTS, {"displayName": "Tasks"})
         if self.settings.data == "crm-sales-opportunities":
-            self._load(dataset.read())
+            self._load(dataset.read(deals=self.settings.deals))
 
     def _load(self, data: dataset.ActData) -> None:
         emails = {row["companyID"]: row for row in data.contacts if row.get("emailAddress")}
         for company in data.companies:
             contact = emails.get(company["id"], {})
             address = company.get("billingAddress") or company.get("address") or {}
+            country = address.get("country")
             self.add(
                 CONTACTS,
                 DEFAULT_FOLDER,
@@ -163,7 +169,10 @@ class OutlookState:
                     "emailAddresses": [{"name": company["name"], "address": contact.get("emailAddress")}]
                     if contact
                     else [],
-                    "businessAddress": {"city": address.get("city"), "countryOrRegion": address.get("country")},
+                    "businessAddress": {
+                        "city": address.get("city"),
+                        "countryOrRegion": _COUNTRIES.get(str(country), country),
+                    },
                 },
             )
         for deal in data.opportunities:
