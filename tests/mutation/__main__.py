@@ -57,9 +57,13 @@ _ABOUT = {
     "patient": "patient",
     "plan": "plan",
     "policy": "policy",
+    "preview": "preview plans",
     "recover": "recover races apply hard_cases two_way adoption",
     "session": "session",
+    "stored_plans": "plans",
     "take_back": "plans take_back",
+    "tie_out": "tie_out",
+    "two_way": "two_way",
     "write": "write apply races recover rules withdraw hard_cases follow adoption plans two_way take_back",
 }
 PARTS |= {
