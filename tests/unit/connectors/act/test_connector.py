@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from tests.unit.connectors.act.conftest import World
 from tieout.connectors.act.batch import Part, decode, encode
 from tieout.connectors.act.errors import error_of
-from tieout.connectors.act.wire import dumps
 from tieout.domain.documents import Item, RecordUpdate
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
@@ -325,13 +323,6 @@ def test_how_long_to_wait_is_bounded(reset, seconds):
 
 
 # Wire
-
-
-def test_json_keeps_every_digit():
-    value = {"a": Decimal("10005534.10"), "b": [Decimal("1E+3"), Decimal("0.001"), None, True, "ä\n", 7], "ü": {}}
-    text = dumps(value).decode()
-    assert '"a":10005534.10,' in text
-    assert json.loads(text, parse_float=Decimal) == value
 
 
 def test_a_batch_is_sent_in_the_form_of_the_documentation():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 from collections.abc import Mapping, MutableMapping
@@ -14,20 +13,14 @@ from http import HTTPStatus
 
 from tieout.connectors.act.errors import error_of, is_success
 from tieout.connectors.act.manifest import SPENDS, ActSettings
-from tieout.domain.errors import (
-    ProviderError,
-    ReconnectError,
-    SettingsError,
-    SignatureError,
-    UnavailableError,
-)
+from tieout.domain.errors import ProviderError, ReconnectError, SignatureError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Context, Webhook
 from tieout.ports.http import Answer, Request
+from tieout.transport.passwords import PasswordSignIn
 
 REFRESH_BEFORE = timedelta(minutes=5)
 LIFE_IF_UNKNOWN = timedelta(minutes=20)
-TOKENS_MAX = 1000
 _JWT_PARTS = 3
 
 
@@ -39,100 +32,46 @@ class Token:
     use_until: datetime
 
 
-class SignIn:
-    """Signs in where no good token is kept.
+def sign_in_of(context: Context, settings: ActSettings, kept: MutableMapping[str, Token]) -> PasswordSignIn[Token]:
+    """The connection's sign-in; `kept` are the tokens of this process."""
 
-    Args:
-        context, settings: Of the connection.
-        kept: Tokens of this process by a digest of address, database, user name and password. Shared by all
-            connectors, so that not every one signs in; whoever does not know the password does not find the token.
-    """
-
-    def __init__(self, context: Context, settings: ActSettings, kept: MutableMapping[str, Token]) -> None:
-        self._context = context
-        self._settings = settings
-        self._kept = kept
-        self._key = ""
-
-    def headers(self) -> Mapping[str, str]:
-        """What every call carries; signs in first if there is no token with five minutes left.
-
-        Raises:
-            ReconnectError: If Act! does not accept user name, password or database.
-            UnavailableError: If it cannot be asked now.
-        """
-        if not self._key:
-            self._key = self._key_of(self._secrets(fresh=False))
-        token = self._kept.get(self._key)
-        if token is None or self._context.clock.now() >= token.use_until:
-            token = self._sign_in()
-        return {"Authorization": f"Bearer {token.text}", "Act-Database-Name": self._settings.database}
-
-    def forget(self) -> None:
-        """Sign in anew before the next call."""
-        self._kept.pop(self._key, None)
-
-    def _sign_in(self) -> Token:
-        secrets = self._secrets(fresh=False)
-        answer = self._ask(secrets)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            # The password may have been changed while an older copy was kept.
-            newer = self._secrets(fresh=True)
-            if newer != secrets:
-                secrets, answer = newer, self._ask(newer)
-        now = self._context.clock.now()
-        if not is_success(answer):
-            raise self._refused(answer, now)
-        if len(self._kept) >= TOKENS_MAX:
-            self._kept.clear()
-        self._key = self._key_of(secrets)
-        self._kept[self._key] = token_of(answer, now)
-        return self._kept[self._key]
-
-    def _refused(self, answer: Answer, now: datetime) -> ProviderError:
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            return ReconnectError(
-                f"Act! does not accept the user name, the password or the database {self._settings.database}.",
-                next_step="Check the three (Act! does not say which is wrong) and run `tieout connect` again.",
-                code="401",
-            )
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return ReconnectError(
-                "There is no Act! Web API at the connection's address.",
-                next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
-                code="404",
-            )
-        return error_of(answer, write=False, now_seconds=now.timestamp())
-
-    def _key_of(self, secrets: Mapping[str, str]) -> str:
-        parts = (self._settings.base_url, self._settings.database, secrets["username"], secrets["password"])
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def _ask(self, secrets: Mapping[str, str]) -> Answer:
+    def ask(secrets: Mapping[str, str]) -> Token:
         pair = f"{secrets['username']}:{secrets['password']}".encode()
-        return self._context.http.send(
-            Request(
-                "GET",
-                f"{self._settings.base_url}/authorize",
-                write=False,
-                spends=SPENDS,
-                headers={
-                    "Authorization": f"Basic {base64.b64encode(pair).decode()}",
-                    "Act-Database-Name": self._settings.database,
-                },
-            )
-        )
+        headers = {
+            "Authorization": f"Basic {base64.b64encode(pair).decode()}",
+            "Act-Database-Name": settings.database,
+        }
+        url = f"{settings.base_url}/authorize"
+        answer = context.http.send(Request("GET", url, write=False, spends=SPENDS, headers=headers))
+        now = context.clock.now()
+        if not is_success(answer):
+            raise _refused(answer, settings, now)
+        return token_of(answer, now)
 
-    def _secrets(self, *, fresh: bool) -> Mapping[str, str]:
-        connection = self._context.connection
-        secrets = self._context.secrets.read(connection.tenant, connection.id, fresh=fresh)
-        missing = [name for name in ("username", "password") if not secrets.get(name)]
-        if missing:
-            raise SettingsError(
-                f"The connection {connection.id} has no {missing[0]} for Act!.",
-                next_step="Run `tieout connect` for it.",
-            )
-        return secrets
+    return PasswordSignIn(
+        context,
+        title="Act!",
+        place=(settings.base_url, settings.database),
+        ask=ask,
+        kept=kept,
+        lasts=lambda token: context.clock.now() < token.use_until,
+    )
+
+
+def _refused(answer: Answer, settings: ActSettings, now: datetime) -> ProviderError:
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return ReconnectError(
+            f"Act! does not accept the user name, the password or the database {settings.database}.",
+            next_step="Check the three (Act! does not say which is wrong) and run `tieout connect` again.",
+            code="401",
+        )
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return ReconnectError(
+            "There is no Act! Web API at the connection's address.",
+            next_step="Correct `base_url` in the connection document; it usually ends with /act.web.api.",
+            code="404",
+        )
+    return error_of(answer, write=False, now_seconds=now.timestamp())
 
 
 def token_of(answer: Answer, now: datetime) -> Token:

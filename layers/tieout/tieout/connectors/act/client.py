@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tieout.connectors.act import batch, wire
-from tieout.connectors.act.auth import SignIn, Token
+from tieout.connectors.act.auth import Token, sign_in_of
 from tieout.connectors.act.batch import Part
 from tieout.connectors.act.errors import error_of, is_success, seconds_to_reset
 from tieout.connectors.act.manifest import BATCH_PARTS_MAX, SPENDS, ActSettings
@@ -33,7 +33,7 @@ class Client:
     def __init__(self, context: Context, settings: ActSettings, tokens: MutableMapping[str, Token]) -> None:
         self._context = context
         self._settings = settings
-        self._sign_in = SignIn(context, settings, tokens)
+        self._sign_in = sign_in_of(context, settings, tokens)
         self._closed_until = 0.0
 
     def version(self) -> str:
@@ -128,7 +128,8 @@ class Client:
         left = self._closed_until - self.now_seconds()
         if left > 0:
             raise ThrottledError("Act! allows no more calls in this minute.", retry_after_seconds=int(left) + 1)
-        headers = dict(self._sign_in.headers())
+        token = self._sign_in.current()
+        headers = {"Authorization": f"Bearer {token.text}", "Act-Database-Name": self._settings.database}
         if body is not None:
             headers["Content-Type"] = content_type
         return self._context.http.send(

@@ -16,13 +16,13 @@ from tieout.connectors.act.batch import Part
 from tieout.connectors.act.client import PATHS, Client
 from tieout.connectors.act.errors import error_of, is_success
 from tieout.connectors.act.manifest import BATCH_PARTS_MAX, IDS_PER_PART, MANIFEST, ActSettings
-from tieout.connectors.act.wire import dumps
 from tieout.domain.documents import RecordUpdate
 from tieout.domain.effects import Done, Effect, Match, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import NotFoundError, ProviderError, RejectedError, UnavailableError, UncertainError
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Context, Manifest
 from tieout.ports.http import Answer
+from tieout.transport.wire import encode
 
 PAGE_SIZE = 250
 IDS_PAGE_SIZE = 500
@@ -324,7 +324,7 @@ def _puts(effect: Effect, row: WireRecord, extra: Sequence[WireRecord]) -> _Puts
     parts: list[Part] = []
     new = translate.updated(kind, row, own)
     if translate.differing(kind, row, own) is not None:
-        parts.append(Part("PUT", f"{PATHS[kind]}/{row['id']}", body=dumps(new)))
+        parts.append(Part("PUT", f"{PATHS[kind]}/{row['id']}", body=encode(new)))
     if not contacts:
         return _Puts(effect, tuple(parts))
     if not extra:
@@ -336,7 +336,7 @@ def _puts(effect: Effect, row: WireRecord, extra: Sequence[WireRecord]) -> _Puts
     contact = extra[0]
     new = translate.updated(Kind.CONTACT, contact, contacts)
     if translate.differing(Kind.CONTACT, contact, contacts) is not None:
-        parts.append(Part("PUT", f"{PATHS[Kind.CONTACT]}/{contact['id']}", body=dumps(new)))
+        parts.append(Part("PUT", f"{PATHS[Kind.CONTACT]}/{contact['id']}", body=encode(new)))
     return _Puts(effect, tuple(parts), _fold(str(contact["id"])))
 
 

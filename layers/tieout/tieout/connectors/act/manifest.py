@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from tieout.connectors.act.translate import updatable
-from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Role, Window
+from tieout.transport.settings import checked, server_url
 
 CALLS = "calls"
 CALLS_PER_MINUTE = 120
@@ -51,47 +49,21 @@ class ActSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str
+    base_url: Annotated[str, server_url("https://server/act.web.api")]
     database: str = Field(min_length=1, pattern=r"^[\x20-\x7e]+$")
     requests_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=1, le=10_000)
     requests_in_flight: int = Field(default=CALLS_IN_FLIGHT, ge=1, le=100)
     requests_per_day: int | None = Field(default=None, ge=1, le=10_000_000)
     overlap_minutes: int = Field(default=5, ge=1, le=30 * 24 * 60)
 
-    @field_validator("base_url")
-    @classmethod
-    def _safe(cls, value: str) -> str:
-        parts = urlsplit(value.rstrip("/"))
-        if not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise ValueError("it is the address of the Web API alone, such as https://server/act.web.api")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-            raise ValueError("it has to begin with https://, because the password is sent there")
-        return parts.geturl()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
 
 def settings_of(values: Mapping[str, Any]) -> ActSettings:
     """The checked settings.
 
     Raises:
-        SettingsError: Naming the first setting that is wrong.
+        SettingsError: Naming each setting that is wrong.
     """
-    try:
-        return ActSettings.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"The setting `{where}` of the Act! connection cannot be used: {what}.",
-            next_step=f"Correct `{where}` in the connection document and apply it again.",
-        ) from error
+    return checked(ActSettings, values, "Act!")
 
 
 def limits_of(per_minute: int, in_flight: int, per_day: int | None = None) -> tuple[Limit, ...]:

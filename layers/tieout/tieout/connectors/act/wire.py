@@ -5,19 +5,20 @@ Source: the Swagger 2.0 document of a Web API ({base}/swagger/docs/v1), read 202
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from tieout.transport import wire
 
-class Wire(BaseModel):
-    """Base. `model_fields_set` tells what the answer held: absent is not null."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+class Wire(wire.Wire):
+    """Base."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 
 class Address(Wire):
@@ -129,18 +130,3 @@ def rows_of(body: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON is anythi
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list of records")
     return rows
-
-
-def dumps(value: Any) -> bytes:  # noqa: ANN401 - JSON is anything
-    """JSON in which a Decimal stands digit by digit: the way through float would round it."""
-    return _encoded(value).encode()
-
-
-def _encoded(value: Any) -> str:  # noqa: ANN401 - JSON is anything
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{json.dumps(str(key))}:{_encoded(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_encoded, value)) + "]"
-    return json.dumps(value)
