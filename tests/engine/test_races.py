@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -621,3 +622,31 @@ def test_what_a_person_asks_for_again_is_looked_for_before_it_is_created(world: 
     (invoice,) = world.invoices()
     key = LinkKey(TENANT, "deals-to-invoices", "invoices", "d1")
     assert world.state.links[key].target_id == invoice.id
+
+
+@pytest.mark.parametrize("said", ["before", "only now"])
+def test_deal_that_is_won_and_parked_again_while_a_slower_worker_saw_it_lost_stays_parked(world: World, said: str):
+    world.deal("d1", product="GTX Ultra")
+    world.apply("d1")
+    (parked,) = world.unsynced()
+    other: list[str] = []
+    real = world.crm.read
+
+    def read(kind, ids):
+        found = real(kind, ids)
+        if kind is Kind.DEAL and not other:  # we have read that it is lost; now it is won again
+            other.append("once")
+            world.clock.time += timedelta(seconds=1)
+            world.deal("d1", product="GTX Ultra" if said == "before" else "GTX Hyper")
+            world.new_worker().apply(world.change(Kind.DEAL, "d1"))
+        return found
+
+    world.deal("d1", product="GTX Ultra", status="lost")
+    world.crm.read = read
+    world.apply("d1")
+
+    (now,) = world.unsynced()
+    assert (now.cause == parked.cause) is (said == "before")
+    assert (now.state, now.since) == (UnsyncedState.PARKED, parked.since)
+    alerts = [one for one in world.state.pending(TENANT) if one.unsynced is not None]
+    assert len(alerts) == (1 if said == "before" else 2), "the same is told once"

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.engine.test_plans import Desk
 from tests.engine.test_properties import FAULTS, Trouble, deliver, settle
 from tests.engine.world import BOOKS, CRM, TENANT, Crash, World
 from tieout.domain.changes import Change, Origin, Unsynced, UnsyncedState
@@ -22,6 +23,7 @@ from tieout.domain.errors import RejectedError, ThrottledError, UnavailableError
 from tieout.domain.links import Link, LinkKey, Withdrawal
 from tieout.domain.records import Kind, Record
 from tieout.engine.preview import Preview
+from tieout.engine.stored_plans import End
 from tieout.engine.tie_out import TieOut
 from tieout.mapping import preset
 from tieout.ports.connector import Connector
@@ -790,6 +792,22 @@ def test_plan_shows_voids_and_credit_notes_and_writes_nothing(world: World):
     assert world.books.records == before
 
 
+def test_invoice_that_was_paid_since_a_plan_was_to_void_it_stands_and_is_not_called_withdrawn(world: World):
+    desk = Desk(world)
+    invoice = invoiced(world)
+    lose(world)
+    plan = desk.make("d1")
+    world.pay(invoice.id, "100")
+
+    assert set(desk.apply(plan).values()) == {End.CHANGED_SINCE}
+    assert link(world).withdrawn is None
+    assert (states(world), credit_notes(world)) == (["partly_paid"], [])
+    assert world.plans.left_out(plan)[link(world).key] == "It was paid since: it would be credited now."
+
+    world.apply("d1")
+    assert (len(credit_notes(world)), link(world).withdrawn) == (1, Withdrawal.LEFT)
+
+
 def test_credited_invoice_does_not_count_as_standing(world: World):
     invoiced(world, paid="1054")
     lose(world)
@@ -858,6 +876,7 @@ def dying(left: list[int]) -> Callable[[str], bool]:
     faults=st.lists(st.sampled_from(FAULTS), max_size=20),
     deaths=st.lists(st.integers(1, 12), max_size=6),
 )
+@example(history=[("d0", "win", False), ("d0", "lose", False)], faults=["ok", "vanished"], deaths=[4])
 def test_any_history_ends_with_one_document_that_stands_or_is_withdrawn_or_a_person_is_told(history, faults, deaths):
     world = World(withdrawing(caps="withdrawals: 1000"))
     Trouble(world, faults)
@@ -874,6 +893,9 @@ def test_any_history_ends_with_one_document_that_stands_or_is_withdrawn_or_a_per
         world.clock.sleep(200)
         deliver(world, world.change(Kind.DEAL, deal))
         settle(world)
+    world.clock.sleep(200)
+    deliver(world, [one.change for one in world.unsynced() if one.state is UnsyncedState.WAITING])
+    settle(world)
 
     rows = {(one.step, one.change.id): one for one in world.unsynced()}
     for deal in DEALS:

@@ -153,10 +153,11 @@ class MemoryState:
 
         return self._write("release", act)
 
-    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None, *, instead_of: Unsynced | None = None) -> None:
         def act() -> None:
             stored = self.links.get(key) or Link(key)
-            self.links[key] = replace(stored, unsynced=unsynced)
+            if instead_of is None or stored.unsynced == instead_of:
+                self.links[key] = replace(stored, unsynced=unsynced)
 
         self._write("set_unsynced", act)
 

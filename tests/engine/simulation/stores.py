@@ -132,9 +132,10 @@ class Table(MemoryState):
 
         return self._write(name, act, f"{link.key.tenant} {link.key.step}/{link.key.source_id} r{link.revision}")
 
-    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None, *, instead_of: Unsynced | None = None) -> None:
         def act() -> None:
-            if unsynced is not None or key in self.links:
+            stands = self.links[key].unsynced if key in self.links else None
+            if (unsynced is not None or key in self.links) and instead_of in (None, stands):
                 self.links[key] = replace(self.links.get(key) or Link(key), unsynced=unsynced)
 
         said = f"{unsynced.state} {unsynced.cause}" if unsynced is not None else "none"

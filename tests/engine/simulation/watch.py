@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.engine.simulation.policies import Policies
 from tests.engine.simulation.runtime import WORKER_SECONDS
-from tieout.domain.effects import Effect
+from tieout.domain.effects import Effect, Operation
 from tieout.domain.links import LinkKey
 from tieout.domain.plans import is_new_id
 from tieout.domain.records import Kind, Record
@@ -232,7 +232,8 @@ class Watch:
         for one in self.writes:
             reference = one.effect.reference
             former, last[reference] = last.get(reference), one
-            if one.effect.kind is not Kind.INVOICE or one.is_withdrawal or former is None or former.read_at is None:
+            updates = one.effect.kind is Kind.INVOICE and one.effect.operation is Operation.UPDATE
+            if not updates or one.is_withdrawal or former is None or former.read_at is None:
                 continue
             changed = any(former.at < at <= one.at for at in versions)
             if changed and one.touched_at <= former.read_at and not self._is_free(one):

@@ -267,6 +267,27 @@ def test_what_no_longer_hinders_a_record_is_cleared(links, clients):
     assert len(list(items(clients))) == 1
 
 
+@pytest.mark.parametrize("newer", [{"age": 1}, {"cause": "other"}, {"state": UnsyncedState.DISMISSED}, {"seen": 1}])
+def test_only_what_is_said_still_is_replaced_or_cleared(links, newer):
+    seen = timedelta(seconds=newer.pop("seen", 0))
+    before = unsynced("d-1", age=10)
+    after = unsynced("d-1", **{"age": 10, **newer})
+    after = replace(after, change=replace(after.change, seen_at=before.change.seen_at + seen))
+    links.set_unsynced(key("d-1"), before)
+    links.set_unsynced(key("d-1"), after, instead_of=before)
+    assert list(links.unsynced(TENANT)) == [after]
+    links.set_unsynced(key("d-1"), None, instead_of=before)
+    links.set_unsynced(key("d-1"), before, instead_of=before)
+    assert list(links.unsynced(TENANT)) == [after]
+    links.set_unsynced(key("d-1"), None, instead_of=after)
+    assert list(links.unsynced(TENANT)) == []
+
+
+def test_what_is_not_said_at_all_is_not_replaced(links):
+    links.set_unsynced(key("d-1"), unsynced("d-1"), instead_of=unsynced("d-1"))
+    assert links.get([key("d-1")]) == {}
+
+
 def test_absent_zero_and_empty_stay_apart(links):
     bare = unsynced("d-1", value=None, amount=None, currency="", field="", code="", next_step="")
     links.set_unsynced(key("d-1"), bare)

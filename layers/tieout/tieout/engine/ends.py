@@ -126,7 +126,7 @@ class Ends:
         self.report.unchanged += 1
         self.passed[work.key] = work, ALREADY_SO
         if work.link.unsynced is not None and not work.link.unsynced.cause.startswith(DIFFERENCE):
-            self._links.set_unsynced(work.key, None)
+            self._hinders_no_more(work)
 
     def skipped(self, work: Work, reason: str) -> None:
         """The sync does not want this record."""
@@ -134,8 +134,7 @@ class Ends:
         self.report.skipped += 1
         self.report.skipped_because[reason] += 1
         self.passed[work.key] = work, reason
-        if work.link.unsynced is not None:
-            self._links.set_unsynced(work.key, None)
+        self._hinders_no_more(work)
 
     def echoed(self, change: Change) -> None:  # noqa: ARG002 - which one does not matter, as in `unwanted`
         """It says nothing new: both sides agree."""
@@ -152,7 +151,7 @@ class Ends:
         self.report.skipped_because["not as planned"] += 1
         former = work.link.unsynced
         if former is not None and (former.state, former.change.plan) == (UnsyncedState.WAITING, work.change.plan):
-            self._links.set_unsynced(work.key, None)
+            self._hinders_no_more(work)
 
     def unwanted(self, changes: Iterable[Change], reason: str) -> None:
         """No step wants these changes."""
@@ -174,6 +173,9 @@ class Ends:
         if former is not None and told and (former.cause, former.reason) == (cause, error.message):
             same = former.review is None if review is None else former.review == review
             if same:
+                again = replace(self._unsynced(work, former.state, error, cause), review=review)
+                if again != former:  # it is newer: who read the record before that does not call it settled
+                    self._links.set_unsynced(work.key, again, instead_of=former)
                 return
         unsynced = replace(self._unsynced(work, UnsyncedState.PARKED, error, cause), review=review)
         alert = Alert(
@@ -257,8 +259,11 @@ class Ends:
     def concluded(self, work: Work) -> None:
         """Another link says what became of it, such as that of the credit note for its invoice."""
         work.ended = True
+        self._hinders_no_more(work)
+
+    def _hinders_no_more(self, work: Work) -> None:
         if work.link.unsynced is not None:
-            self._links.set_unsynced(work.key, None)
+            self._links.set_unsynced(work.key, None, instead_of=work.link.unsynced)
 
     def look_at(self, change: Change) -> None:
         """Another record has to be looked at because of this run; queued by `flush`."""

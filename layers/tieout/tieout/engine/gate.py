@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tieout.domain.changes import Origin
@@ -64,16 +64,26 @@ def note_passed(session: Session) -> None:
         plans.leave_out(plan, key, passed[key])
 
 
-def allowed_withdrawals(session: Session, works: Sequence[Work]) -> list[Work]:
-    """The works whose documents may be withdrawn; the others ended, as the plan does not say so."""
+def allowed_withdrawals(session: Session, works: Sequence[Work], credited: Collection[LinkKey]) -> list[Work]:
+    """The works whose documents may be withdrawn; the others ended, as the plan does not say so.
+
+    Args:
+        session: Of this run.
+        works: Of documents that are to be voided or credited.
+        credited: Which of them would be credited: only if the plan says just that, as links say that a document is
+            withdrawn before its credit note is written.
+    """
     plan, plans = session.plan, session.plans
     if plan is None or plans is None or plan.revision == 0:
         return list(works)
     found = plans.allowed(plan, [key for work in works for key in (work.key, credit_key(work.key))])
     kept = []
     for work in works:
-        planned = found.get(credit_key(work.key)) or found.get(work.key)
-        if planned is not None and planned.takes_back:
+        credit = found.get(credit_key(work.key))
+        planned = credit or found.get(work.key)
+        if credit is None and work.key in credited and planned is not None and planned.takes_back:
+            leave_out(session, work, "It was paid since: it would be credited now.")
+        elif planned is not None and planned.takes_back:
             kept.append(work)
         else:
             leave_out(session, work, "Its document would be withdrawn now.", known=planned is not None)

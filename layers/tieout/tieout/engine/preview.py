@@ -209,8 +209,14 @@ class _DryLinks:
     def release(self, link: Link, *, worker: str) -> Link:  # noqa: ARG002 - the port's arguments
         return self._keep(replace(link, intent=None))
 
-    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:  # noqa: ARG002 - the port's arguments
-        if unsynced is not None and unsynced.state is UnsyncedState.PARKED:
+    def set_unsynced(
+        self,
+        key: LinkKey,  # noqa: ARG002 - the port's arguments
+        unsynced: Unsynced | None,
+        *,
+        instead_of: Unsynced | None = None,
+    ) -> None:
+        if unsynced is not None and unsynced.state is UnsyncedState.PARKED and instead_of is None:
             self._report.parked.append(unsynced)
 
     def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:

@@ -121,7 +121,7 @@ class Renew:
         except ClaimedError:
             return replace(former, refused=_changed(link))
         if link.unsynced is not None and link.unsynced.state is not UnsyncedState.WAITING:
-            self._links.set_unsynced(link.key, None)  # what a person was asked is answered
+            self._links.set_unsynced(link.key, None, instead_of=link.unsynced)  # what a person was asked is answered
         return former
 
     def _look(self, step: CompiledStep, keys: Sequence[LinkKey], target: Connector) -> list[Former]:

@@ -169,13 +169,13 @@ class Withdrawals:
             else:
                 error = paid_already(work, why, target, document)
                 self._session.ends.parked(work, error, cause=f"paid-{work.step.name}")
-        admitted = self._admitted([*(item.work for item in voids), *to_credit], why)
+        admitted = self._admitted([item.work for item in voids], to_credit, why)
         self._writer.write_all([item for item in voids if item.work.key in admitted])
         self._credit([work for work in to_credit if work.key in admitted], why, begun)
 
-    def _admitted(self, works: Sequence[Work], why: Withdrawal) -> set[LinkKey]:
+    def _admitted(self, to_void: Sequence[Work], to_credit: Sequence[Work], why: Withdrawal) -> set[LinkKey]:
         """Keys of those that plan and cap let pass; what is above the cap is parked until a person approves it."""
-        works = gate.allowed_withdrawals(self._session, works)
+        works = gate.allowed_withdrawals(self._session, [*to_void, *to_credit], {work.key for work in to_credit})
         capped = [work for work in works if why is not Withdrawal.UNDONE and work.change.origin is not Origin.APPROVED]
         admitted = {work.key for work in works} - {work.key for work in capped}
         if not capped:
@@ -304,7 +304,7 @@ class Withdrawals:
         if credit is None or unsynced is None:
             return
         if credit.link.target_id is None or unsynced.state is UnsyncedState.WAITING:
-            self._session.links.set_unsynced(credit.key, None)
+            self._session.links.set_unsynced(credit.key, None, instead_of=unsynced)
 
 
 def _takes_part(work: Work) -> bool:

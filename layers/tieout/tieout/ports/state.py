@@ -68,8 +68,11 @@ class LinkStore(Protocol):
             ClaimedError: If another worker took it over.
         """
 
-    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
-        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone."""
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None, *, instead_of: Unsynced | None = None) -> None:
+        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone.
+
+        With `instead_of` only if that is what is said still: another worker may have said something newer since.
+        """
 
     def by_reference(self, tenant: str, sync: str, step: str, references: Sequence[str]) -> dict[str, Link]:
         """Links by our reference of today (`Link.reference`); strongly consistent."""

@@ -140,23 +140,26 @@ class DynamoLinks:
         """
         return self._write(link, None, worker=worker)
 
-    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None) -> None:
-        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone."""
+    def set_unsynced(self, key: LinkKey, unsynced: Unsynced | None, *, instead_of: Unsynced | None = None) -> None:
+        """Say why the record is not in agreement, or that nothing hinders it any more. Leaves the rest alone.
+
+        With `instead_of` only if that is what is said still, which the sort key of the index shows.
+        """
+        said = Condition("attribute_exists(#unsynced) AND #source_id = :source_id", {"source_id": key.source_id})
+        if instead_of is not None:
+            said = Condition(f"{said.text} AND #unsynced_sk = :said", {**said.values, "said": _place(key, instead_of)})
         if unsynced is None:
-            self._table.update(
-                _item_key(key),
-                {},
-                drop=_UNSYNCED,
-                when=Condition("attribute_exists(#unsynced) AND #source_id = :source_id", {"source_id": key.source_id}),
-            )
+            self._table.update(_item_key(key), {}, drop=_UNSYNCED, when=said)
             return
-        since = time_text(unsynced.since)
         values = {
             "source_id": key.source_id,
             "unsynced": unsynced_text(unsynced),
             "unsynced_pk": joined(key.tenant, "unsynced"),
-            "unsynced_sk": joined(unsynced.state, since, key.sync, key.step, key.reference),
+            "unsynced_sk": _place(key, unsynced),
         }
+        if instead_of is not None:
+            self._table.update(_item_key(key), values, when=said)
+            return
         condition = Condition("attribute_not_exists(#pk) OR #source_id = :new_source_id")
         if not self._table.update(_item_key(key), values, when=condition):
             raise _collision(key)
@@ -402,3 +405,9 @@ def _collision(key: LinkKey) -> RuntimeError:
     return RuntimeError(
         f"two source records of step {key.step} have the reference {key.reference}; one cannot be stored"
     )
+
+
+def _place(key: LinkKey, unsynced: Unsynced) -> str:
+    """The sort key of the index: by state and age; no two of one record are alike but those that say the same of it."""
+    since, seen_at = time_text(unsynced.since), time_text(unsynced.change.seen_at)
+    return joined(unsynced.state, since, key.sync, key.step, key.reference, seen_at, unsynced.cause)
