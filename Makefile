@@ -6,6 +6,9 @@ SAM := .tools/sam/bin/sam
 UV := .tools/uv-found
 ARCH ?= arm64
 ONCE ?=
+CRM ?=
+BOOKS ?=
+DEALS ?=
 FAULTS ?=
 SEEDS ?= 1000
 FIRST ?= 0
@@ -34,7 +37,8 @@ STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-val
 setup: ## everything that the other targets need, inside this folder
 	@.ci/setup
 
-run: setup ## the stack in a local AWS, against simulators; ONCE=1 ends after the table, FAULTS=file makes it rough
+run: setup ## the stack in a local AWS, against simulators; CRM=provider BOOKS=provider DEALS=number|all; ONCE=1 ends after the table, FAULTS=file makes it rough
+	@$(if $(wildcard sandbox/requirements/$(BOOKS).txt),.ci/setup $(BOOKS))
 	@$(VENV)/tieout sandbox tour $(if $(CRM),--crm $(CRM)) $(if $(BOOKS),--books $(BOOKS)) $(if $(DEALS),--deals $(DEALS)) \
 	  $(if $(ONCE),--once) $(if $(FAULTS),--faults $(FAULTS))
 
