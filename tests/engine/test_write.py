@@ -523,3 +523,58 @@ def test_a_write_back_to_a_record_that_is_gone_waits_until_that_is_said_of_the_r
     both.crm.fault = goes
     report = both.apply(both.customer.id, kind=Kind.CUSTOMER, connection=BOOKS)
     assert (report.waiting, report.parked, both.link.withdrawn, both.link.intent) == (1, 0, None, None)
+
+
+@pytest.fixture
+def unversioned(world: World) -> World:
+    """Its books take an update whatever has been changed since."""
+    world.books.manifest = replace(world.books.manifest, versions=False)
+    return world
+
+
+def test_an_invoice_that_somebody_changed_is_left_to_a_person_where_books_have_no_versions(unversioned: World):
+    world = unversioned
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.books.put(Kind.INVOICE, invoice.id, number="OTHER")
+    world.deal("d1", "1200")
+
+    assert world.apply("d1").parked == 1
+    assert (world.invoices()[0].fields["number"], world.invoices()[0].fields["total"]) == ("OTHER", Decimal(1000))
+    assert "was changed in the books" in world.unsynced()[0].reason
+
+
+def test_an_invoice_that_nobody_changed_is_read_and_written_where_books_have_no_versions(unversioned: World):
+    world = unversioned
+    world.deal("d1", "1000")
+    world.apply("d1")
+    world.deal("d1", "1200")
+    calls = world.books.calls["read"]
+
+    assert world.apply("d1").updated == 1
+    assert world.invoices()[0].fields["total"] == Decimal(1200)
+    assert world.books.calls["read"] == calls + 1
+
+
+def test_an_invoice_whose_version_is_still_ours_is_written_though_books_have_a_form_of_their_own(unversioned: World):
+    world = unversioned
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.books.records[Kind.INVOICE, invoice.id] = replace(invoice, fields={**invoice.fields, "number": "SD1"})
+    world.deal("d1", "1200")
+
+    assert world.apply("d1").updated == 1
+    assert world.unsynced() == []
+
+
+def test_a_write_back_needs_no_look_at_the_record_that_has_no_version(world: World):
+    world.deal("d1", "1000")
+    world.apply("d1")
+    (invoice,) = world.invoices()
+    world.pay(invoice.id, "10")
+    calls = world.crm.calls["read"]
+
+    assert world.apply(invoice.id, kind=Kind.INVOICE, connection=BOOKS).updated == 1
+    assert world.crm.calls["read"] == calls

@@ -11,7 +11,7 @@ from itertools import batched
 from typing import Any
 
 from tieout.domain.changes import Change, Origin, UnsyncedState
-from tieout.domain.documents import Document, Invoice, InvoiceStatus, SalesDocument
+from tieout.domain.documents import Document, Invoice, InvoiceStatus, RecordUpdate, SalesDocument
 from tieout.domain.effects import Done, Effect, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ClaimedError,
@@ -34,6 +34,7 @@ from tieout.engine.ends import DIFFERENCE, cause_of, waited
 from tieout.engine.follow import end_gone, stands
 from tieout.engine.merge import agreed_on
 from tieout.engine.plan import (
+    Difference,
     Work,
     Write,
     as_shown,
@@ -262,8 +263,8 @@ class Writer:
     def _write(self, target: Connector, items: Sequence[Pending], *, again: bool = False) -> None:
         if not items:
             return
-        stale = [] if again else [item for item in items if _is_unread(item.write.effect, target)]
-        items = [item for item in items if again or not _is_unread(item.write.effect, target)]
+        stale = [] if again else [item for item in items if _is_unread(item, target)]
+        items = [item for item in items if again or not _is_unread(item, target)]
         try:
             outcomes = _outcomes(target, [item.write.effect for item in items])
         except SettingsError as unset:  # nothing was sent
@@ -415,13 +416,20 @@ class Writer:
                 self._gone(item, target)
             elif difference(record, item.write.document) is None:
                 self._done(replace(item, beside=is_beside(item, record)), record, target)
-            elif (changed := difference(record, _at_stake(item, record))) is not None:
+            elif (changed := _changed(item, record)) is not None:
                 self._park(item.work, changed_on_both_sides(item.work, target, changed))
             else:
                 document = with_parts_that_stand(item.write.effect.document, item.work.link.base or {}, record.fields)
                 effect = replace(item.write.effect, target_version=record.version, document=document)
                 fresh.append(Pending(item.work, replace(item.write, effect=effect), beside=is_beside(item, record)))
         return fresh
+
+
+def _changed(item: Pending, record: Record) -> Difference | None:
+    """What somebody else changed of what we wrote; None if nothing, or if the version says so."""
+    if record.version and record.version == item.work.link.target_version:
+        return None
+    return difference(record, _at_stake(item, record))
 
 
 def _at_stake(item: Pending, record: Record) -> dict[str, Any]:
@@ -464,9 +472,18 @@ def _is_same(former: Record | None, today: Record | None) -> bool:
     return former.version == today.version if former.version else former.fields == today.fields
 
 
-def _is_unread(effect: Effect, target: Connector) -> bool:
-    """True for an update of a record whose version we do not know, where the provider has versions."""
-    return effect.operation is Operation.UPDATE and target.manifest.versions and not effect.target_version
+def _is_unread(item: Pending, target: Connector) -> bool:
+    """True for an update that nothing would refuse if somebody changed the record since we wrote it.
+
+    We do not know its version, or the provider has none. A merge of both sides and a withdrawal read it just before;
+    in a record that is written back to we only name fields of our own.
+    """
+    effect = item.write.effect
+    if effect.operation is not Operation.UPDATE:
+        return False
+    if target.manifest.versions:
+        return not effect.target_version
+    return not isinstance(effect.document, RecordUpdate) and _can_be_freshened(item)
 
 
 def _outcomes(target: Connector, effects: Sequence[Effect]) -> dict[str, Outcome]:
