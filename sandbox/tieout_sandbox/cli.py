@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from tieout_sandbox.dataset import DEALS
-from tieout_sandbox.simulators import SIMULATORS, create_app, with_side
+from tieout_sandbox.simulators import SIMULATORS, StartError, create_app, with_side
 from tieout_sandbox.simulators.faults import FaultPlan
 from tieout_sandbox.simulators.server import serve as serve_app
 
@@ -48,6 +48,9 @@ def serve(
         raise typer.BadParameter("; ".join(problems)) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    except StartError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -21,8 +21,13 @@ SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
     "outlook": "tieout_sandbox.simulators.outlook",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",
+    "tryton": "tieout_sandbox.simulators.tryton",
     "zoho_books": "tieout_sandbox.simulators.zoho_books",
 }
+
+
+class StartError(Exception):
+    """A simulator could not be started; the message says why and what to do."""
 
 
 def create_app(simulator: str, **options: object) -> Flask:
@@ -30,6 +35,7 @@ def create_app(simulator: str, **options: object) -> Flask:
 
     Raises:
         KeyError: If there is none of that name.
+        StartError: If it needs something that is not there.
     """
     module = import_module(SIMULATORS[simulator])
     return cast("Callable[..., Flask]", module.create_app)(**options)

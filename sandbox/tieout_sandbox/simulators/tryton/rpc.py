@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from http.client import HTTPConnection
 from typing import Any
 
 CALL_SECONDS_MAX = 120
+PAGE_SIZE = 500
 
 
 class RpcError(Exception):
@@ -30,9 +31,9 @@ class Rpc:
         self._context: dict[str, Any] = {}
         self.user_id = self._sign_in()
 
-    def work_in(self, company: int) -> None:
-        """All later calls are about this company."""
-        self._context = {"company": company}
+    def work_in(self, company: int, **rights: object) -> None:
+        """All later calls are about this company; Tryton takes from `groups` and the like what may be edited."""
+        self._context = {"company": company, **rights}
 
     def call(self, method: str, *params: object, context: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON is anything
         """The result; `context` comes on top of the company.
@@ -65,6 +66,18 @@ class Rpc:
                 return answer.status, answer.read().decode()
             finally:
                 connection.close()
+
+    def rows(self, model: str, domain: list[Any], *fields: str) -> list[dict[str, Any]]:
+        """These fields of all records that fulfil the domain, in the order of their ids."""
+        found: list[dict[str, Any]] = []
+        after = 0
+        while True:
+            wanted = [*domain, ["id", ">", after]]
+            page = self.call(f"model.{model}.search_read", wanted, 0, PAGE_SIZE, [["id", "ASC"]], list(fields))
+            found += page
+            if len(page) < PAGE_SIZE:
+                return found
+            after = page[-1]["id"]
 
     def first(self, model: str, *domain: list[Any]) -> int:
         """Id of the first record that fulfils the domain.
@@ -104,7 +117,7 @@ class Rpc:
         }
         context = {"active_model": "account.invoice", "active_id": invoice, "active_ids": [invoice]}
         (to_pay,) = self.call("model.account.invoice.read", [invoice], ["amount_to_pay"])
-        whole = Decimal(to_pay["amount_to_pay"]["decimal"]) == amount
+        whole = to_pay["amount_to_pay"] == amount
         steps: list[tuple[str, str, dict[str, Any]]] = [("start", "choice", form)]
         if not whole:
             steps.append(("ask", "pay", {"type": "partial"}))
@@ -114,10 +127,24 @@ class Rpc:
 def _result(method: str, status: int, text: str) -> Any:  # noqa: ANN401 - JSON is anything
     if status != HTTPStatus.OK:
         raise RpcError(f"{method}: status {status}")
-    content = json.loads(text)
+    content = json.loads(text, object_hook=_plain)
     if "error" in content:
         raise RpcError(f"{method}: {content['error']}")
     return content["result"]
+
+
+def _plain(value: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON is anything
+    """A typed value as our own; other objects as they are."""
+    match value.get("__class__"):
+        case "Decimal":
+            return Decimal(value["decimal"])
+        case "date":
+            return date(value["year"], value["month"], value["day"])
+        case "datetime":
+            day = datetime(value["year"], value["month"], value["day"], tzinfo=UTC)
+            return day.replace(hour=value["hour"], minute=value["minute"], second=value["second"])
+        case _:
+            return value
 
 
 def _typed(value: object) -> Any:  # noqa: ANN401 - JSON is anything

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import batched
 
 from tieout_sandbox.simulators.tryton.rpc import Rpc
 
 USER = "tieout"
 PASSWORD = "correct horse battery"
-YEARS = (2016, 2017, 2025, 2026, 2027)
+HISTORY = (2016, 2017, 2018)
+"""Years whose invoices come from elsewhere, in any order of dates: a period and a sequence of numbers for each day."""
+YEARS = (2025, 2026, 2027)
+"""Years with months for periods and one sequence of numbers, in which no invoice comes before the last one."""
+_MADE_AT_ONCE = 25  # Tryton asks about all periods of a call at once, and SQLite's parser gives up at 100
 _CURRENCIES = (("USD", "$", "0.01", 2, "1"), ("EUR", "€", "0.01", 2, "0.9"), ("JPY", "¥", "1", 0, "150"))
 _RECEIVABLE, _PAYABLE, _REVENUE, _EXPENSE, _CASH, _TAX = "1.2.1", "2.1.1", "4.1.1", "5.2.1", "1.1.1", "6.3.6"
 
 
-def set_up(rpc: Rpc) -> None:
-    """Fill a database that holds the modules and nothing else."""
+def set_up(rpc: Rpc, today: date) -> None:
+    """Fill a database that holds the modules and nothing else; this year and the next can be booked, too."""
     groups = rpc.call("model.res.group.search", [], 0, None, None)
     currency = _currencies(rpc)
     country = _countries(rpc)
@@ -26,8 +32,11 @@ def set_up(rpc: Rpc) -> None:
     rpc.make("res.user", name="Tieout", login=USER, password=PASSWORD, **rights)
     rpc.work_in(company)
     _chart(rpc, company)
-    for year in YEARS:
-        _fiscal_year(rpc, company, year)
+    for year in HISTORY:
+        _number_by_day(rpc, company, _fiscal_year(rpc, company, year), year)
+    for year in sorted({*YEARS, today.year, today.year + 1}):
+        year_id = _fiscal_year(rpc, company, year)
+        rpc.call("model.account.fiscalyear.create_period", [year_id])
     _goods(rpc, company)
 
 
@@ -70,7 +79,8 @@ def _chart(rpc: Rpc, company: int) -> None:
     rpc.call("model.account.configuration.write", [1], defaults)
 
 
-def _fiscal_year(rpc: Rpc, company: int, year: int) -> None:
+def _fiscal_year(rpc: Rpc, company: int, year: int) -> int:
+    """A fiscal year without periods; its id."""
     moves, invoices, credits_ = (
         rpc.make(
             "ir.sequence.strict",
@@ -92,7 +102,7 @@ def _fiscal_year(rpc: Rpc, company: int, year: int) -> None:
         "out_credit_note_sequence": credits_,
         "in_credit_note_sequence": credits_,
     }
-    made = rpc.make(
+    return rpc.make(
         "account.fiscalyear",
         name=str(year),
         company=company,
@@ -101,7 +111,47 @@ def _fiscal_year(rpc: Rpc, company: int, year: int) -> None:
         move_sequence=moves,
         invoice_sequences=[["create", [numbers]]],
     )
-    rpc.call("model.account.fiscalyear.create_period", [made])
+
+
+def _number_by_day(rpc: Rpc, company: int, fiscal_year: int, year: int) -> None:
+    """A period for each day of a fiscal year that has none, with a sequence of its own for customer invoices.
+
+    Tryton lets no invoice be dated before the last one of its sequence, and chooses the sequence by fiscal year and
+    period: a past that is not written in the order of dates fits into days. Source: the account_invoice module, 8.2.0,
+    `invoice.py` (`set_number`, `_number_sequence`), read 2026-11-22.
+    """
+    (numbers,) = rpc.rows(
+        "account.fiscalyear.invoice_sequence",
+        [["fiscalyear", "=", fiscal_year]],
+        "out_credit_note_sequence",
+        "in_invoice_sequence",
+        "in_credit_note_sequence",
+    )
+    # The first that fits is taken, and the one of the whole year fits every day.
+    rpc.call("model.account.fiscalyear.invoice_sequence.write", [numbers["id"]], {"sequence": 2})
+    shared = {name: value for name, value in numbers.items() if name.endswith("_sequence")}
+    kind = rpc.first("ir.sequence.type", ["name", "=", "Invoice"])
+    for days in batched(_days(year), _MADE_AT_ONCE, strict=False):
+        named = [{"company": company, "sequence_type": kind, "name": f"Invoices {day}"} for day in days]
+        prefixed = [each | {"prefix": f"{day:%Y%m%d}/"} for each, day in zip(named, days, strict=True)]
+        sequences = rpc.call("model.ir.sequence.strict.create", prefixed)
+        spans = [
+            {"name": f"{day}", "start_date": day, "end_date": day, "fiscalyear": fiscal_year, "type": "standard"}
+            for day in days
+        ]
+        periods = rpc.call("model.account.period.create", spans)
+        rows = [
+            {**shared, "company": company, "period": period, "out_invoice_sequence": sequence, "sequence": 1}
+            for period, sequence in zip(periods, sequences, strict=True)
+        ]
+        rpc.call("model.account.fiscalyear.write", [fiscal_year], {"invoice_sequences": [["create", rows]]})
+
+
+def _days(year: int) -> Iterator[date]:
+    day = date(year, 1, 1)
+    while day.year == year:
+        yield day
+        day += timedelta(days=1)
 
 
 def _goods(rpc: Rpc, company: int) -> None:

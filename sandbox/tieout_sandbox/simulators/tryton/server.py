@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tieout_sandbox.local_aws import ROOT, free_port
+from tieout_sandbox.simulators import StartError
+from tieout_sandbox.simulators.clock import WallClock
 from tieout_sandbox.simulators.tryton import seed
 from tieout_sandbox.simulators.tryton.rpc import Rpc
 
@@ -31,7 +34,7 @@ _BUILD_SECONDS_MAX = 600
 _HERE = Path(__file__).parent
 
 
-class TrytonError(Exception):
+class TrytonError(StartError):
     """The server could not be had; the message says why and what to do."""
 
 
@@ -52,6 +55,15 @@ class TrytonServer:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> None:
         """Start it and return when it answers; the first time on a machine its database is made, in a minute.
 
         Raises:
@@ -65,11 +77,6 @@ class TrytonServer:
         except BaseException:
             self.stop()
             raise
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Stop it."""
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -84,7 +91,8 @@ class TrytonServer:
     def administrator(self) -> Rpc:
         """Somebody who may do everything in the company."""
         rpc = Rpc(self.port, DATABASE, "admin", _ADMIN_PASSWORD)
-        rpc.work_in(rpc.call("model.res.user.get_preferences", True)["company"])
+        found = rpc.call("model.res.user.get_preferences", True)
+        rpc.work_in(found["company"], groups=found["groups"], administrator=True)
         return rpc
 
     def grow_older(self, seconds: float) -> None:
@@ -154,15 +162,17 @@ class TrytonServer:
         if not installed.exists():
             raise TrytonError(f"trytond is not installed ({installed} is missing). Run `make setup`.")
         sources = (installed, _HERE / "seed.py")
-        digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+        today = WallClock().now().date()
+        parts = [*(source.read_bytes() for source in sources), str(today.year).encode()]
+        digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
         finished = self.finished / f"{digest}.sqlite"
         with _one_at_a_time(self.finished / "build.lock"):
             if not finished.exists():
                 self.say("Making Tryton's database (a minute)")
-                self._build(finished)
+                self._build(finished, today)
         return finished
 
-    def _build(self, finished: Path) -> None:
+    def _build(self, finished: Path, today: date) -> None:
         workshop = TrytonServer(self.finished / f"build-{os.getpid()}", self.tools, self.finished)
         shutil.rmtree(workshop.folder, ignore_errors=True)
         workshop.folder.mkdir()
@@ -177,7 +187,7 @@ class TrytonServer:
             workshop.run(*base, "--all", "--email", "admin@seller.example", environment=extra)
             workshop.run(*base, "-u", *_MODULES, "--activate-dependencies", environment=extra)
             workshop._start()
-            seed.set_up(Rpc(workshop.port, DATABASE, "admin", _ADMIN_PASSWORD))
+            seed.set_up(Rpc(workshop.port, DATABASE, "admin", _ADMIN_PASSWORD), today)
             workshop.stop()
             _settle(workshop.database)
             workshop.database.replace(finished)
