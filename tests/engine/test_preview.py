@@ -382,3 +382,12 @@ def test_a_source_that_stumbles_is_read_again_and_one_that_stays_down_lets_the_r
 def test_a_sync_that_is_not_there_is_named(world: World):
     with pytest.raises(SettingsError, match="no-such-sync"):
         preview(world).preview(TENANT, "no-such-sync", progress=lambda *_: None)
+
+
+def test_a_name_that_would_park_its_deal_is_told_beside_those_that_there_are(world: World):
+    world.deal("odd", product="GTX Prro")
+    (parked,) = planned(world, records={Kind.DEAL: ["odd"]}).parked
+    world.apply("odd")
+    (live,) = world.unsynced()
+    assert "GTX Pro" in parked.next_step.replace("GTX Prro", "")
+    assert (parked.reason, parked.next_step) == (live.reason, live.next_step)
