@@ -347,6 +347,13 @@ def test_a_code_that_is_refused_is_told_apart_from_an_app_that_is(world, reason,
     assert (caught.value.message, caught.value.next_step, caught.value.detail) == (sentence, next_step, reason)
 
 
+def test_an_app_that_is_let_in_without_a_code_is_not_told_of_one(world):
+    world.http.instead = lambda _: said({"error": "invalid_scope"}, 400)
+
+    with pytest.raises(RejectedError, match=ISSUER.signed_out):
+        oauth.redeemed(world.http, world.clock, ISSUER, SECRETS, {"grant_type": "client_credentials"})
+
+
 def test_no_token_shows_in_a_repr(world):
     tokens = world.tokens()
     tokens.current()

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tieout.domain.errors import UnavailableError
-from tieout.transport.wire import Moment, Wire, encode, parsed
+from tieout.ports.http import Answer
+from tieout.transport.wire import Moment, Wire, encode, object_of, parsed
 
 
 class Colour(StrEnum):
@@ -64,3 +65,9 @@ def test_an_answer_of_another_form_is_unavailable_and_repeats_nothing_of_it(cont
     assert caught.value.detail == "no Shape"
     assert "secret" not in repr(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b"<html>", b"\xff", b"[" * 100_000])
+def test_an_answer_without_an_object_is_an_empty_one(body):
+    assert object_of(Answer(200, {}, body)) == {}
+    assert object_of(Answer(500, {}, b'{"a": 0.10}')) == {"a": Decimal("0.10")}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -86,6 +87,39 @@ def reserve(
         part = f"{limit.name}/{at_us // _part_us(limit)}"
         kept[part] = kept.get(part, 0) + 1
     return kept, (at_us - now_us) / _MICROSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A quota as it stands.
+
+    Attributes:
+        used: Calls that count now; a little more than those of the window, as they are counted by parts of it.
+        left: What a lane may still call: of its share, if it has only one.
+        free_at: When the next call is allowed; now, if some are left. Aware UTC.
+        a_window: What the lane may call in each window.
+    """
+
+    limit: Limit
+    used: int
+    left: int
+    free_at: datetime
+    a_window: int
+
+
+def allowances(state: Mapping[str, int], limits: Iterable[Limit], now: datetime, lane: Lane) -> list[Allowance]:
+    """What is left of each quota among the limits; see `reserve` for the arguments."""
+    now_us = (now - _EPOCH) // _MICROSECOND
+    found = []
+    for limit in limits:
+        if limit.window is not Window.QUOTA:
+            continue
+        part = now_us // _part_us(limit)
+        used = sum(count for number, count in _parts(state, limit) if int(number) >= part - QUOTA_PARTS)
+        share = _share(limit, lane)
+        free_us = _quota_free_us(state, limit, now_us, lane)
+        found.append(Allowance(limit, used, max(share - used, 0), _EPOCH + timedelta(microseconds=free_us), share))
+    return found
 
 
 def in_flight(

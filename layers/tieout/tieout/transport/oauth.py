@@ -27,6 +27,7 @@ from tieout.ports.clock import Clock
 from tieout.ports.connector import Context
 from tieout.ports.http import Answer, Http, Request
 from tieout.transport.redact import request_id
+from tieout.transport.wire import object_of
 
 RENEW_BEFORE = timedelta(minutes=5)
 """A token with less than this left is renewed: all of ours live an hour."""
@@ -229,11 +230,10 @@ def redeemed(
     try:
         return issued(http, clock, issuer, secrets, form)
     except ReconnectError as error:
-        is_client = error.code in _WRONG_CLIENT
-        reason = error.message if is_client else "The code is no longer good."
+        is_code = "code" in form and error.code not in _WRONG_CLIENT
         raise RejectedError(
-            f"{issuer.product} was not connected. {reason}",
-            next_step=error.next_step if is_client else issuer.reconnect,
+            f"{issuer.product} was not connected. {'The code is no longer good.' if is_code else error.message}",
+            next_step=issuer.reconnect if is_code else error.next_step,
             detail=error.code,
             request_id=error.request_id,
         ) from None
@@ -279,7 +279,7 @@ def issued(
         raise UnavailableError(
             f"{issuer.name} did not answer when the sign-in was renewed.", detail=error.detail
         ) from None
-    body = _object(answer)
+    body = object_of(answer)
     if answer.status != HTTPStatus.OK or body.get("error"):
         refused = _meaning(issuer, answer.status, body)
         refused.request_id = request_id(answer.headers)
@@ -310,11 +310,3 @@ def _meaning(issuer: Issuer, status: int, body: Mapping[str, Any]) -> ProviderEr
     if refusal.reason in _WRONG_CLIENT:
         return ReconnectError(issuer.wrong_client, next_step=issuer.new_client or issuer.reconnect, code=refusal.reason)
     return ReconnectError(issuer.signed_out, next_step=issuer.reconnect, code=refusal.reason)
-
-
-def _object(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}

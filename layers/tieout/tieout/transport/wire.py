@@ -6,11 +6,12 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from tieout.domain.errors import UnavailableError
+from tieout.ports.http import Answer
 
 
 class Wire(BaseModel):
@@ -55,6 +56,15 @@ def _text(value: object) -> str:
             return json.dumps(value)
         case _:
             raise TypeError(f"not for the wire: {type(value).__name__}")
+
+
+def object_of(answer: Answer) -> Mapping[str, Any]:
+    """The JSON object that the answer holds; empty if it holds none."""
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def parsed[Model: BaseModel](model: type[Model], content: object, title: str) -> Model:

@@ -8,13 +8,13 @@ from http import HTTPStatus
 from itertools import batched
 from typing import Any
 
-from tieout.connectors.outlook.auth import Tokens
+from tieout.connectors.outlook.auth import tokens_of
 from tieout.connectors.outlook.errors import Reply, error_of
 from tieout.connectors.outlook.manifest import BATCH_PARTS_MAX, BATCH_SPENDS, REQUEST_SPENDS, OutlookSettings
-from tieout.connectors.outlook.wire import dumps
 from tieout.domain.errors import UnavailableError, UncertainError
 from tieout.ports.connector import Context
 from tieout.ports.http import Answer, Request
+from tieout.transport.wire import encode
 
 _BATCH_TIMEOUT_SECONDS = 60
 IMMUTABLE_IDS = 'IdType="ImmutableId"'
@@ -49,9 +49,8 @@ class Client:
     """Sends the requests of one connection."""
 
     def __init__(self, context: Context, settings: OutlookSettings) -> None:
-        self._http = context.http
         self._base = settings.base_url.rstrip("/")
-        self._tokens = Tokens(context, settings)
+        self._tokens = tokens_of(context, settings)
 
     def get(self, path: str, *, prefer: str = "") -> Json:
         """The body of one read.
@@ -111,7 +110,7 @@ class Client:
         return replies
 
     def _one(self, part: Part, *, write: bool) -> Reply:
-        content = None if part.body is None else dumps(part.body)
+        content = None if part.body is None else encode(part.body)
         return self._send(part.method, part.path, part.headers, content, write=write, spends=REQUEST_SPENDS)
 
     def _batch(self, parts: Sequence[Part], *, write: bool) -> list[Reply]:
@@ -121,7 +120,7 @@ class Client:
             "POST",
             "/$batch",
             {"Content-Type": "application/json"},
-            dumps({"requests": asked}),
+            encode({"requests": asked}),
             write=write,
             spends=BATCH_SPENDS,
         )
@@ -143,23 +142,17 @@ class Client:
         write: bool,
         spends: tuple[str, ...],
     ) -> Reply:
-        """The answer; a refused token is replaced once, since nothing was done with it."""
-        token = self._tokens.current()
-        for last in (False, True):
-            answer = self._http.send(
-                Request(
-                    method,
-                    self._base + path,
-                    write=write,
-                    spends=spends,
-                    headers={**headers, "Authorization": f"Bearer {token}", "Accept": "application/json"},
-                    body=content,
-                    timeout_seconds=_BATCH_TIMEOUT_SECONDS if spends is BATCH_SPENDS else 30,
-                )
+        answer = self._tokens.send(
+            Request(
+                method,
+                self._base + path,
+                write=write,
+                spends=spends,
+                headers=headers,
+                body=content,
+                timeout_seconds=_BATCH_TIMEOUT_SECONDS if spends is BATCH_SPENDS else 30,
             )
-            if answer.status != HTTPStatus.UNAUTHORIZED or last:
-                break
-            token = self._tokens.renewed(token)
+        )
         reply = _reply(answer)
         if reply.status == HTTPStatus.UNAUTHORIZED:
             raise error_of(reply, write=write)

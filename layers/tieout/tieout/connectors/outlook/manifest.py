@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tieout.connectors.outlook.translate import UPDATES
-from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Role, Window
+from tieout.transport.settings import Calls, SafeUrl, ZoneName, checked
 
 BATCH_PARTS_MAX = 20
 """Source: https://learn.microsoft.com/graph/json-batching, read 2026-08-13."""
@@ -57,13 +56,6 @@ CLOUDS: Mapping[str, Cloud] = {
     "china": Cloud("https://microsoftgraph.chinacloudapi.cn", "https://login.chinacloudapi.cn"),
 }
 
-# No `@`: https://graph.microsoft.com@example.com looks like Microsoft's and is not.
-_SafeUrl = Annotated[
-    str,
-    Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)(/[^@?#\\\s]*)?$"),
-]
-_Calls = Annotated[int, Field(ge=1, le=1_000_000)]
-
 
 class OutlookSettings(BaseModel):
     """A connection's settings.
@@ -96,15 +88,15 @@ class OutlookSettings(BaseModel):
     completed_is_won: bool = True
     products: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ("Services",)
     customer_category: str = ""
-    time_zone: str = "UTC"
+    time_zone: ZoneName = "UTC"
     webhook_url: Annotated[
         str, Field(pattern=r"^(https://[^@?#\\\s]+|http://(127\.0\.0\.1|localhost)[^@?#\\\s]*)?$")
     ] = ""
     cloud: Literal["global", "us_government", "us_defense", "china"] = "global"
-    base_url: _SafeUrl = f"{CLOUDS['global'].graph}/v1.0"
-    login_url: _SafeUrl = CLOUDS["global"].login
-    requests_per_minute: _Calls | None = None
-    batches_per_minute: _Calls | None = None
+    base_url: SafeUrl = f"{CLOUDS['global'].graph}/v1.0"
+    login_url: SafeUrl = CLOUDS["global"].login
+    requests_per_minute: Calls | None = None
+    batches_per_minute: Calls | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -113,15 +105,6 @@ class OutlookSettings(BaseModel):
             return values
         cloud = CLOUDS[values["cloud"]]
         return {"base_url": f"{cloud.graph}/v1.0", "login_url": cloud.login, **values}
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-            raise ValueError("it is no IANA time zone, such as Europe/Berlin") from None
-        return value
 
     @field_validator("products")
     @classmethod
@@ -160,18 +143,9 @@ def settings_of(values: Mapping[str, Any]) -> OutlookSettings:
     """The checked settings.
 
     Raises:
-        SettingsError: Naming the first setting that is wrong.
+        SettingsError: Naming each setting that is wrong.
     """
-    try:
-        return OutlookSettings.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "access"
-        what = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(
-            f"The setting `{where}` of the Outlook connection cannot be used: {what}.",
-            next_step=f"Correct `{where}` in the connection document and apply it again.",
-        ) from None
+    return checked(OutlookSettings, values, "Outlook")
 
 
 def limits_of(settings: OutlookSettings) -> tuple[Limit, ...]:

@@ -5,13 +5,13 @@ Source: schemas/v1.0-Prod.csdl of microsoftgraph/msgraph-metadata, commit f54f11
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from tieout.transport import wire
 
 EXTENSION = "app.tieout.fields"
 """Name of the one open extension that holds our fields; each name takes one of a mailbox's few named properties."""
@@ -19,10 +19,10 @@ EXTENSION = "app.tieout.fields"
 EXTENSION_TYPE = "microsoft.graph.openTypeExtension"
 
 
-class Wire(BaseModel):
-    """Base. `model_fields_set` tells what the answer held: absent is not null."""
+class Wire(wire.Wire):
+    """Base."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=to_camel)
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 
 class EmailAddress(Wire):
@@ -96,18 +96,3 @@ class Task(Item):
 def is_ours(extension: Mapping[str, Any]) -> bool:
     """True for our open extension; its id may have the type before the name."""
     return EXTENSION in (extension.get("extensionName"), str(extension.get("id", ""))[-len(EXTENSION) :])
-
-
-def dumps(value: Any) -> bytes:  # noqa: ANN401 - JSON is anything
-    """JSON in which a Decimal stands digit by digit: the way through float would round it."""
-    return _encoded(value).encode()
-
-
-def _encoded(value: Any) -> str:  # noqa: ANN401 - JSON is anything
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{json.dumps(str(key))}:{_encoded(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_encoded, value)) + "]"
-    return json.dumps(value)
