@@ -82,6 +82,28 @@ def test_a_run_that_was_stopped_goes_on_after_the_last_page_that_was_queued(worl
     assert finished.checkpoint == dict.fromkeys((Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "")
 
 
+def test_a_run_that_was_stopped_begins_again_if_the_sync_was_changed_since(world: World):
+    paged(world, ["d1"], ["d2"])
+
+    def stops(kind: str, count: int) -> None:
+        if (kind, count) == (Kind.DEAL, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backfill(world).run(TENANT, SYNC, progress=stops)
+    (stored,) = world.state.syncs(TENANT)
+    world.state.put_sync(replace(stored, version=stored.version + 1))
+    world.queue.now.clear()
+    world.clock.sleep(1)
+
+    report = backfill(world).run(TENANT, SYNC, progress=quiet)
+
+    assert (report.resumed, [one.id for one in world.queue.now]) == (False, ["d1", "d2"])
+    newest = world.state.run(TENANT, SYNC)
+    assert newest is not None
+    assert (newest.id, newest.sync_version, newest.finished_at) == (report.run, stored.version + 1, world.clock.now())
+
+
 @pytest.mark.parametrize(
     ("how", "origin"), [({"restart": True}, Origin.BACKFILL), ({"relink": True}, Origin.RELINK), ({}, None)]
 )

@@ -123,7 +123,7 @@ def test_cursors_stand_by_connection_and_name(config):
 
 def test_the_newest_run_comes_back_as_it_was(config):
     old = Run("acme", "s", "backfill-1", START, {"after": None, "done": 0}, finished_at=START + timedelta(hours=1))
-    new = Run("acme", "s", "backfill-0", START + timedelta(days=1), {"after": "d-9", "kinds": ["deal"]})
+    new = Run("acme", "s", "backfill-0", START + timedelta(days=1), {"after": "d-9", "kinds": ["deal"]}, sync_version=3)
     config.put_run(new)
     config.put_run(old)
     assert config.run("acme", "s") == new

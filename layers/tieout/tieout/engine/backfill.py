@@ -45,6 +45,8 @@ class Backfill:
     ) -> BackfillReport:
         """What was queued. It can be stopped at any moment: the next run goes on after the last page queued.
 
+        If the sync's document was changed since, it begins again: what went across before is not as it says now.
+
         Args:
             tenant: Whose sync.
             name: Which sync.
@@ -60,13 +62,14 @@ class Backfill:
         sync = sync_of(self._config, tenant, name)
         connector = source_of(self._config, self._connect, self._clock, tenant, sync)
         former = self._config.run(tenant, name)
-        resumed = former is not None and former.finished_at is None and not (restart or relink)
+        stopped = former if former is not None and former.finished_at is None else None
+        resumed = stopped is not None and stopped.sync_version == sync.version and not (restart or relink)
         origin = Origin.RELINK if relink else Origin.BACKFILL
         started = self._clock.now()
         run = (
-            former
-            if resumed and former is not None
-            else Run(tenant, name, f"backfill-{started:%Y%m%dT%H%M%S}", started, {})
+            stopped
+            if resumed and stopped is not None
+            else Run(tenant, name, f"backfill-{started:%Y%m%dT%H%M%S}", started, {}, sync_version=sync.version)
         )
         report = BackfillReport(run.id, resumed)
         checkpoint = dict(run.checkpoint)

@@ -105,6 +105,7 @@ class Run:
     Attributes:
         id: `backfill-` and the moment it began.
         checkpoint: What the work needs to go on; plain JSON values.
+        sync_version: The version of the sync's document that it began with.
     """
 
     tenant: str
@@ -113,6 +114,7 @@ class Run:
     started_at: datetime
     checkpoint: Mapping[str, Any]
     finished_at: datetime | None = None
+    sync_version: int = 0
 
 
 class ConfigStore(Protocol):

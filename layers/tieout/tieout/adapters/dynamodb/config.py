@@ -106,7 +106,11 @@ class DynamoConfig:
 
     def put_run(self, run: Run) -> None:
         """Store or replace a run."""
-        values: dict[str, Scalar] = {"started_at": time_text(run.started_at), "checkpoint": pack(run.checkpoint)}
+        values: dict[str, Scalar] = {
+            "started_at": time_text(run.started_at),
+            "checkpoint": pack(run.checkpoint),
+            "sync_version": run.sync_version,
+        }
         if run.finished_at is not None:
             values["finished_at"] = time_text(run.finished_at)
         sk = joined(time_text(run.started_at), run.id)
@@ -146,4 +150,5 @@ def run_of(tenant: str, sync: str, item: dict[str, Any]) -> Run:
         started_at=time_of(item["started_at"]),
         checkpoint=unpack(item["checkpoint"]),
         finished_at=time_of(item["finished_at"]) if "finished_at" in item else None,
+        sync_version=item["sync_version"],
     )
