@@ -347,6 +347,16 @@ def test_a_code_that_is_refused_is_told_apart_from_an_app_that_is(world, reason,
     assert (caught.value.message, caught.value.next_step, caught.value.detail) == (sentence, next_step, reason)
 
 
+def test_what_an_issuer_itself_finds_wrong_is_said_of_a_consent_too(world):
+    def more(_: Mapping[str, Any], __: datetime) -> dict[str, str]:
+        raise ReconnectError("It belongs to another region.", next_step="Correct the region.")
+
+    issuer = Issuer("I", "Shapes", ISSUER.address, "out", "wrong", more=more)
+    with pytest.raises(RejectedError, match=r"Shapes was not connected\. It belongs to another region") as caught:
+        oauth.redeemed(world.http, world.clock, issuer, SECRETS, {"code": "c"})
+    assert caught.value.next_step == "Correct the region."
+
+
 def test_an_app_that_is_let_in_without_a_code_is_not_told_of_one(world):
     world.http.instead = lambda _: said({"error": "invalid_scope"}, 400)
 

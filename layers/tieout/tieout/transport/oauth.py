@@ -230,7 +230,7 @@ def redeemed(
     try:
         return issued(http, clock, issuer, secrets, form)
     except ReconnectError as error:
-        is_code = "code" in form and error.code not in _WRONG_CLIENT
+        is_code = "code" in form and error.message == issuer.signed_out
         raise RejectedError(
             f"{issuer.product} was not connected. {'The code is no longer good.' if is_code else error.message}",
             next_step=issuer.reconnect if is_code else error.next_step,
