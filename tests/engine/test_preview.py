@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.engine.test_around import preview
-from tests.engine.world import BOOKS, CRM, TENANT, World
+from tests.engine.world import BOOKS, CRM, START, TENANT, World
+from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import SettingsError, UnavailableError
-from tieout.domain.links import Intent, IntentState, LinkKey, Withdrawal
+from tieout.domain.links import Intent, IntentState, Link, LinkKey, Withdrawal
 from tieout.domain.plans import is_new_id
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
-from tieout.engine.preview import PlanReport, amount_of
+from tieout.engine.ends import ApplyReport
+from tieout.engine.preview import PlanReport, Preview, amount_of
 from tieout.mapping import preset
+from tieout.ports.connector import Connector
+from tieout.ports.state import LinkStore
 
 SYNC = "deals-to-invoices"
 
@@ -391,3 +395,108 @@ def test_a_name_that_would_park_its_deal_is_told_beside_those_that_there_are(wor
     (live,) = world.unsynced()
     assert "GTX Pro" in parked.next_step.replace("GTX Prro", "")
     assert (parked.reason, parked.next_step) == (live.reason, live.next_step)
+
+
+def test_ids_are_asked_for_from_the_beginning_and_again_if_the_source_stumbles(world: World):
+    world.deal("d1")
+    asked: list[tuple[Kind, str | None]] = []
+
+    def ids(kind: Kind, after: str | None) -> Any:
+        asked.append((kind, after))
+        if len(asked) == 1:
+            raise UnavailableError("Down.")
+        return (["d1"], None) if (kind, after) == (Kind.DEAL, "next") else ([], "next" if after is None else None)
+
+    world.crm.ids = ids  # type: ignore[method-assign]  # stumbles once, and has two pages
+    assert [one.step for one in planned(world).writes] == ["customers", "items", "invoices"]
+    first = [(kind, after) for kind in (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL) for after in (None, "next")]
+    assert asked == [first[0], *first]
+
+
+# With the writing taken out
+
+
+class Recorder:
+    """A store or a provider that answers what it was asked."""
+
+    manifest = None
+
+    def get(self, _: Any) -> dict[LinkKey, Link]:
+        """None is stored."""
+        return {}
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: (name, arguments)
+
+
+@pytest.fixture
+def given(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the engine of a preview has in place of the real stores and providers, which are recorders."""
+    found: dict[str, Any] = {}
+
+    class Engine:
+        def __init__(self, **given: Any) -> None:
+            found.update(given)
+
+        def apply(self, _: Any) -> ApplyReport:
+            return ApplyReport()
+
+    monkeypatch.setattr("tieout.engine.preview.ApplyChanges", Engine)
+    links, connector = cast("LinkStore", Recorder()), cast("Connector", Recorder())
+    dry = Preview(config=world.state, links=links, connect=lambda _: connector, clock=world.clock)
+    dry.preview(TENANT, SYNC, progress=lambda *_: None, ids=["d1"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("by_reference", (TENANT, SYNC, "invoices", ["r1"])),
+        ("by_target", (TENANT, SYNC, "invoices", ["101"])),
+        ("all", (TENANT, SYNC, "invoices")),
+        ("unsynced", (TENANT, UnsyncedState.PARKED)),
+    ],
+)
+def test_whatever_is_asked_of_links_is_asked_of_the_stored_ones(given: dict[str, Any], name: str, arguments: Any):
+    assert getattr(given["links"], name)(*arguments) == (name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("probe", ()),
+        ("read", (Kind.DEAL, ["d1"])),
+        ("search", (Kind.PRODUCT, "name", ["GTX Pro"])),
+        ("changes", (Kind.DEAL, "cursor")),
+        ("cursor_now", (Kind.DEAL,)),
+        ("ids", (Kind.DEAL, "after")),
+        ("find", (["effect"],)),
+    ],
+)
+def test_whatever_is_asked_of_a_provider_is_asked_of_the_real_one(given: dict[str, Any], name: str, arguments: Any):
+    assert getattr(given["connect"]("books"), name)(*arguments) == (name, arguments)
+
+
+def test_a_link_that_would_be_stored_is_found_as_it_would_stand(given: dict[str, Any]):
+    links, key = given["links"], LinkKey(TENANT, SYNC, "invoices", "d1")
+    intent = Intent("e", Operation.CREATE, "h", "1", IntentState.CLAIMED, "w", START, START, {})
+    steps: list[tuple[Any, Intent | None]] = [
+        (links.store, None),
+        (lambda link: links.claim(link, intent), intent),
+        (lambda link: links.keep_intent(link, replace(intent, looks=1)), replace(intent, looks=1)),
+        (lambda link: links.release(link, worker="w"), None),
+        (lambda link: links.claim(link, intent), intent),
+        (lambda link: links.settle(replace(link, target_id="101"), worker="w", pointer=True), None),
+    ]
+    link = Link(key)
+    for step, stands in steps:
+        link = step(link)
+        assert link.intent == stands
+        assert links.get([key]) == {key: link}
+    assert link.target_id == "101"
+
+
+def test_nothing_is_counted_against_a_cap(given: dict[str, Any]):
+    budget = given["budget"]
+    assert budget.write_budget(TENANT, "caps", {"today": 9}, 0) is True
+    assert budget.read_budget(TENANT, "caps") == ({}, 0)
