@@ -650,3 +650,26 @@ def test_deal_that_is_won_and_parked_again_while_a_slower_worker_saw_it_lost_sta
     assert (now.state, now.since) == (UnsyncedState.PARKED, parked.since)
     alerts = [one for one in world.state.pending(TENANT) if one.unsynced is not None]
     assert len(alerts) == (1 if said == "before" else 2), "the same is told once"
+
+
+def test_item_that_another_product_of_its_name_took_before_it_was_settled_belongs_to_that_one(world: World):
+    world.crm.put(Kind.PRODUCT, "p2", name="GTX Pro", price=Decimal(4821))
+    real, other = world.books.write, []
+
+    def write(effects):
+        outcomes = real(effects)
+        if not other:  # the item stands; before we learn of it, another worker finds it for the other product
+            other.append("once")
+            world.new_worker().apply(world.change(Kind.PRODUCT, "p2"))
+        return outcomes
+
+    world.books.write = write
+    world.apply("p1", kind=Kind.PRODUCT)
+    world.settle_down()
+
+    (item,) = world.books.all(Kind.ITEM)
+    partners = {key.source_id: link.target_id for key, link in world.state.links.items() if key.step == "items"}
+    assert partners == {"p1": None, "p2": item.id}
+    (parked,) = world.unsynced()
+    assert (parked.change.id, parked.cause) == ("p1", "same-name-items")
+    assert "belongs to another product already" in parked.reason

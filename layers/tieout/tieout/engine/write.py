@@ -145,8 +145,8 @@ class Writer:
         written whole. If somebody voided it meanwhile, the link says so, and the work comes again to tell a person.
 
         Raises:
-            ConflictError: If another worker linked it, found, to another source record since its owners were asked
-                for. The intent is still open.
+            ConflictError: If another worker linked it to another source record since its owners were asked for, or
+                since it was created, where nothing but its name tells whose it is. The intent is still open.
         """
         intent = work.link.intent
         if intent is None:
@@ -179,9 +179,10 @@ class Writer:
                 pointer = False
                 settled = replace(settled, target_id=work.link.target_id, target_version=work.link.target_version)
         try:
-            if found and pointer and not self._session.links.take_target(settled):
-                raise ConflictError("The record was linked to another one since it was found.")
-            work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer and not found)
+            takes = pointer and (found or work.link.target_id is None)
+            if takes and not self._session.links.take_target(settled):
+                raise ConflictError("The record was linked to another one meanwhile.")
+            work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer and not takes)
         except ClaimedError as error:
             self._session.ends.waits(work, error)
             return False
@@ -296,7 +297,12 @@ class Writer:
         return self._claim(item)
 
     def _done(self, item: Pending, record: Record, target: Connector) -> None:
-        if self.settle(item.work, record, target, changed=item.beside):
+        try:
+            settled = self.settle(item.work, record, target, changed=item.beside)
+        except ConflictError as error:
+            self._unknown(item.work, UncertainError(error.message))
+            return
+        if settled:
             self._session.ends.written(item.work, item.write.effect.operation)
             if item.write.more:
                 self._session.ends.again(item.work)
