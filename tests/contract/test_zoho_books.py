@@ -40,12 +40,18 @@ from tieout.domain.documents import (
     Customer,
     Discount,
     Document,
+    Estimate,
+    EstimateStatus,
+    Expense,
     Invoice,
     InvoiceStatus,
     Item,
     ItemType,
     Line,
     Payment,
+    Project,
+    ProjectBilling,
+    TimeEntry,
 )
 from tieout.domain.effects import Done, Effect, MatchedBy, NotDone, Operation, Unknown
 from tieout.domain.errors import (
@@ -65,6 +71,7 @@ from tieout.ports.http import Answer, Http, Request
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.server import serve
 from tieout_sandbox.simulators.zoho_books import create_app
+from tieout_sandbox.simulators.zoho_books.books import KEYS
 from tieout_sandbox.simulators.zoho_books.routes import ZohoBooks
 from tieout_sandbox.simulators.zoho_books.webhooks import body_of
 
@@ -99,6 +106,15 @@ class ZohoWorld(SimulatedWorld):
         self.customer = self.make("contacts", contact_name="Acme Corporation")
         self.item = self.make("items", name="GTX Pro", rate=Decimal(100))
         self.tax = self.books.taxes()[0]["tax_id"]
+        self.travel, self.bank = simulator.settings.accounts
+        self.project = self.make(
+            "projects",
+            project_name="Roof",
+            customer_id=self.customer,
+            billing_type="based_on_project_hours",
+            user_id=self.books.users()[0]["user_id"],
+            tasks=[{"task_name": "Services"}],
+        )
 
     def settings(self) -> dict[str, Any]:
         return {"api_url": self.url, "accounts_url": self.url, "tax_id_field": "vat_reg_no"}
@@ -110,7 +126,7 @@ class ZohoWorld(SimulatedWorld):
         """Somebody makes a record in Zoho; its id."""
         with self.books.lock:
             row = self.books.create(module, fields)
-        return next(str(row[key]) for key in ("contact_id", "item_id", "invoice_id", "payment_id") if key in row)
+        return str(row[KEYS[module]])
 
     def invoice(self, amount: str = "100.00", *, sent: bool = True, **fields: object) -> str:
         """Somebody makes an invoice in Zoho; its id."""
@@ -155,6 +171,14 @@ class ZohoWorld(SimulatedWorld):
 
     def sales(self, *lines: Line, **fields: Any) -> dict[str, Any]:
         return {"customer": self.customer, "date": DAY, "currency": "USD", "lines": lines or (self.line(),), **fields}
+
+    def hours(self, **fields: Any) -> dict[str, Any]:
+        given = {"project": self.project, "person": "ada@zillum.example", "date": DAY, "hours": Decimal("1.25")}
+        return {**given, **fields}
+
+    def expense(self, **fields: Any) -> dict[str, Any]:
+        given = {"account": self.travel, "paid_through": self.bank, "date": DAY, "currency": "USD"}
+        return {**given, "amount": Decimal("12.34"), **fields}
 
     def sample_effects(self) -> Sequence[Effect]:
         number = next(self._count)
@@ -202,7 +226,39 @@ class ZohoWorld(SimulatedWorld):
                     terms="Net 30",
                 ),
             ),
+            self.effect(
+                Kind.ESTIMATE,
+                Estimate(
+                    **self.sales(*lines, number=f"Q-{number}", discount=Discount(percent=Decimal(10)), memo="Thanks"),
+                    status=EstimateStatus.ACCEPTED,
+                    expiry_date=date(2026, 2, 4),
+                ),
+            ),
             self.effect(Kind.CREDIT_NOTE, CreditNote(**self.sales(number=f"CN-{number}"))),
+            self.effect(
+                Kind.PROJECT,
+                Project(
+                    name=f"Kitchen {number}",
+                    customer=self.customer,
+                    billing=ProjectBilling.FIXED,
+                    rate=Decimal("5000.50"),
+                    currency="USD",
+                    description="Días",
+                ),
+            ),
+            self.effect(
+                Kind.TIME_ENTRY,
+                TimeEntry(**self.hours(task="Services", note=f"Measured {number}", billable=False)),
+            ),
+            self.effect(
+                Kind.EXPENSE,
+                Expense(
+                    **self.expense(number=f"E-{number}", description="Taxi", customer=self.customer, billable=True),
+                    project=self.project,
+                    tax_code=self.tax,
+                    tax_included=False,
+                ),
+            ),
             self.effect(
                 Kind.PAYMENT,
                 Payment(
@@ -267,6 +323,17 @@ class TestPublished:
             connector.read(effect.kind, [record.id])
             connector.find([effect, replace(effect, id="f" * 32, similar=True)])
             all_changes(connector, effect.kind, connector.cursor_now(effect.kind))
+        declined = world.effect(Kind.ESTIMATE, Estimate(**world.sales(), status=EstimateStatus.DECLINED))
+        done(connector.write([declined]))
+        for active in (False, True):
+            project = world.effect(
+                Kind.PROJECT, Project(name=f"Was {active}", customer=world.customer, active=not active)
+            )
+            made = done(connector.write([project]))
+            document = Project(name=f"Was {active}", customer=world.customer, active=active)
+            done(connector.write([update_of(replace(project, document=document), made)]))
+        others = TimeEntry(**world.hours(person="bo@zillum.example", task="Travel"))
+        done(connector.write([world.effect(Kind.TIME_ENTRY, others)]))
         for active in (False, True):
             customer, item = Customer(name=f"Was {active}", active=active), Item(name=f"Was {active}", active=active)
             for effect in (world.effect(Kind.CUSTOMER, customer), world.effect(Kind.ITEM, item)):
@@ -281,7 +348,8 @@ class TestPublished:
         connector.read(Kind.INVOICE, [paid])
 
         by_post = {"CreateBusinessContact", "CreateNewZohoItem", "CreateCustomerInvoice", "CreateCreditNote"}
-        assert world.judge.judged == operations().keys() - by_post - {"CreateCustomerPayment", "ListOrganizations"}
+        by_post |= {"CreateCustomerPayment", "CreateProject", "CreateExpense"}
+        assert world.judge.judged == operations().keys() - by_post - {"ListOrganizations"}
         assert world.judge.unpublished == UNPUBLISHED.keys()
 
     @pytest.mark.parametrize(
@@ -337,8 +405,8 @@ class TestInvoices:
         connector = world.connector()
         for effect in world.sample_effects():
             first = done(connector.write([effect]))
-            if effect.kind is Kind.PAYMENT:
-                continue  # its invoice has no more to pay
+            if effect.kind in {Kind.PAYMENT, Kind.TIME_ENTRY}:
+                continue  # its invoice has no more to pay; hours have no upsert and are looked up
             assert done(connector.write([replace(effect, id="e" * 32)])).id == first.id
 
     def test_an_issuing_that_is_refused_says_that_the_draft_stands(self, world):
@@ -446,6 +514,175 @@ class TestInvoices:
         ids = {done(connector.write([each])).id for each in (effect, replace(effect, id="b" * 32))}
 
         assert {match.record.id for match in connector.find([effect])[effect.id]} == ids
+
+
+class TestEstimates:
+    def test_an_estimate_is_sent_accepted_and_shown_as_zoho_says(self, world):
+        connector, effect = world.connector(), world.effect(Kind.ESTIMATE, Estimate(**world.sales()))
+        sent = done(connector.write([effect]))
+        accepted = replace(effect, document=Estimate(**world.sales(), status=EstimateStatus.ACCEPTED))
+        taken = done(connector.write([update_of(accepted, sent)]))
+        with world.books.lock:
+            world.books.tables["estimates"][taken.id]["status"] = "invoiced"
+        (invoiced,) = connector.read(Kind.ESTIMATE, [taken.id])
+
+        shown = [(record.fields["status"], record.fields["state"]) for record in (sent, taken, invoiced)]
+        assert shown == [("sent", "open"), ("accepted", "accepted"), ("accepted", "invoiced")]
+        assert (sent.fields["number"], sent.fields["total"]) == ("EST-000001", 100)
+
+    def test_a_draft_that_was_left_is_completed_by_the_same_write(self, world):
+        effect = world.effect(Kind.ESTIMATE, Estimate(**world.sales(), status=EstimateStatus.DECLINED))
+        fault = {"kind": "reset", "match": {"method": "POST", "path": "*/status/sent"}}
+        assert isinstance(only(world.connector(faults=[fault]).write([effect])), Unknown)
+        connector = world.connector()
+        (match,) = connector.find([effect])[effect.id]
+        assert (match.unfinished, match.record.fields["status"]) == (True, "draft")
+
+        record = done(connector.write([effect]))
+
+        assert (record.id, record.fields["status"]) == (match.record.id, "declined")
+        assert len(world.books.tables["estimates"]) == 1
+
+    def test_what_was_accepted_is_not_sent_anew(self, world):
+        connector, effect = world.connector(), world.effect(Kind.ESTIMATE, Estimate(**world.sales()))
+        sent = done(connector.write([effect]))
+        accepted = replace(effect, document=Estimate(**world.sales(), status=EstimateStatus.ACCEPTED))
+        taken = done(connector.write([update_of(accepted, sent)]))
+
+        outcome = only(connector.write([update_of(effect, taken)]))
+
+        assert isinstance(outcome, NotDone)
+        assert outcome.error.message.startswith("It stands in Zoho Books, but the last step was refused.")
+
+
+class TestProjectsAndHours:
+    @pytest.mark.parametrize(
+        ("fields", "theirs", "shown"),
+        [
+            ({"billing": ProjectBilling.FIXED, "rate": Decimal(900)}, "fixed_cost_for_project", "fixed"),
+            ({"rate": Decimal("95.5")}, "based_on_project_hours", "hourly"),
+            ({}, "based_on_staff_hours", "hourly"),
+        ],
+    )
+    def test_how_a_project_is_billed(self, world, fields, theirs, shown):
+        document = Project(name="Kitchen", customer=world.customer, **fields)
+        record = done(world.connector().write([world.effect(Kind.PROJECT, document)]))
+
+        stored = world.stored("projects", record.id)
+        assert (stored["billing_type"], record.fields["billing"]) == (theirs, shown)
+        assert record.fields.get("rate") == fields.get("rate")
+        assert [task["task_name"] for task in stored["tasks"]] == ["Services"]
+        assert [user["email"] for user in stored["users"]] == ["ada@zillum.example"]
+
+    def test_a_project_of_the_same_name_that_is_not_ours_is_not_taken(self, world):
+        effect = world.effect(Kind.PROJECT, Project(name="Roof", customer=world.customer))
+
+        assert world.connector().find([effect]) == {}
+
+    def test_hours_bring_their_task_and_their_person_to_the_project(self, world):
+        connector = world.connector()
+        document = TimeEntry(**world.hours(person="Bo@Zillum.example", task="Travel"))
+        record = done(connector.write([world.effect(Kind.TIME_ENTRY, document)]))
+        done(connector.write([world.effect(Kind.TIME_ENTRY, document)]))
+
+        project = world.stored("projects", world.project)
+        assert [task["task_name"] for task in project["tasks"]] == ["Services", "Travel"]
+        assert [user["email"] for user in project["users"]] == ["ada@zillum.example", "bo@zillum.example"]
+        assert (record.fields["person"], record.fields["task"]) == ("bo@zillum.example", "Travel")
+        assert record.fields["note"] is None
+
+    def test_a_project_keeps_its_mark_behind_its_description(self, world):
+        connector = world.connector()
+        effect = world.effect(Kind.PROJECT, Project(name="Kitchen", customer=world.customer, description="Oak"))
+        record = done(connector.write([effect]))
+        renamed = Project(name="Kitchen 2", customer=world.customer, rate=Decimal(80), active=True)
+        changed = done(connector.write([update_of(replace(effect, document=renamed), record)]))
+
+        assert world.stored("projects", record.id)["description"] == f"Oak T-{effect.reference.upper()}"
+        assert (changed.fields["description"], changed.fields["name"], changed.fields["rate"]) == (
+            "Oak",
+            "Kitchen 2",
+            80,
+        )
+        assert changed.version != record.version
+
+    @pytest.mark.parametrize(
+        ("hours", "log_time"), [("1.25", "01:15"), ("0.33", "00:20"), ("0.02", "00:01"), ("26", "26:00")]
+    )
+    def test_hours_are_minutes(self, world, hours, log_time):
+        document = TimeEntry(**world.hours(hours=Decimal(hours)))
+        record = done(world.connector().write([world.effect(Kind.TIME_ENTRY, document)]))
+
+        assert world.stored("timeentries", record.id)["log_time"] == log_time
+        assert record.fields["hours"] == Decimal(hours)
+
+    def test_a_changed_entry_has_another_version_and_is_a_conflict(self, world):
+        connector, effect = world.connector(), world.effect(Kind.TIME_ENTRY, TimeEntry(**world.hours()))
+        record = done(connector.write([effect]))
+        with world.books.lock:
+            world.books.tables["timeentries"][record.id]["log_time"] = "02:00"
+
+        stale = only(connector.write([update_of(effect, record)]))
+
+        assert isinstance(stale, NotDone)
+        assert isinstance(stale.error, ConflictError)
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"hours": Decimal("0.3333")}, "hours"),
+            ({"hours": Decimal("0.01")}, "hours"),
+            ({"person": "nobody@zillum.example"}, "person"),
+            ({"rate": Decimal(90)}, "rate"),
+            ({"project": "999"}, ""),
+        ],
+    )
+    def test_hours_that_zoho_cannot_keep(self, world, fields, field):
+        outcome = only(world.connector().write([world.effect(Kind.TIME_ENTRY, TimeEntry(**world.hours(**fields)))]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, RejectedError)
+        assert (outcome.error.field, bool(outcome.error.next_step)) == (field, True)
+        assert world.books.tables["timeentries"] == {}
+
+
+class TestExpenses:
+    def test_tax_is_in_the_amount_or_on_top(self, world):
+        shown = []
+        for included in (True, False):
+            document = Expense(**world.expense(amount=Decimal("10.80"), tax_included=included, tax_code="Sales Tax"))
+            record = done(world.connector().write([world.effect(Kind.EXPENSE, document)]))
+            stored = world.stored("expenses", record.id)
+            shown.append((record.fields["amount"], stored["sub_total"], stored["total"]))
+
+        assert shown == [
+            (Decimal("10.80"), Decimal("10.00"), Decimal("10.80")),
+            (Decimal("10.80"), Decimal("10.80"), Decimal("11.66")),
+        ]
+
+    def test_what_it_is_paid_from_may_stand_in_the_connection(self, world):
+        document = Expense(**{**world.expense(), "paid_through": None})
+        connector = world.connector(expense_account_id=world.bank)
+        record = done(connector.write([world.effect(Kind.EXPENSE, document)]))
+
+        assert record.fields["paid_through"] == world.bank
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"account": "Travel"}, "account"),
+            ({"paid_through": None}, "paid_through"),
+            ({"currency": "EUR"}, "currency"),
+            ({"tax_code": "No such tax"}, "lines"),
+            ({"account": "999"}, ""),
+        ],
+    )
+    def test_expenses_that_zoho_cannot_keep(self, world, fields, field):
+        outcome = only(world.connector().write([world.effect(Kind.EXPENSE, Expense(**world.expense(**fields)))]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, RejectedError)
+        assert (outcome.error.field, world.books.tables["expenses"]) == (field, {})
 
 
 class TestRefusals:

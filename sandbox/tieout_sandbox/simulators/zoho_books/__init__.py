@@ -1,7 +1,7 @@
 """A simulator of Zoho Books' API v3 for one organisation.
 
-Not here: vendors' documents, estimates, projects, several price precisions, editions' own tax rules, approval by
-several persons, PDF and e-mail.
+Not here: vendors' documents, timers, billing of hours and expenses, several price precisions, editions' own tax rules,
+approval by several persons, PDF and e-mail.
 """
 
 from __future__ import annotations

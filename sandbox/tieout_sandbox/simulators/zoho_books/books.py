@@ -24,20 +24,31 @@ KEYS: Mapping[str, str] = {
     "contacts": "contact_id",
     "items": "item_id",
     "invoices": "invoice_id",
+    "estimates": "estimate_id",
     "creditnotes": "creditnote_id",
     "customerpayments": "payment_id",
+    "projects": "project_id",
+    "timeentries": "time_entry_id",
+    "expenses": "expense_id",
 }
 TITLES: Mapping[str, str] = {
     "contacts": "Contact",
     "items": "Item",
     "invoices": "Invoice",
+    "estimates": "Estimate",
     "creditnotes": "Credit Note",
     "customerpayments": "Payment",
+    "projects": "Project",
+    "timeentries": "Time Entry",
+    "expenses": "Expense",
 }
 _CENT, _NIL = Decimal("0.01"), Decimal(0)
 _FIRST_ID = 460000000026000
+_LAST_MINUTE = 59
 _LENGTHS = {"contact_name": 200, "company_name": 200, "name": 100, "sku": 100, "invoice_number": 100}
 _LENGTHS |= {"creditnote_number": 100, "reference_number": 100, "description": 2000}
+_LENGTHS |= {"estimate_number": 100, "project_name": 100, "notes": 500}
+_BILLING = ("fixed_cost_for_project", "based_on_project_hours", "based_on_staff_hours", "based_on_task_hours")
 _PERSON = ("first_name", "last_name", "email", "phone")
 _COPIED: Mapping[str, tuple[str, ...]] = {
     "contacts": (
@@ -55,6 +66,16 @@ _COPIED: Mapping[str, tuple[str, ...]] = {
         "customer_id", "creditnote_number", "reference_number", "date", "notes", "discount", "discount_type",
         "is_discount_before_tax",
     ),
+    "estimates": (
+        "customer_id", "estimate_number", "reference_number", "date", "expiry_date", "notes", "discount",
+        "discount_type", "is_discount_before_tax",
+    ),
+    "projects": ("project_name", "customer_id", "description", "billing_type", "rate"),
+    "timeentries": ("project_id", "task_id", "user_id", "log_date", "log_time", "is_billable", "notes"),
+    "expenses": (
+        "account_id", "date", "amount", "paid_through_account_id", "tax_id", "is_inclusive_tax", "is_billable",
+        "reference_number", "description", "customer_id", "project_id",
+    ),
     "customerpayments": (
         "customer_id", "payment_mode", "amount", "date", "reference_number", "account_id", "description",
     ),
@@ -71,7 +92,7 @@ class Books:
         self.tables: dict[str, dict[str, Row]] = {module: {} for module in MODULES}
         self._announce = announce
         self._last_id = _FIRST_ID
-        self._numbers = {"invoices": 0, "customerpayments": 0}
+        self._numbers = {"estimates": 0, "invoices": 0, "customerpayments": 0}
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs."""
@@ -80,8 +101,8 @@ class Books:
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on with a former run's records."""
-        self.tables = {module: saved["tables"][module] for module in MODULES}
-        self._last_id, self._numbers = saved["last_id"], dict(saved["numbers"])
+        self.tables = {module: saved["tables"].get(module, {}) for module in MODULES}
+        self._last_id, self._numbers = saved["last_id"], {**self._numbers, **saved["numbers"]}
 
     def currencies(self) -> list[Row]:
         """The currencies; the first is the home currency."""
@@ -96,6 +117,14 @@ class Books:
         return [
             {"tax_id": str(460000000001000 + n), "tax_name": name, "tax_percentage": percent, "tax_type": "tax"}
             for n, (name, percent) in named
+        ]
+
+    def users(self) -> list[Row]:
+        """The users; the first is the one that connected us."""
+        named = enumerate(self.settings.users.items())
+        return [
+            {"user_id": str(460000000002000 + n), "name": name, "email": email, "is_current_user": n == 0}
+            for n, (name, email) in named
         ]
 
     # Reading
@@ -151,7 +180,7 @@ class Books:
         row: Row = {"custom_fields": [], "custom_field_hash": {}}
         self._WRITERS[module](self, row, body, own_number)
         key = self._new_id()
-        row |= {KEYS[module]: key, "created_time": self._now(), "last_modified_time": self._now()}
+        row |= {KEYS[module]: key, "created_time": self._now()} | self._stamp(module)
         self.tables[module][key] = row
         self._applied_now(module, row)
         self._tell(module, key, "created")
@@ -169,7 +198,7 @@ class Books:
         if module == "customerpayments":
             self._unapply(standing)
         standing.clear()
-        standing.update(row | {"last_modified_time": self._now()})
+        standing.update(row | self._stamp(module))
         self._applied_now(module, standing)
         self._tell(module, key, "edited")
         return standing
@@ -181,8 +210,10 @@ class Books:
             ZohoError: If its state does not allow it.
         """
         row = self.one(module, key)
-        if module in {"contacts", "items"} and action in {"active", "inactive"}:
+        if module in {"contacts", "items", "projects"} and action in {"active", "inactive"}:
             row["status"] = action
+        elif module == "estimates" and action.removeprefix("status/") in {"sent", "accepted", "declined"}:
+            self._take(row, action.removeprefix("status/"))
         elif module == "invoices" and action == "status/sent":
             self._send(row)
         elif module == "invoices" and action == "status/void":
@@ -193,8 +224,28 @@ class Books:
             row |= {"status": "void", "balance": _NIL}
         else:
             raise not_now(f"{TITLES[module]} cannot be moved to {action}.")
-        row["last_modified_time"] = self._now()
+        row |= self._stamp(module)
         self._tell(module, key, "edited")
+
+    def add_task(self, project: str, body: Row) -> Row:
+        """A new task of a project."""
+        name = str(body.get("task_name") or "")
+        if not name:
+            raise invalid("task_name")
+        task = {"task_id": self._new_id(), "task_name": name, "status": "active"}
+        self.one("projects", project)["tasks"].append(task)
+        return task
+
+    def add_users(self, project: str, body: Row) -> list[Row]:
+        """The users of a project, with those that the body names.
+
+        Raises:
+            ZohoError: If there is no such user.
+        """
+        row = self.one("projects", project)
+        for each in body.get("users") or []:
+            self._join(row, str(each.get("user_id")))
+        return list(row["users"])
 
     def delete(self, module: str, key: str) -> None:
         """Remove a record.
@@ -213,7 +264,7 @@ class Books:
         self._tell(module, key, "deleted")
 
     def _is_used(self, key: str) -> bool:
-        forms = [*self.tables["invoices"].values(), *self.tables["creditnotes"].values()]
+        forms = [row for module in ("estimates", "invoices", "creditnotes") for row in self.tables[module].values()]
         return any(
             row["customer_id"] == key or any(line["item_id"] == key for line in row["line_items"]) for row in forms
         )
@@ -226,6 +277,19 @@ class Books:
         if row["status"] == "draft":
             row["status"] = "sent"
             self._settle(row)
+
+    def _take(self, row: Row, status: str) -> None:
+        """An estimate is sent once, and accepted or declined after that, be it the one after the other."""
+        if (status == "sent") != (row["status"] == "draft"):
+            raise not_now(f"An estimate that is {row['status']} cannot be marked as {status}.")
+        row["status"] = status
+
+    def _join(self, project: Row, user_id: str) -> None:
+        user = next((each for each in self.users() if each["user_id"] == user_id), None)
+        if user is None:
+            raise invalid("user_id")
+        if all(each["user_id"] != user_id for each in project["users"]):
+            project["users"].append({"user_id": user_id, "user_name": user["name"], "email": user["email"]})
 
     def _void(self, row: Row) -> None:
         self._refuse_locked(row["date"])
@@ -292,6 +356,79 @@ class Books:
         if row["total"] < paid:
             raise not_now("The invoice's total cannot be less than what was paid.")
         self._settle(row, paid=paid)
+
+    def _write_estimate(self, row: Row, body: Row, own_number: bool) -> None:
+        self._write_form("estimates", row, body)
+        if not row.get("estimate_number") or ("estimate_id" not in row and not own_number):
+            self._numbers["estimates"] += 1
+            row["estimate_number"] = f"EST-{self._numbers['estimates']:06d}"
+        self._refuse_same("estimates", row, "estimate_number", "Estimate number already exists.")
+        row.setdefault("status", "draft")
+
+    def _write_project(self, row: Row, body: Row, own_number: bool) -> None:  # noqa: ARG002 - as all writers
+        for field in ("project_name", "customer_id", "billing_type"):
+            if not body.get(field):
+                raise invalid(field)
+        self._copy("projects", row, body)
+        if row["billing_type"] not in _BILLING:
+            raise invalid("billing_type")
+        customer = self.one("contacts", str(row["customer_id"]))
+        row |= {"customer_name": customer["contact_name"], "currency_code": customer["currency_code"]}
+        if "rate" in body:
+            row["rate"] = _decimal(body["rate"], "rate")
+        row.setdefault("status", "active")
+        row.setdefault("users", [])
+        row.setdefault("tasks", [])
+        self._join(row, str(body.get("user_id")))
+        for each in body.get("tasks") or []:
+            row["tasks"].append({"task_id": self._new_id(), "task_name": each["task_name"], "status": "active"})
+
+    def _write_time_entry(self, row: Row, body: Row, own_number: bool) -> None:  # noqa: ARG002 - as all writers
+        for field in ("project_id", "task_id", "user_id", "log_date"):
+            if not body.get(field):
+                raise invalid(field)
+        self._copy("timeentries", row, body)
+        project = self.one("projects", str(row["project_id"]))
+        task = next((each for each in project["tasks"] if each["task_id"] == row["task_id"]), None)
+        user = next((each for each in project["users"] if each["user_id"] == row["user_id"]), None)
+        if task is None:
+            raise missing("Task")
+        if user is None:
+            raise not_now("The user is not on the project.")
+        hours, colon, minutes = str(row.get("log_time", "")).partition(":")
+        if not colon or not hours.isdigit() or not minutes.isdigit() or int(minutes) > _LAST_MINUTE:
+            raise invalid("log_time")
+        row |= {"task_name": task["task_name"], "user_name": user["user_name"], "project_name": project["project_name"]}
+        row |= {"customer_id": project["customer_id"], "billed_status": "unbilled"}
+        row.setdefault("is_billable", True)
+        row.setdefault("notes", "")
+
+    def _write_expense(self, row: Row, body: Row, own_number: bool) -> None:  # noqa: ARG002 - as all writers
+        for field in ("date", "account_id", "amount", "paid_through_account_id"):
+            if body.get(field) in {None, ""}:
+                raise invalid(field)
+        former_date = row.get("date")
+        self._copy("expenses", row, body)
+        for on in (former_date, row["date"]):
+            self._refuse_locked(on)
+        for field in ("account_id", "paid_through_account_id"):
+            if row[field] not in self.settings.accounts:
+                raise invalid(field)
+        self._currency(row, body)
+        if row.get("customer_id"):
+            self.one("contacts", str(row["customer_id"]))
+        if row.get("project_id"):
+            self.one("projects", str(row["project_id"]))
+        if row.get("is_billable") and not row.get("customer_id"):
+            raise invalid("customer_id")
+        percent = next((each["tax_percentage"] for each in self.taxes() if each["tax_id"] == row.get("tax_id")), _NIL)
+        if row.get("tax_id") and not percent:
+            raise invalid("tax_id")
+        amount = _decimal(row["amount"], "amount")
+        inclusive = bool(row.setdefault("is_inclusive_tax", False))
+        without = _cents(amount / (1 + percent / 100)) if inclusive else amount
+        row |= {"sub_total": without, "total": amount if inclusive else amount + _cents(without * percent / 100)}
+        row["status"] = "unbilled" if row.get("is_billable") else "non-billable"
 
     def _write_credit_note(self, row: Row, body: Row, own_number: bool) -> None:
         if row.get("status") == "void":
@@ -469,6 +606,10 @@ class Books:
     def _moment(self) -> datetime:
         return self.clock.now().astimezone(ZoneInfo(self.settings.time_zone))
 
+    def _stamp(self, module: str) -> Row:
+        """When it was changed; projects and hours do not say."""
+        return {} if module in {"projects", "timeentries"} else {"last_modified_time": self._now()}
+
     def _now(self) -> str:
         return self._moment().strftime("%Y-%m-%dT%H:%M:%S%z")
 
@@ -476,8 +617,12 @@ class Books:
         "contacts": _write_contact,
         "items": _write_item,
         "invoices": _write_invoice,
+        "estimates": _write_estimate,
         "creditnotes": _write_credit_note,
         "customerpayments": _write_payment,
+        "projects": _write_project,
+        "timeentries": _write_time_entry,
+        "expenses": _write_expense,
     }
 
 

@@ -36,27 +36,49 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         "purchase_rate", *_STAMPS,
     ),
     "invoices": ("invoice_id", "invoice_number", "due_date", *_SALES, *_STAMPS),
+    "estimates": ("estimate_id", "estimate_number", "expiry_date", *_SALES, *_STAMPS),
     "creditnotes": ("creditnote_id", "creditnote_number", *_SALES, *_STAMPS),
     "customerpayments": (
         "payment_id", "payment_number", "customer_id", "customer_name", "date", "reference_number", "amount",
         "payment_mode", "currency_code", *_STAMPS,
+    ),
+    "projects": (
+        "project_id", "project_name", "customer_id", "customer_name", "description", "status", "billing_type", "rate",
+        "created_time",
+    ),
+    "timeentries": (
+        "time_entry_id", "project_id", "project_name", "customer_id", "task_id", "task_name", "user_id", "user_name",
+        "log_date", "log_time", "is_billable", "notes", "created_time",
+    ),
+    "expenses": (
+        "expense_id", "date", "description", "currency_id", "currency_code", "total", "is_billable",
+        "reference_number", "customer_id", *_STAMPS,
     ),
 }  # fmt: skip
 _TEXTS: Mapping[str, frozenset[str]] = {
     "contacts": frozenset({"contact_name", "company_name", "first_name", "last_name", "email", "phone"}),
     "items": frozenset({"name", "description"}),
     "invoices": frozenset({"invoice_number", "reference_number", "customer_name"}),
+    "estimates": frozenset({"estimate_number", "reference_number", "customer_name"}),
     "creditnotes": frozenset({"creditnote_number", "reference_number", "customer_name"}),
     "customerpayments": frozenset({"reference_number", "customer_name", "payment_mode"}),
+    "projects": frozenset(),
+    "timeentries": frozenset(),
+    "expenses": frozenset({"description", "reference_number", "customer_name"}),
 }
-_EXACT = frozenset({"contact_type", "customer_id", "date", "status"})
+_EXACT = frozenset({"contact_type", "customer_id", "date", "status", "project_id", "user_id"})
 _SORTED: Mapping[str, frozenset[str]] = {
     "contacts": frozenset({"contact_name", "first_name", "last_name", "email", "created_time", "last_modified_time"}),
     "items": frozenset({"name", "rate"}),
     "invoices": frozenset({"customer_name", "invoice_number", "date", "due_date", "total", "balance", "created_time"}),
+    "estimates": frozenset({"customer_name", "estimate_number", "date", "total", "created_time"}),
     "creditnotes": frozenset({"customer_name", "creditnote_number", "balance", "total", "date", "created_time"}),
     "customerpayments": frozenset({"date", "amount", "created_time"}),
+    "projects": frozenset({"project_name", "customer_name", "rate", "created_time"}),
+    "timeentries": frozenset({"project_name", "task_name", "user_name", "log_date"}),
+    "expenses": frozenset({"date", "account_name", "total", "reference_number", "customer_name", "created_time"}),
 }
+_DAYS = frozenset({"from_date", "to_date"})
 _OTHERS = frozenset({"organization_id", "page", "per_page", "sort_column", "sort_order", "filter_by", "search_text"})
 
 
@@ -76,10 +98,11 @@ def page_of(module: str, rows: Iterable[Row], asked: Mapping[str, str], settings
     start = (number - 1) * size
     shown = [{name: row[name] for name in SHOWN[module] if name in row} for row in found[start : start + size]]
     context = {"page": number, "per_page": size, "has_more_page": start + size < len(found)}
-    return {module: shown, "page_context": {**context, "sort_column": column, "sort_order": order}}
+    rows_name = "time_entries" if module == "timeentries" else module
+    return {rows_name: shown, "page_context": {**context, "sort_column": column, "sort_order": order}}
 
 
-def _fits(module: str, row: Row, name: str, value: str, settings: Settings) -> bool:
+def _fits(module: str, row: Row, name: str, value: str, settings: Settings) -> bool:  # noqa: PLR0911 - one a parameter
     column, variant = name, ""
     for ending in ("_startswith", "_contains"):
         if name.endswith(ending):
@@ -87,8 +110,10 @@ def _fits(module: str, row: Row, name: str, value: str, settings: Settings) -> b
     if column in _TEXTS[module]:
         shown, wanted = str(row.get(column) or "").casefold(), value.casefold()
         return shown.startswith(wanted) if variant == "_startswith" else wanted in shown if variant else shown == wanted
+    if name in _DAYS and module == "timeentries":
+        return row["log_date"] >= value if name == "from_date" else bool(row["log_date"] <= value)
     if name == "filter_by":
-        wanted = value.removeprefix("Status.").lower()
+        wanted = value.removeprefix("Status.").removeprefix("Date.").lower()
         return wanted == "all" or row.get("status") == wanted
     if name == "last_modified_time":
         if module not in settings.modified_filter_in:

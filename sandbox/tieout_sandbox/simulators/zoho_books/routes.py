@@ -33,9 +33,14 @@ _SINGULAR = {
     "contacts": "contact",
     "items": "item",
     "invoices": "invoice",
+    "estimates": "estimate",
     "creditnotes": "creditnote",
     "customerpayments": "payment",
+    "projects": "project",
+    "timeentries": "time_entry",
+    "expenses": "expense",
 }
+_HOURS = "timeentries"
 api = Blueprint("api", __name__, url_prefix="/books/v3")
 sign_in = Blueprint("sign_in", __name__, url_prefix="/oauth/v2")
 operator = Blueprint("operator", __name__, url_prefix="/_sandbox")
@@ -240,9 +245,58 @@ def named(name: str) -> Response:
 
 
 def _module(name: str) -> str:
-    if name not in MODULES:
+    """The module that stands at this address; hours stand below projects."""
+    if name not in MODULES or name == _HOURS:
         raise missing("Resource")
     return name
+
+
+@api.get("/users")
+def users() -> Response:
+    """The users; all on one page."""
+    context = {"page": 1, "per_page": 200, "has_more_page": False}
+    return _answer(lambda books: {"users": books.users(), "page_context": context})
+
+
+@api.get("/projects/timeentries")
+def listed_hours() -> Response:
+    """One page of hours."""
+    asked = request.args.to_dict()
+    return _answer(lambda books: page_of(_HOURS, books.tables[_HOURS].values(), asked, books.settings))
+
+
+@api.post("/projects/timeentries")
+def log_hours() -> Response:
+    """New hours."""
+    body = _sent()
+    return _answer(lambda books: {_SINGULAR[_HOURS]: books.create(_HOURS, body)}, 201)
+
+
+@api.get("/projects/timeentries/<key>")
+def read_hours(key: str) -> Response:
+    """One entry."""
+    return _answer(lambda books: {_SINGULAR[_HOURS]: books.one(_HOURS, key)})
+
+
+@api.put("/projects/timeentries/<key>")
+def update_hours(key: str) -> Response:
+    """A changed entry."""
+    body = _sent()
+    return _answer(lambda books: {_SINGULAR[_HOURS]: books.update(_HOURS, key, body)})
+
+
+@api.post("/projects/<key>/tasks")
+def add_task(key: str) -> Response:
+    """A new task of a project."""
+    body = _sent()
+    return _answer(lambda books: {"task": books.add_task(key, body)}, 201)
+
+
+@api.post("/projects/<key>/users")
+def add_users(key: str) -> Response:
+    """More people on a project."""
+    body = _sent()
+    return _answer(lambda books: {"users": books.add_users(key, body)}, 201)
 
 
 @api.get("/<name>")

@@ -7,7 +7,17 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MODULES = ("contacts", "items", "invoices", "creditnotes", "customerpayments")
+MODULES = (
+    "contacts",
+    "items",
+    "estimates",
+    "invoices",
+    "creditnotes",
+    "customerpayments",
+    "projects",
+    "timeentries",
+    "expenses",
+)
 
 
 class Settings(BaseModel):
@@ -20,6 +30,8 @@ class Settings(BaseModel):
         auto_approve: The consent page answers at once.
         currencies: Codes; the first is the home currency.
         taxes: By name, in per cent.
+        users: E-mail address by name; the first one connected us.
+        accounts: Ids in the chart of accounts.
         unique_field: API name of the custom field that allows no duplicate values.
         unique_field_in: Modules that have it.
         modified_filter_in: Modules whose lists heed `last_modified_time`. Published for invoices alone; others do it by
@@ -49,9 +61,13 @@ class Settings(BaseModel):
     time_zone: str = "America/Los_Angeles"
     currencies: tuple[str, ...] = Field(default=("USD",), min_length=1)
     taxes: dict[str, Decimal] = Field(default_factory=lambda: {"Sales Tax": Decimal(8)})
+    users: dict[str, str] = Field(
+        default_factory=lambda: {"Ada Miller": "ada@zillum.example", "Bo Chen": "bo@zillum.example"}
+    )
+    accounts: tuple[str, ...] = ("460000000000388", "460000000000361")
     unique_field: str = "cf_tieout_reference"
-    unique_field_in: tuple[str, ...] = MODULES
-    modified_filter_in: tuple[str, ...] = ("invoices", "creditnotes", "customerpayments")
+    unique_field_in: tuple[str, ...] = tuple(module for module in MODULES if module != "timeentries")
+    modified_filter_in: tuple[str, ...] = ("estimates", "invoices", "creditnotes", "customerpayments", "expenses")
     upserts: bool = True
     locked_until: date | None = None
     refuses_to_send: bool = False

@@ -20,9 +20,13 @@ _TIMEOUT_SECONDS = 3.0
 _NAMES = {
     "contacts": "contact",
     "items": "item",
+    "estimates": "estimate",
     "invoices": "invoice",
     "creditnotes": "creditnote",
     "customerpayments": "customerpayment",
+    "projects": "project",
+    "timeentries": "timeentry",
+    "expenses": "expense",
 }
 
 

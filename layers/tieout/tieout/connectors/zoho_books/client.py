@@ -85,9 +85,13 @@ class Client:
         """The record, changed."""
         return self._record(self._call("PUT", path, write=True, body=body), name, write=True)
 
-    def act(self, path: str) -> None:
-        """Move a record to another state. Repeating it changes nothing."""
-        self._call("POST", path, write=True)
+    def create(self, path: str, name: str, body: wire.Json) -> wire.Json:
+        """A new record, where there is no upsert: repeating it makes another one."""
+        return self._record(self._call("POST", path, write=True, body=body), name, write=True)
+
+    def act(self, path: str, body: wire.Json | None = None) -> None:
+        """Move a record to another state, or add to it."""
+        self._call("POST", path, write=True, body=body)
 
     def _call(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tieout.connectors.zoho_books import wire
-from tieout.connectors.zoho_books.client import Client, parsed
+from tieout.connectors.zoho_books.client import Client, parsed, unreadable
 from tieout.domain.errors import RejectedError
 from tieout.ports.clock import Clock
 
@@ -14,7 +14,7 @@ KEPT_FOR = timedelta(minutes=10)
 
 
 class Company:
-    """The organisation's currencies and taxes, read when first needed."""
+    """The organisation's currencies, taxes and users, read when first needed; and the tasks and people of projects."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
@@ -22,12 +22,13 @@ class Company:
         self._since = clock.now()
         self._known_currencies: dict[str, str] | None = None
         self._known_taxes: dict[str, str] | None = None
+        self._known_users: list[wire.User] | None = None
 
     def refresh(self) -> None:
         """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
         if self._clock.now() - self._since > KEPT_FOR:
             self._since = self._clock.now()
-            self._known_currencies = self._known_taxes = None
+            self._known_currencies = self._known_taxes = self._known_users = None
 
     def currency_id(self, code: str) -> str:
         """The id of a currency.
@@ -83,8 +84,63 @@ class Company:
             )
         return self._known_taxes[code]
 
+    def own_user_id(self) -> str:
+        """The id of whoever connected Zoho Books."""
+        users = self._users()
+        return next((user.id for user in users if user.current), users[0].id if users else "")
+
+    def email_of(self, user: str | None) -> str | None:
+        """The e-mail address of a user; None if there is no such user any more."""
+        return next((each.email for each in self._users() if each.id == user), None)
+
+    def task_id(self, project: wire.Project, name: str) -> str:
+        """The id of a project's task; a task of that name is added if there is none."""
+        task = _task(project, name)
+        if task is None:
+            self._client.act(f"projects/{project.id}/tasks", {"task_name": name})
+            task = _task(self.project(project.id), name)
+        if task is None:
+            raise unreadable("a project without the task that was added")
+        return task.id
+
+    def member_id(self, project: wire.Project, email: str) -> str:
+        """The id of the user with this e-mail address, who is put on the project if need be: others log no hours there.
+
+        Raises:
+            RejectedError: If there is no such user.
+        """
+        wanted = email.strip().casefold()
+        user = next((each for each in self._users() if (each.email or "").casefold() == wanted), None)
+        if user is None:
+            raise RejectedError(
+                f"Zoho Books has no user with the e-mail address `{email}`.",
+                field="person",
+                next_step="Invite the person in Zoho Books (Settings > Users), or let the mapping of `person` give the "
+                "e-mail address that the person has there.",
+            )
+        if all(each.id != user.id for each in project.users):
+            self._client.act(f"projects/{project.id}/users", {"users": [{"user_id": user.id}]})
+        return user.id
+
+    def project(self, key: str) -> wire.Project:
+        """The project with its tasks and people.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        return parsed(wire.Project, self._client.one(f"projects/{key}", "project"))
+
+    def _users(self) -> list[wire.User]:
+        if self._known_users is None:
+            self._known_users = [parsed(wire.User, row) for row in self._client.rows("users", "users", {})]
+        return self._known_users
+
     def _currencies(self) -> dict[str, str]:
         if self._known_currencies is None:
             named = [parsed(wire.Named, row) for row in self._client.rows("settings/currencies", "currencies", {})]
             self._known_currencies = {each.currency_code or "": each.currency_id or "" for each in named}
         return self._known_currencies
+
+
+def _task(project: wire.Project, name: str) -> wire.Task | None:
+    return next((task for task in project.tasks if task.name.casefold() == name.casefold()), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import cast
 
@@ -23,7 +24,7 @@ from tieout.connectors.zoho_books.translate import (
     to_body,
     to_record,
 )
-from tieout.domain.documents import Customer, Invoice, InvoiceStatus, Item
+from tieout.domain.documents import Customer, Invoice, InvoiceStatus, Item, Project, TimeEntry
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (
     ConflictError,
@@ -170,11 +171,13 @@ class ZohoBooksConnector:
         return Done(effect.id, record)
 
     def _create(self, effect: Effect) -> wire.Json:
-        """The new record; or the one that bears our reference, with the document's content."""
+        """The new record; or the one that bears our reference, with the document's content, but for hours."""
         if _is_void(effect):
             raise RejectedError("A voided invoice is not written if it was never issued.", field="status")
         place = PLACES[effect.kind]
         body = to_body(effect, self._company, self._settings, None)
+        if effect.kind is Kind.TIME_ENTRY:
+            return self._client.create(place.path, place.row, body)
         key = (self._settings.reference_field, effect.reference)
         return self._client.upsert(place.path, place.row, body, key, params_of(effect))
 
@@ -230,13 +233,11 @@ class ZohoBooksConnector:
     def _find_ours(self, effect: Effect) -> list[Match]:
         """By our mark in the reference number; the unique custom field proves it, which a copy does not have.
 
-        Where no candidate has it, as after somebody emptied it, the mark has to do.
+        Where no candidate has it, as after somebody emptied it, the mark has to do. Hours have the mark alone.
         """
-        mark = own_number(effect.reference)
-        column = "reference_number_contains" if effect.kind is Kind.PAYMENT else "reference_number"
         listed = [
             record
-            for record in self._listed(effect.kind, {column: mark})
+            for record in self._listed(effect.kind, _where_ours_is(effect))
             if record.fields.get("reference") == effect.reference
         ]
         place = PLACES[effect.kind]
@@ -268,9 +269,25 @@ class ZohoBooksConnector:
 
     def _record(self, kind: Kind, row: wire.Json) -> Record:
         try:
-            return to_record(kind, row, self._settings)
+            record = to_record(kind, row, self._settings)
         except ValidationError:
             raise unreadable(f"a {kind.value}") from None
+        if kind is not Kind.TIME_ENTRY:
+            return record
+        person = self._company.email_of(parsed(wire.TimeEntry, row).user_id)
+        return replace(record, fields={**record.fields, "person": person})
+
+
+def _where_ours_is(effect: Effect) -> dict[str, str]:
+    """What a list is asked for, so that it shows the effect's document if there is one."""
+    document = effect.document
+    if isinstance(document, Project):
+        return {"filter_by": "Status.All", "customer_id": document.customer}
+    if isinstance(document, TimeEntry):
+        day = document.date.isoformat()
+        return {"project_id": document.project, "from_date": day, "to_date": day}
+    column = "reference_number_contains" if effect.kind in {Kind.PAYMENT, Kind.EXPENSE} else "reference_number"
+    return {column: own_number(effect.reference)}
 
 
 def _is_void(effect: Effect) -> bool:
@@ -278,7 +295,7 @@ def _is_void(effect: Effect) -> bool:
 
 
 def _is_unfinished(effect: Effect, row: wire.Json) -> bool:
-    """True for an invoice of ours that was made and not issued: a void one is finished, by a person."""
+    """True for an invoice or estimate of ours that was made and not sent: a void one is finished, by a person."""
     return "status/sent" in missing_steps(effect, row)
 
 

@@ -2,7 +2,8 @@
 
 Zoho's lists show when a record was changed last; of customers the newest come first, and of documents only those since
 a moment, if Zoho heeds the wish, which is published for invoices alone. So every row is looked at again here: a list
-that heeds nothing is read whole. Of items nothing else is to be had.
+that heeds nothing is read whole. Of items nothing else is to be had. Projects and hours do not even say when they were
+changed: each of them counts as changed each time.
 Lists are paged by number: a record that is deleted between two pages moves the rest up by one, and the one at the edge
 is missed. A poll mostly has one page; the comparison of ids finds the rest.
 Source: www.zoho.com/books/api/v3/pagination and the lists' pages, read 2026-11-22.
@@ -35,12 +36,16 @@ _LISTS: Mapping[Kind, Mapping[str, str]] = {
         "sort_order": "D",
     },
     Kind.ITEM: {"filter_by": "Status.All"},
+    Kind.ESTIMATE: {"sort_column": "created_time", "sort_order": "A"},
     Kind.INVOICE: {"sort_column": "created_time", "sort_order": "A"},
     Kind.CREDIT_NOTE: {"sort_column": "created_time", "sort_order": "A"},
     Kind.PAYMENT: {},
+    Kind.PROJECT: {"filter_by": "Status.All"},
+    Kind.TIME_ENTRY: {"filter_by": "Date.All"},
+    Kind.EXPENSE: {"filter_by": "Status.All"},
 }
 _NEWEST_FIRST = frozenset({Kind.CUSTOMER})
-_SINCE = frozenset({Kind.INVOICE, Kind.CREDIT_NOTE, Kind.PAYMENT})
+_SINCE = frozenset({Kind.ESTIMATE, Kind.INVOICE, Kind.CREDIT_NOTE, Kind.PAYMENT, Kind.EXPENSE})
 
 
 @dataclass(frozen=True, slots=True)

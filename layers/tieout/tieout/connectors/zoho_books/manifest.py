@@ -21,9 +21,12 @@ WRITE_BATCH_MAX = 10
 SCOPES = (
     "ZohoBooks.contacts.ALL",
     "ZohoBooks.settings.ALL",
+    "ZohoBooks.estimates.ALL",
     "ZohoBooks.invoices.ALL",
     "ZohoBooks.customerpayments.ALL",
     "ZohoBooks.creditnotes.ALL",
+    "ZohoBooks.projects.ALL",
+    "ZohoBooks.expenses.ALL",
 )
 
 
@@ -83,10 +86,13 @@ class Settings(BaseModel):
             day's requests because another integration needs some.
         time_zone: The organisation's, such as `Asia/Kolkata`; the day's requests begin anew at its midnight.
         reference_field: API name of the custom field that keeps our reference. It has to exist for items, customers,
-            invoices, credit notes and customer payments, and must not allow duplicate values.
+            estimates, invoices, credit notes, customer payments, projects and expenses, and must not allow duplicate
+            values.
         tax_id_field: Where a customer's tax number stands in this country's edition; without it none is written.
         payment_mode: Of payments that we write.
         deposit_account_id: Id of the account that payments we write are deposited to; Zoho's own choice if empty.
+        expense_account_id: Id of the account that expenses we write were paid from, if they do not say.
+        task: Name of the task that hours without one are logged for; made in a project that has none of this name.
         api_url, accounts_url: Instead of the data centre's own; https, or this machine.
     """
 
@@ -103,6 +109,8 @@ class Settings(BaseModel):
     tax_id_field: Literal["", "gst_no", "vat_reg_no", "tax_reg_no"] = ""
     payment_mode: str = Field(default="banktransfer", min_length=1, max_length=100)
     deposit_account_id: str = Field(default="", pattern=r"^\d*$")
+    expense_account_id: str = Field(default="", pattern=r"^\d*$")
+    task: str = Field(default="Services", min_length=1, max_length=100)
     api_url: _SafeUrl | None = None
     accounts_url: _SafeUrl | None = None
 
@@ -139,18 +147,29 @@ def limits_of(settings: Settings) -> tuple[Limit, ...]:
     )
 
 
-_KINDS = frozenset({Kind.CUSTOMER, Kind.ITEM, Kind.INVOICE, Kind.PAYMENT, Kind.CREDIT_NOTE})
+_NAMED = frozenset({Kind.CUSTOMER, Kind.ITEM})
+_OURS = frozenset(
+    {
+        Kind.ESTIMATE,
+        Kind.INVOICE,
+        Kind.PAYMENT,
+        Kind.CREDIT_NOTE,
+        Kind.PROJECT,
+        Kind.TIME_ENTRY,
+        Kind.EXPENSE,
+    }
+)
 
 MANIFEST = Manifest(
     provider="zoho_books",
     title="Zoho Books",
     roles=frozenset({Role.BOOKS}),
-    reads=_KINDS,
-    writes=_KINDS,
+    reads=_NAMED | _OURS,
+    writes=_NAMED | _OURS,
     webhooks=True,
     deletions_visible=frozenset(),
-    keeps_reference=frozenset({Kind.INVOICE, Kind.PAYMENT, Kind.CREDIT_NOTE}),
-    natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
+    keeps_reference=_OURS,
+    natural_key=_NAMED,
     read_batch_max=READ_BATCH_MAX,
     write_batch_max=WRITE_BATCH_MAX,
     versions=False,

@@ -22,9 +22,13 @@ _MODULES: Mapping[str, Kind] = {
     "contact": Kind.CUSTOMER,
     "customer": Kind.CUSTOMER,
     "item": Kind.ITEM,
+    "estimate": Kind.ESTIMATE,
     "invoice": Kind.INVOICE,
     "customerpayment": Kind.PAYMENT,
     "creditnote": Kind.CREDIT_NOTE,
+    "project": Kind.PROJECT,
+    "timeentry": Kind.TIME_ENTRY,
+    "expense": Kind.EXPENSE,
 }
 
 

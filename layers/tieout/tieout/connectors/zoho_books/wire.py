@@ -223,6 +223,14 @@ class Invoice(SalesForm):
     terms: Text = Field(default=None, alias="payment_terms_label")
 
 
+class Estimate(SalesForm):
+    """An estimate."""
+
+    id: Id = Field(alias="estimate_id")
+    number: Text = Field(default=None, alias="estimate_number")
+    expiry_date: Date = None
+
+
 class CreditNote(SalesForm):
     """A credit note."""
 
@@ -252,3 +260,65 @@ class InvoicePayment(Wire):
     """A payment in the list of an invoice's payments."""
 
     date: Date = None
+
+
+class Task(Wire):
+    """A task of a project."""
+
+    id: Id = Field(alias="task_id")
+    name: str = Field(default="", alias="task_name")
+
+
+class User(Wire):
+    """A user of the organisation, or of a project."""
+
+    id: Id = Field(alias="user_id")
+    name: str = ""
+    email: Text = None
+    current: bool = Field(default=False, alias="is_current_user")
+
+
+class Project(Entity):
+    """A project; the list shows neither tasks nor users."""
+
+    id: Id = Field(alias="project_id")
+    name: str = Field(alias="project_name")
+    customer_id: Id | None = None
+    currency_code: Text = None
+    description: Text = None
+    billing_type: str = ""
+    rate: Amount = None
+    tasks: list[Task] = Field(default_factory=list)
+    users: list[User] = Field(default_factory=list)
+
+
+class TimeEntry(Entity):
+    """Hours that a user logged; `log_time` is hours and minutes, `01:15`."""
+
+    id: Id = Field(alias="time_entry_id")
+    project_id: Id | None = None
+    task_id: Id | None = None
+    task_name: Text = None
+    user_id: Id | None = None
+    log_date: Date = None
+    log_time: str = "00:00"
+    notes: Text = None
+    billable: bool | None = Field(default=None, alias="is_billable")
+
+
+class Expense(Entity):
+    """An expense; `total` has the tax in it, and `sub_total` has not."""
+
+    id: Id = Field(alias="expense_id")
+    date: Date = None
+    account_id: Id | None = None
+    paid_through_account_id: Text = None
+    currency_code: Text = None
+    sub_total: Amount = None
+    total: Amount = None
+    inclusive: bool | None = Field(default=None, alias="is_inclusive_tax")
+    tax_id: Text = None
+    description: Text = None
+    customer_id: Text = None
+    project_id: Text = None
+    billable: bool | None = Field(default=None, alias="is_billable")
