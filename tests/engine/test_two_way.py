@@ -1118,6 +1118,17 @@ def test_two_fields_that_are_one_in_the_crm_and_differ_are_told_by_name():
     assert f"The company name cannot go back to the CRM: {told}." in both.unsynced()[0].reason
 
 
+def test_two_fields_that_are_one_in_the_crm_and_agree_are_only_asked_about():
+    both = Both()
+    both.crm_edit(name="Acme LLC")
+    both.books_edit(name="Acme Inc", company_name="Acme Inc")
+    both.hear(BOOKS)
+    assert [one.field for one in both.review().conflicts] == ["name", "company_name"]
+    assert "cannot go back" not in both.unsynced()[0].reason
+    both.decide(name=Side.TARGET, company_name=Side.TARGET)
+    assert (both.in_crm["name"], both.unsynced()) == ("Acme Inc", [])
+
+
 def test_values_of_which_each_could_go_back_but_not_both_are_asked_about():
     postal = "{path: address.postal_code, transforms: [{postal_code: {country_path: address.country}}]}"
     text = sync().replace(
@@ -1131,8 +1142,9 @@ def test_values_of_which_each_could_go_back_but_not_both_are_asked_about():
     both.hear(BOOKS)
     fields = [conflict.field for conflict in both.review().conflicts]
     assert fields == ["billing_address.postal_code", "billing_address.country"]
+    why = 'customer billing address postal code: "K1A 0B1" is not a postal code of US.'
     for words in ("postal code", "country"):
-        assert f"The billing address {words} cannot go back to the CRM: " in both.unsynced()[0].reason
+        assert f"The billing address {words} cannot go back to the CRM: {why}" in both.unsynced()[0].reason
     assert both.in_crm["address"]["country"] is None
 
 
