@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tieout.connectors.tryton import CONNECTOR, wire
+from tieout.connectors.tryton import CONNECTOR, notes, wire
 from tieout.connectors.tryton.errors import WarnedError, of_error, of_status
 from tieout.connectors.tryton.feed import Cursor
 from tieout.connectors.tryton.invoices import differing
@@ -144,3 +144,71 @@ def test_of_a_line_whose_price_does_not_make_its_amount_only_the_amount_counts()
     shown = {**document.as_fields(), "lines": [{"item": "7", "quantity": 1, "unit_price": 100, "amount": 100}]}
 
     assert differing(document, shown) == []
+
+
+def note(number: int, message: str | None) -> wire.Row:
+    return {"id": number, "message": message}
+
+
+def test_a_note_of_ours_says_what_was_written_and_another_says_nothing():
+    fields = {
+        "custom_fields.payment_status": "Partly paid",
+        "custom_fields.invoice_number": "2026/17: the first",
+        "custom_fields.amount_paid": Decimal("1E+2"),
+        "custom_fields.balance_due": Decimal("0.00"),
+        "custom_fields.paid_on": date(2026, 3, 2),
+    }
+    assert set(fields) == notes.PATHS
+    theirs = note(1, "Payment status: none")
+
+    ((command, (made,)),) = notes.commands([theirs, note(2, None)], fields)
+
+    assert command == "create"
+    shown = notes.shown([theirs, note(3, made["message"])])
+    assert {f"custom_fields.{name}": value for name, value in shown.items()} == fields
+    assert "Amount paid: 100\nBalance due: 0.00\n" in made["message"]
+    assert set(notes.shown([theirs]).values()) == {None}
+
+
+def test_the_newest_note_of_ours_counts_and_all_of_them_are_replaced():
+    def written(number: int, status: str) -> wire.Row:
+        ((_, (made,)),) = notes.commands([], {"custom_fields.payment_status": status})
+        return note(number, made["message"])
+
+    both = [written(12, "Paid"), written(9, "Open")]
+
+    assert notes.shown(both)["payment_status"] == "Paid"
+    delete, (_, (made,)) = notes.commands(both, {"custom_fields.paid_on": date(2026, 3, 2)})
+    assert delete == ["delete", [12, 9]]
+    shown = notes.shown([note(13, made["message"])])
+    assert {name: value for name, value in shown.items() if value is not None} == {
+        "payment_status": "Paid",
+        "paid_on": date(2026, 3, 2),
+    }
+
+
+def test_what_somebody_wrote_into_our_note_stays_text():
+    edited = note(1, "[tieout] Ours\nAmount paid: a lot\nPaid on: soon\nno colon")
+
+    assert (notes.shown([edited])["amount_paid"], notes.shown([edited])["paid_on"]) == ("a lot", "soon")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("custom_fields.colour", "red"),
+        ("name", "Another"),
+        ("custom_fields.amount_paid", "100.00"),
+        ("custom_fields.paid_on", "2026-03-02"),
+        ("custom_fields.payment_status", "Paid\nBalance due: 0"),
+        ("custom_fields.payment_status", "Paid\u2028Balance due: 0"),
+        ("custom_fields.invoice_number", " 7"),
+        ("custom_fields.invoice_number", "7" * 201),
+    ],
+)
+def test_what_has_no_place_in_the_note_is_refused_by_its_path(path, value):
+    with pytest.raises(RejectedError) as caught:
+        notes.commands([], {path: value})
+
+    assert caught.value.field == path
+    assert caught.value.next_step

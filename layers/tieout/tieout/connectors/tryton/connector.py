@@ -11,11 +11,13 @@ from tieout.connectors.tryton.client import Client
 from tieout.connectors.tryton.company import Company
 from tieout.connectors.tryton.errors import unclear
 from tieout.connectors.tryton.feed import Feed
-from tieout.connectors.tryton.invoices import Invoices
+from tieout.connectors.tryton.invoices import Invoices, differing
 from tieout.connectors.tryton.manifest import MANIFEST, Settings
+from tieout.connectors.tryton.notes import commands as note_commands
 from tieout.connectors.tryton.read import (
     INVOICE,
     MOVE_LINE,
+    OPPORTUNITY,
     PARTY,
     PRODUCT,
     SOURCES,
@@ -28,7 +30,7 @@ from tieout.connectors.tryton.read import (
 )
 from tieout.connectors.tryton.wire import Row
 from tieout.connectors.tryton.write import customer_values, item_values
-from tieout.domain.documents import CreditNote, Customer, Invoice, Item
+from tieout.domain.documents import CreditNote, Customer, Invoice, Item, RecordUpdate
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import ConflictError, NotFoundError, ProviderError, RejectedError, UncertainError
 from tieout.domain.records import Kind, Record
@@ -120,7 +122,7 @@ class TrytonConnector:
     # ---- finding ----
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
-        """By effect id, what may already be its document. A draft of ours that says what it should is posted first."""
+        """By effect id, what may already be its document; a draft of ours that still says the same is unfinished."""
         self._company.refresh()
         found: dict[str, Sequence[Match]] = {}
         by_kind: defaultdict[Kind, list[Effect]] = defaultdict(list)
@@ -132,30 +134,16 @@ class TrytonConnector:
 
     def _find_documents(self, kind: Kind, effects: Sequence[Effect]) -> dict[str, Sequence[Match]]:
         marks = [["reference", "like", f"%{tag(effect.reference)}"] for effect in effects]
-        rows = self._client.rows(INVOICE, [["type", "=", "out"], ["OR", *marks]], SOURCES[kind].asked)
-        matches: dict[str, Sequence[Match]] = {}
+        rows = self._rows(kind, [["OR", *marks]])
+        records = self._records(kind, rows)
+        found: defaultdict[str, list[Match]] = defaultdict(list)
         for effect in effects:
-            mine = [row for row in rows if reference_of(row) == effect.reference]
-            finished = [row for row in mine if self._finished(effect, row)]
-            records = self.read(kind, [str(row["id"]) for row in finished])
-            if records:
-                matches[effect.id] = [Match(record, MatchedBy.REFERENCE) for record in records]
-        return matches
-
-    def _finished(self, effect: Effect, row: Row) -> bool:
-        """True if the document stands. One that was left half-way is posted, or deleted if Tryton refuses that.
-
-        One on which somebody worked since is left to them.
-        """
-        document = cast("Invoice | CreditNote", effect.document)
-        invoices = self._invoices(effect.kind)
-        if not is_draft(row) or not invoices.is_whole(document, row):
-            return True
-        try:
-            invoices.finish(document, row)
-        except RejectedError:
-            return False
-        return True
+            document = cast("Invoice | CreditNote", effect.document)
+            for row, record in zip(rows, records, strict=True):
+                if reference_of(row) == effect.reference:
+                    left = is_draft(row) and not differing(document, record.fields)
+                    found[effect.id].append(Match(record, MatchedBy.REFERENCE, unfinished=left))
+        return dict(found)
 
     def _find_named(self, kind: Kind, effects: Sequence[Effect]) -> dict[str, Sequence[Match]]:
         """By our mark, which only parties bear, then by name."""
@@ -209,6 +197,8 @@ class TrytonConnector:
                 row = self._row(effect.kind, effect.target_id or "")
                 invoices.update(effect, document, row)
                 return int(row["id"])
+            case RecordUpdate() as document if effect.kind is Kind.DEAL and effect.operation is Operation.UPDATE:
+                return self._write_deal(effect, document)
             case _:
                 raise RejectedError(f"Tieout does not write {effect.kind.value} records to Tryton.")
 
@@ -233,6 +223,14 @@ class TrytonConnector:
         versions = {f"{PRODUCT},{row['id']}": row["_timestamp"], f"{TEMPLATE},{template['id']}": template["_timestamp"]}
         values = item_values(document, row, self._company)
         self._client.write(f"model.{TEMPLATE}.write", [template["id"]], values, versions=versions)
+        return int(row["id"])
+
+    def _write_deal(self, effect: Effect, document: RecordUpdate) -> int:
+        """The note of ours is replaced in any case, so that the deal has another version."""
+        row = self._current(effect)
+        values = {"notes": note_commands(row["notes."], document.fields)}
+        versions = {f"{OPPORTUNITY},{row['id']}": row["_timestamp"]}
+        self._client.write(f"model.{OPPORTUNITY}.write", [row["id"]], values, versions=versions)
         return int(row["id"])
 
     def _current(self, effect: Effect) -> Row:

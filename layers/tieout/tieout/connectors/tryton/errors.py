@@ -84,7 +84,9 @@ def sentence(*parts: str) -> str:
 
 
 _STATUSES: Mapping[int, Callable[[int], ProviderError]] = {
-    401: lambda _: ReconnectError("Tryton no longer accepts our sign-in.", next_step=_RECONNECT, code="401"),
+    401: lambda _: ReconnectError(
+        "Tryton does not accept this user name and password.", next_step=_RECONNECT, code="401"
+    ),
     403: lambda _: RejectedError(
         "Tryton does not know this call.",
         next_step="Check that the modules account_invoice, party and, for deals, sale_opportunity are installed.",

@@ -1,7 +1,7 @@
 """Invoices and credit notes, which are written in steps: drafted with our mark, compared, posted.
 
 Each step is a transaction of its own. A draft that is refused on its way is deleted again; one that a crash or a lost
-answer left behind bears our mark, so that it is found and finished, and never written a second time.
+answer left behind bears our mark, so that the same write finds and finishes it, and makes no second one.
 Source: the account_invoice module, 8.2.0, `invoice.py`, read 2026-11-22.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from tieout.connectors.tryton.client import Client
 from tieout.connectors.tryton.company import Company
 from tieout.connectors.tryton.errors import WarnedError
-from tieout.connectors.tryton.read import INVOICE, NO_TAX, PARTY, PRODUCT, is_draft, tag, version_of
+from tieout.connectors.tryton.read import DRAFTED, INVOICE, NO_TAX, PARTY, PRODUCT, is_draft, tag, version_of
 from tieout.connectors.tryton.wire import Quantity, Row
 from tieout.connectors.tryton.write import refuse_others
 from tieout.domain.documents import CreditNote, Invoice, InvoiceStatus, Line, less_discount
@@ -39,7 +39,8 @@ class Invoices:
     """Writes documents of one company.
 
     Args:
-        record: Reads an invoice again, by its id.
+        row: Reads a document again, by its id.
+        record: Makes a record of a row.
     """
 
     def __init__(
@@ -52,19 +53,22 @@ class Invoices:
         self._lines: dict[tuple[str, str], Row] = {}
 
     def create(self, effect: Effect, document: Form) -> int:
-        """A posted document; its id.
+        """A posted document; its id. A draft that an earlier try left behind is finished.
 
         Raises:
+            ConflictError: If somebody worked on that draft since.
             RejectedError: If Tryton refuses it at any step; no draft is left then.
             UncertainError: If the answer to a step was lost, or the next step could not be taken.
             ProviderError: If the first step was not taken.
         """
         if isinstance(document, Invoice) and document.status is InvoiceStatus.VOIDED:
             raise RejectedError("A voided invoice is not written if it was never issued.", field="status")
-        values = self._values(effect, document)
-        made = self._client.create(INVOICE, values)
+        row = self._left_behind(effect)
+        if row is not None and differing(document, self._record(row).fields):
+            raise ConflictError("Somebody changed the draft of this document in Tryton meanwhile.")
+        made = int(row["id"]) if row is not None else self._client.create(INVOICE, self._values(effect, document))
         try:
-            self.finish(document, self._row(made))
+            self.finish(document, row or self._row(made))
         except (RejectedError, UncertainError):
             raise
         except ProviderError as error:
@@ -72,6 +76,12 @@ class Invoices:
                 "The draft stands in Tryton, but it could not be posted.", detail=error.detail
             ) from None
         return made
+
+    def _left_behind(self, effect: Effect) -> Row | None:
+        """The draft that bears the effect's mark."""
+        drafts = [["reference", "like", f"%{tag(effect.reference)}"], ["state", "in", list(DRAFTED)]]
+        found = self._client.rows(INVOICE, [["type", "=", "out"], *drafts], ["id"], limit=1)
+        return self._row(found[0]["id"]) if found else None
 
     def finish(self, document: Form, row: Row) -> None:
         """Post a draft of ours, if its total is the document's.
@@ -91,10 +101,6 @@ class Invoices:
                 detail = f"{error.detail} {left.detail}".strip()
                 raise UncertainError("Tryton refused the draft, and it could not be deleted.", detail=detail) from None
             raise
-
-    def is_whole(self, document: Form, row: Row) -> bool:
-        """True if the draft says what the document says: nobody worked on it since we made it."""
-        return not differing(document, self._record(row).fields)
 
     def update(self, effect: Effect, document: Form, row: Row) -> None:
         """Write the document to the one that stands there: a draft whole, a posted one as far as Tryton allows.

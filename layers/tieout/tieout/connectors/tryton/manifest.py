@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tieout.connectors.tryton.notes import PATHS
 from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Reachability, Role, Window
@@ -69,17 +70,18 @@ READ_BATCH_MAX = 100
 WRITE_BATCH_MAX = 10
 
 _CRM = frozenset({Kind.COMPANY, Kind.DEAL, Kind.PRODUCT})
-_WRITTEN = frozenset({Kind.CUSTOMER, Kind.ITEM, Kind.INVOICE, Kind.CREDIT_NOTE})
+_BOOKS = frozenset({Kind.CUSTOMER, Kind.ITEM, Kind.INVOICE, Kind.CREDIT_NOTE})
 
 MANIFEST = Manifest(
     provider="tryton",
     title="Tryton",
     roles=frozenset({Role.CRM, Role.BOOKS}),
-    reads=_CRM | _WRITTEN | {Kind.PAYMENT},
-    writes=_WRITTEN,
+    reads=_CRM | _BOOKS | {Kind.PAYMENT},
+    writes=_BOOKS | {Kind.DEAL},
+    updates={Kind.DEAL: PATHS},
     webhooks=False,
     deletions_visible=frozenset(),
-    keeps_reference=_WRITTEN - {Kind.ITEM},
+    keeps_reference=_BOOKS - {Kind.ITEM},
     natural_key=frozenset({Kind.CUSTOMER, Kind.ITEM}),
     read_batch_max=READ_BATCH_MAX,
     write_batch_max=WRITE_BATCH_MAX,

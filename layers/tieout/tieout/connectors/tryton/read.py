@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from tieout.connectors.tryton import notes
 from tieout.connectors.tryton.wire import Row, decimal
 from tieout.domain.documents import InvoiceStatus, ItemType
 from tieout.domain.money import rounded
@@ -17,7 +18,7 @@ from tieout.domain.records import Kind, Record, Value
 PARTY, TEMPLATE, PRODUCT = "party.party", "product.template", "product.product"
 INVOICE, MOVE_LINE, OPPORTUNITY = "account.invoice", "account.move.line", "sale.opportunity"
 
-DISCOUNT = "[tieout:discount]"
+DRAFTED = ("draft", "validated")
 NO_TAX = "NON"
 _TAG = re.compile(r"\s*\[tieout:([a-z0-9]{12})\]")
 _DISCOUNT_NOTE = re.compile(r"\[tieout:discount(?: ([0-9.]+)%)?\]")
@@ -121,7 +122,7 @@ SOURCES: Mapping[Kind, Source] = {
         (
             *("number", "reference", "description", "state", "amount", "start_date", "end_date", "party.name"),
             *("contact.name", "employee.rec_name", "lines.product", "lines.product.rec_name", "lines.product.code"),
-            *("lines.product.template.name", "lines.product.template.list_price", "lines.quantity"),
+            *("lines.product.template.name", "lines.product.template.list_price", "lines.quantity", "notes.message"),
         ),
         ("lines",),
     ),
@@ -306,7 +307,7 @@ def _read_credit_note(row: Row, _: str, __: Mapping[int, Row]) -> dict[str, Valu
 
 def is_draft(row: Row) -> bool:
     """True for an invoice that is not in the ledger yet."""
-    return row["state"] in {"draft", "validated"}
+    return row["state"] in DRAFTED
 
 
 def _state(row: Row, total: Decimal, balance: Decimal) -> str:
@@ -400,7 +401,7 @@ def _read_deal(row: Row, _: str, __: Mapping[int, Row]) -> dict[str, Value]:
         "owner": _name(row.get("employee."), "rec_name"),
         "companies": _named([party]),
         "contacts": _named([contact]),
-        "custom_fields": {"reference": row["reference"]},
+        "custom_fields": {"reference": row["reference"], **notes.shown(row["notes."])},
         "lines": [_deal_line(line) for line in row["lines."]],
     }
 
