@@ -24,6 +24,7 @@ from tieout.domain.errors import (
     UnavailableError,
     UncertainError,
 )
+from tieout.transport.refusals import Row, Told
 
 # There is no dependable Retry-After. Source: limits-and-throttles, read 2026-11-22.
 THROTTLED_SECONDS = 60
@@ -31,71 +32,62 @@ _DETAIL_LENGTH_MAX = 300
 NAME_TAKEN = "6240"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a code means: the error, the sentence (`{detail}` is the provider's own), what to do, and our field."""
-
-    error: type[ProviderError]
-    sentence: str = "QuickBooks refuses it: {detail}"
-    next_step: str = ""
-    field: str = ""
-
-
 _RECONNECT = "Connect QuickBooks again, as an administrator of the company."
 _MAPPING = "Correct the record or the mapping of this field, then retry."
+_REFUSES = "QuickBooks refuses it: {said}"
 _BUG = "This is a fault of Tieout: report it with the code and the request id."
 
 TABLE: Mapping[str, Row] = {
     "3200": Row(ReconnectError, "QuickBooks no longer accepts our sign-in.", _RECONNECT),
     "3100": Row(ReconnectError, "The app is no longer authorised for this QuickBooks company.", _RECONNECT),
-    "3001": Row(ThrottledError, "QuickBooks asks us to slow down."),
+    "3001": Row(ThrottledError, "QuickBooks asks us to slow down.", retry_after_seconds=THROTTLED_SECONDS),
     "120": Row(ReconnectError, "The person who connected QuickBooks has lost the right to do this.", _RECONNECT),
-    "500": Row(RejectedError, next_step=_BUG),
+    "500": Row(RejectedError, _REFUSES, next_step=_BUG),
     "600": Row(UncertainError, "QuickBooks has seen this request before and may have carried it out."),
     "610": Row(
         NotFoundError,
-        "QuickBooks has no such active record: {detail}",
+        "QuickBooks has no such active record: {said}",
         "Make the record active in QuickBooks, or link to another one.",
     ),
-    "620": Row(RejectedError, "QuickBooks cannot link these documents: {detail}", "Check the documents in QuickBooks."),
-    "630": Row(RejectedError, "QuickBooks already has this: {detail}", "Look it up in QuickBooks and link it."),
-    "1040": Row(RejectedError, next_step=_BUG),
-    "2010": Row(RejectedError, "QuickBooks does not know a property that was sent: {detail}", _BUG),
-    "2020": Row(RejectedError, "QuickBooks misses a required value: {detail}", _MAPPING),
-    "2050": Row(RejectedError, "A text is too long or too short for QuickBooks: {detail}", _MAPPING),
-    "2080": Row(RejectedError, "QuickBooks cannot read a number: {detail}", _MAPPING),
-    "2170": Row(RejectedError, "QuickBooks does not know this choice: {detail}", _MAPPING),
-    "2500": Row(RejectedError, "QuickBooks does not have what the document refers to: {detail}", _MAPPING),
-    "4000": Row(RejectedError, "QuickBooks cannot read our query: {detail}", _BUG),
-    "4001": Row(RejectedError, "QuickBooks cannot answer our query: {detail}", _BUG),
+    "620": Row(RejectedError, "QuickBooks cannot link these documents: {said}", "Check the documents in QuickBooks."),
+    "630": Row(RejectedError, "QuickBooks already has this: {said}", "Look it up in QuickBooks and link it."),
+    "1040": Row(RejectedError, _REFUSES, next_step=_BUG),
+    "2010": Row(RejectedError, "QuickBooks does not know a property that was sent: {said}", _BUG),
+    "2020": Row(RejectedError, "QuickBooks misses a required value: {said}", _MAPPING),
+    "2050": Row(RejectedError, "A text is too long or too short for QuickBooks: {said}", _MAPPING),
+    "2080": Row(RejectedError, "QuickBooks cannot read a number: {said}", _MAPPING),
+    "2170": Row(RejectedError, "QuickBooks does not know this choice: {said}", _MAPPING),
+    "2500": Row(RejectedError, "QuickBooks does not have what the document refers to: {said}", _MAPPING),
+    "4000": Row(RejectedError, "QuickBooks cannot read our query: {said}", _BUG),
+    "4001": Row(RejectedError, "QuickBooks cannot answer our query: {said}", _BUG),
     "5010": Row(ConflictError, "Somebody changed this record in QuickBooks meanwhile."),
     "5020": Row(
         RejectedError,
-        "QuickBooks does not allow this: {detail}",
+        "QuickBooks does not allow this: {said}",
         "Switch the feature on in QuickBooks, or give the connected person the right.",
     ),
-    "6000": Row(RejectedError, next_step="Correct what QuickBooks names, then retry."),
+    "6000": Row(RejectedError, _REFUSES, next_step="Correct what QuickBooks names, then retry."),
     "6070": Row(
         RejectedError,
-        "QuickBooks finds that a line's amount is not its quantity times its price: {detail}",
+        "QuickBooks finds that a line's amount is not its quantity times its price: {said}",
         _MAPPING,
         field="lines",
     ),
     "6100": Row(
         RejectedError,
-        "QuickBooks accepts only TAX and NON as tax codes of lines in this company: {detail}",
+        "QuickBooks accepts only TAX and NON as tax codes of lines in this company: {said}",
         _MAPPING,
         field="lines",
     ),
     "6140": Row(
         RejectedError,
-        "QuickBooks already has a document with this number: {detail}",
+        "QuickBooks already has a document with this number: {said}",
         "Change the number on one side, or let QuickBooks allow duplicate numbers.",
         field="number",
     ),
     "6150": Row(
         RejectedError,
-        "QuickBooks does not take this parent of the customer: {detail}",
+        "QuickBooks does not take this parent of the customer: {said}",
         "Correct the parent in the source, or set it in QuickBooks by hand.",
         field="parent",
     ),
@@ -106,7 +98,7 @@ TABLE: Mapping[str, Row] = {
     ),
     "6210": Row(
         RejectedError,
-        "The books are closed for this date: {detail}",
+        "The books are closed for this date: {said}",
         "Change the date, or open the period in QuickBooks.",
         field="date",
     ),
@@ -120,7 +112,7 @@ TABLE: Mapping[str, Row] = {
     ),
     "6540": Row(
         RejectedError,
-        "QuickBooks has deposited this already, so it cannot change: {detail}",
+        "QuickBooks has deposited this already, so it cannot change: {said}",
         "Remove it from the deposit in QuickBooks first.",
     ),
 }
@@ -132,10 +124,9 @@ _BY_STATUS: Mapping[int, Row] = {
 }
 
 # Everything of this fault type was checked and refused before anything was stored, whatever the code.
-_REFUSED = Row(RejectedError, next_step="Correct what QuickBooks names, then retry.")
+_REFUSED = Row(RejectedError, _REFUSES, next_step="Correct what QuickBooks names, then retry.")
 _DOWN = Row(UnavailableError, "QuickBooks has a problem of its own.")
 _UNREADABLE = Row(UnavailableError, "QuickBooks gave an answer that cannot be understood.")
-_MAYBE = "QuickBooks did not say whether it was written."
 
 _ELEMENTS: Mapping[str, str] = {
     "displayname": "name",
@@ -207,25 +198,15 @@ def to_error(fault: Fault | None, *, status: int, write: bool, request_id: str) 
     """What an answer with this status (200 for a fault inside a batch) and fault means for a write, or a read."""
     fault = fault or Fault()
     row = _row(fault, status)
-    code = fault.code or ("" if status < 400 else str(status))  # noqa: PLR2004 - where HTTP's errors begin
-    message = row.sentence.format(detail=fault.detail or "it gave no reason")
-    detail = f"status {status}, code {fault.code or 'none'}, type {fault.type or 'none'}"
-    if row.error is ThrottledError:
-        return ThrottledError(
-            message, retry_after_seconds=THROTTLED_SECONDS, detail=detail, request_id=request_id, code=code
-        )
-    if row.error is UncertainError or (write and row.error is UnavailableError):
-        return UncertainError(_MAYBE, detail=detail, request_id=request_id, code=code)
-    if row.error is RejectedError:
-        return RejectedError(
-            message,
-            field=row.field or _field(fault.element),
-            next_step=row.next_step,
-            detail=detail,
-            request_id=request_id,
-            code=code,
-        )
-    return row.error(message, next_step=row.next_step, detail=detail, request_id=request_id, code=code)
+    told = Told(
+        "QuickBooks",
+        said=fault.detail,
+        field=_field(fault.element),
+        detail=f"status {status}, code {fault.code or 'none'}, type {fault.type or 'none'}",
+        request_id=request_id,
+        code=fault.code or ("" if status < 400 else str(status)),  # noqa: PLR2004 - where HTTP's errors begin
+    )
+    return row.to_error(told, write=write)
 
 
 def _row(fault: Fault, status: int) -> Row:

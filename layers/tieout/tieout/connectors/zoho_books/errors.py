@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,8 +21,8 @@ from tieout.domain.errors import (
     RejectedError,
     ThrottledError,
     UnavailableError,
-    UncertainError,
 )
+from tieout.transport.refusals import Row, Told
 
 NAME_TAKEN = "3062"
 THROTTLED_SECONDS, BUSY_SECONDS = 60, 5
@@ -31,16 +30,6 @@ _MINUTE, _DAY, _PARALLEL = "44", "45", "1070"
 _MESSAGE_LENGTH_MAX = 200
 _MAPPING = "Correct the record or the mapping of this field, then retry."
 _RECONNECT = "Connect Zoho Books again, as an administrator of the organisation."
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a code means: the error, the sentence (`{said}` is Zoho's own), what to do, and our field."""
-
-    error: type[ProviderError]
-    sentence: str = "Zoho Books refuses it: {said}"
-    next_step: str = _MAPPING
-    field: str = ""
 
 
 _SIGNED_OUT = Row(ReconnectError, "Zoho Books no longer accepts our sign-in, or not for this.", _RECONNECT)
@@ -88,10 +77,8 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], Row], ...] = (
         ),
     ),
 )
-_REFUSED = Row(RejectedError)
-_DOWN = Row(UnavailableError, "Zoho Books has a problem of its own (it answered {status}).")
+_REFUSED = Row(RejectedError, "Zoho Books refuses it: {said}", _MAPPING)
 _UNREADABLE = Row(UnavailableError, "Zoho Books gave an answer that cannot be understood.")
-_MAYBE = "Zoho Books did not say whether it was written."
 
 
 def code_of(content: Any) -> str | None:  # noqa: ANN401 - JSON is anything
@@ -116,14 +103,8 @@ def to_error(content: Any, *, status: int, write: bool, now: datetime, zone: str
         return throttled(code or str(status), now, zone)
     said = _said(content)
     row = _row(code, said, status)
-    detail = f"status {status}, code {code or 'none'}"
-    if write and row.error is UnavailableError:
-        return UncertainError(_MAYBE, detail=detail, code=code or str(status))
-    message = row.sentence.format(said=said, status=status)
-    if row.error is RejectedError:
-        return RejectedError(message, field=row.field, next_step=row.next_step, detail=detail, code=code or str(status))
-    next_step = row.next_step if row.error is ReconnectError else ""
-    return row.error(message, next_step=next_step, detail=detail, code=code or str(status))
+    told = Told("Zoho Books", said=said, detail=f"status {status}, code {code or 'none'}", code=code or str(status))
+    return row.to_error(told, write=write)
 
 
 def throttled(code: str, now: datetime, zone: str) -> ThrottledError:
@@ -151,7 +132,7 @@ def _row(code: str | None, said: str, status: int) -> Row:
     if status == 401:  # noqa: PLR2004 - Unauthorized
         return _SIGNED_OUT
     if status >= 500:  # noqa: PLR2004 - where HTTP's server errors begin
-        return _DOWN
+        return Row(UnavailableError, f"Zoho Books has a problem of its own (it answered {status}).")
     if code is None:
         return TABLE["1002"] if status == 404 else _UNREADABLE  # noqa: PLR2004 - Not Found
     return next((row for words, row in _BY_WORDS if words.search(said)), _REFUSED)
