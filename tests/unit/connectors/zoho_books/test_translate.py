@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from tieout.connectors.zoho_books import wire
 from tieout.connectors.zoho_books.manifest import Settings
 from tieout.connectors.zoho_books.translate import split_number, to_record
 from tieout.domain.records import Kind
@@ -131,11 +130,3 @@ def test_types_of_items(product, item, shown):
     row = {"item_id": "1", "name": "x", "product_type": product, "item_type": item}
 
     assert to_record(Kind.ITEM, row, SETTINGS).fields["type"] == shown
-
-
-def test_amounts_are_written_digit_by_digit():
-    body = {"rate": Decimal("1E+3"), "amount": Decimal("0.10"), "on": date(2026, 1, 5), "é": [True, None, 'a"b']}
-
-    assert wire.encode(body) == b'{"rate":1000,"amount":0.10,"on":"2026-01-05","\\u00e9":[true,null,"a\\"b"]}'
-    with pytest.raises(TypeError):
-        wire.encode({"rate": 0.1})

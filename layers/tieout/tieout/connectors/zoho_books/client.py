@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tieout.connectors.zoho_books import wire
-from tieout.connectors.zoho_books.auth import Tokens, authorization
 from tieout.connectors.zoho_books.errors import code_of, to_error
 from tieout.connectors.zoho_books.manifest import PAGE_ROWS_MAX, SPENDS, Settings
 from tieout.domain.errors import ProviderError, UnavailableError
 from tieout.ports.clock import Clock
-from tieout.ports.http import Answer, Http, Request
+from tieout.ports.http import Request
+from tieout.transport import wire as transport_wire
+from tieout.transport.oauth import Tokens
+from tieout.transport.wire import encode, object_of
 
 _SUCCESS = range(200, 300)
-_UNAUTHORIZED = 401
 # No bounded question has so many rows.
 _PAGES_MAX = 50
 
@@ -25,8 +25,7 @@ _PAGES_MAX = 50
 class Client:
     """One organisation's API."""
 
-    def __init__(self, http: Http, settings: Settings, organization: str, tokens: Tokens, clock: Clock) -> None:
-        self._http = http
+    def __init__(self, settings: Settings, organization: str, tokens: Tokens, clock: Clock) -> None:
         self._settings = settings
         self._organization = organization
         self._tokens = tokens
@@ -104,7 +103,7 @@ class Client:
         params: Mapping[str, str] | None = None,
     ) -> wire.Json:
         content_type = {"Content-Type": "application/json;charset=UTF-8"} if body is not None else {}
-        answer = self._send(
+        answer = self._tokens.send(
             Request(
                 method,
                 f"{self._settings.api}/books/v3/{path}",
@@ -112,21 +111,13 @@ class Client:
                 spends=SPENDS,
                 params={"organization_id": self._organization, **(params or {})},
                 headers={**content_type, **(headers or {})},
-                body=wire.encode(body) if body is not None else None,
+                body=encode(body) if body is not None else None,
             )
         )
-        content = _json(answer)
-        if answer.status in _SUCCESS and isinstance(content, dict) and code_of(content) == "0":
+        content = dict(object_of(answer))
+        if answer.status in _SUCCESS and code_of(content) == "0":
             return content
         raise self._error(content, answer.status, write=write)
-
-    def _send(self, request: Request) -> Answer:
-        """The answer; renews the sign-in once if it was refused, which happens before anything is done."""
-        token = self._tokens.current()
-        answer = self._http.send(_signed(request, token))
-        if answer.status == _UNAUTHORIZED:
-            answer = self._http.send(_signed(request, self._tokens.renewed(token)))
-        return answer
 
     def _record(self, content: wire.Json, name: str, *, write: bool) -> wire.Json:
         record = content.get(name)
@@ -144,24 +135,9 @@ def parsed[Model: BaseModel](model: type[Model], content: object) -> Model:
     Raises:
         UnavailableError: If it is not of that form.
     """
-    try:
-        return model.model_validate(content)
-    except ValidationError:
-        raise unreadable(f"no {model.__name__}") from None
+    return transport_wire.parsed(model, content, "Zoho Books")
 
 
-def unreadable(what: str) -> ProviderError:
+def unreadable(what: str) -> UnavailableError:
     """A read whose answer is not of the form that we know."""
-    return UnavailableError("Zoho Books gave an answer that cannot be understood.", detail=what)
-
-
-def _signed(request: Request, token: str) -> Request:
-    headers = {"Accept": "application/json", **request.headers, "Authorization": authorization(token)}
-    return replace(request, headers=headers)
-
-
-def _json(answer: Answer) -> Any:  # noqa: ANN401 - JSON is anything
-    try:
-        return answer.json()
-    except ValueError:
-        return None
+    return transport_wire.unreadable("Zoho Books", what)

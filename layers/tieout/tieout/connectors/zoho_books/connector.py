@@ -10,7 +10,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from tieout.connectors.zoho_books import wire
-from tieout.connectors.zoho_books.auth import Tokens
+from tieout.connectors.zoho_books.auth import tokens_of
 from tieout.connectors.zoho_books.client import Client, parsed, unreadable
 from tieout.connectors.zoho_books.company import Company
 from tieout.connectors.zoho_books.feed import Feed
@@ -65,8 +65,8 @@ class ZohoBooksConnector:
                 f"The connection {context.connection.id} does not say which Zoho Books organisation it is for.",
                 next_step="Connect it with `tieout connect`, or set `organization_id`.",
             )
-        tokens = Tokens(context, self._settings)
-        self._client = Client(context.http, self._settings, self._organization, tokens, context.clock)
+        tokens = tokens_of(context, self._settings)
+        self._client = Client(self._settings, self._organization, tokens, context.clock)
         self._company = Company(self._client, context.clock)
         self._feed = Feed(self._client, self._settings, context.clock)
 

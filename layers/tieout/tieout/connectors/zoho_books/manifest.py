@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Role, Window
+from tieout.transport.settings import Calls, SafeUrl, ZoneName, checked
 
 PAGE_ROWS_MAX = 200
 READ_BATCH_MAX = 20
@@ -66,13 +65,6 @@ _MINUTE_CALLS = 100
 _CALL_SECONDS_MAX = 35
 _DAY_SECONDS = 24 * 3600
 
-# No `@`: https://www.zohoapis.com@example.com looks like Zoho's and is not.
-_SafeUrl = Annotated[
-    str,
-    Field(pattern=r"^(https://[^/@?#\\\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)/?$"),
-]
-_Calls = Annotated[int, Field(ge=1, le=1_000_000)]
-
 
 class Settings(BaseModel):
     """A connection's settings.
@@ -101,27 +93,18 @@ class Settings(BaseModel):
     organization_id: str = Field(default="", pattern=r"^\d*$")
     data_center: Literal["us", "eu", "in", "au", "jp", "ca", "cn", "sa"] = "us"
     plan: Literal["free", "standard", "professional", "premium", "elite", "ultimate"] = "free"
-    requests_per_day: _Calls | None = None
-    requests_per_minute: _Calls | None = None
-    requests_in_flight: _Calls | None = None
-    time_zone: str = "UTC"
+    requests_per_day: Calls | None = None
+    requests_per_minute: Calls | None = None
+    requests_in_flight: Calls | None = None
+    time_zone: ZoneName = "UTC"
     reference_field: str = Field(default="cf_tieout_reference", pattern=r"^cf_[a-z0-9_]{1,97}$")
     tax_id_field: Literal["", "gst_no", "vat_reg_no", "tax_reg_no"] = ""
     payment_mode: str = Field(default="banktransfer", min_length=1, max_length=100)
     deposit_account_id: str = Field(default="", pattern=r"^\d*$")
     expense_account_id: str = Field(default="", pattern=r"^\d*$")
     task: str = Field(default="Services", min_length=1, max_length=100)
-    api_url: _SafeUrl | None = None
-    accounts_url: _SafeUrl | None = None
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("it is the name of a time zone, such as Asia/Kolkata") from None
-        return value
+    api_url: SafeUrl | None = None
+    accounts_url: SafeUrl | None = None
 
     @property
     def api(self) -> str:
@@ -203,11 +186,4 @@ def parse_settings(settings: Mapping[str, Any]) -> Settings:
     Raises:
         SettingsError: If they are not of the model's form; names each setting.
     """
-    try:
-        return Settings.model_validate(dict(settings))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise SettingsError(
-            f"The settings of the Zoho Books connection cannot be used: {problems}.",
-            next_step="Correct them and store the connection again.",
-        ) from None
+    return checked(Settings, settings, "Zoho Books")

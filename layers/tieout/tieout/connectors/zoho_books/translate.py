@@ -36,6 +36,7 @@ from tieout.domain.errors import RejectedError
 from tieout.domain.money import rounded
 from tieout.domain.records import Kind, Record, Value
 from tieout.domain.words import counted
+from tieout.transport.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def split_number(text: str | None) -> tuple[str | None, str | None]:
     return (text or "")[: found.start()].strip() or None, found[1].lower()
 
 
-def _shown(entity: wire.Wire, fields: Mapping[str, tuple[str, Value]]) -> dict[str, Value]:
+def _shown(entity: Wire, fields: Mapping[str, tuple[str, Value]]) -> dict[str, Value]:
     """Those of the fields whose model field (the first of the pair) the row shows."""
     return {name: value for name, (source, value) in fields.items() if source in entity.model_fields_set}
 

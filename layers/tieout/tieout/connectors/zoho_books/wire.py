@@ -1,6 +1,6 @@
-"""Zoho Books' JSON: models of what we read, and an encoder that writes amounts digit by digit.
+"""Zoho Books' JSON: models of what we read.
 
-The models keep what they do not know. Field names are Zoho's. A list shows less of a record than the record itself, so
+Field names are Zoho's. A list shows less of a record than the record itself, so
 what is missing is absent, and `model_fields_set` tells.
 Source: the descriptions of API v3's operations (tests/data/zoho_books) and www.zoho.com/books/api/v3, read 2026-11-22.
 """
@@ -8,35 +8,14 @@ Source: the descriptions of API v3's operations (tests/data/zoho_books) and www.
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from tieout.transport.wire import Moment, Wire
 
 type Json = dict[str, Any]
-
-
-def encode(value: object) -> bytes:
-    """The value as JSON in UTF-8, with every Decimal written exactly as a number."""
-    return _text(value).encode()
-
-
-def _text(value: object) -> str:
-    match value:
-        case Decimal():
-            return format(value, "f")
-        case Mapping():
-            return "{" + ",".join(f"{json.dumps(name)}:{_text(each)}" for name, each in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ",".join(_text(each) for each in value) + "]"
-        case dt.date():
-            return json.dumps(value.isoformat())
-        case str() | bool() | int() | None:
-            return json.dumps(value, ensure_ascii=False)
-        case _:
-            raise TypeError(f"not for the wire: {type(value).__name__}")
 
 
 def _blank(value: object) -> object:
@@ -48,31 +27,10 @@ def _id(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
 
-def _utc(moment: dt.datetime) -> dt.datetime:
-    """Aware UTC; Zoho sends the organisation's offset. One without an offset is taken as UTC."""
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-
-
 Id = Annotated[str, BeforeValidator(_id)]
 Text = Annotated[str | None, BeforeValidator(_blank)]
 Date = Annotated[dt.date | None, BeforeValidator(_blank)]
 Amount = Annotated[Decimal | None, BeforeValidator(_blank)]
-Moment = Annotated[dt.datetime, AfterValidator(_utc)]
-
-
-class Wire(BaseModel):
-    """Base: unknown fields pass, names may be given in either form. Built when first used: starting stays quick."""
-
-    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
-
-
-class Token(Wire):
-    """The token address's answer; the refresh token comes only with a code."""
-
-    access_token: str = Field(min_length=1)
-    expires_in: int = 3600
-    refresh_token: str | None = None
-    api_domain: str | None = None
 
 
 class Organization(Wire):
