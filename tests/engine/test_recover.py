@@ -60,6 +60,28 @@ def dies_after_claiming(world: World) -> None:
 # Found
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_was_only_to_be_linked_is_linked_as_it_stands_though_the_worker_died_meanwhile(world: World, dies: bool):
+    world.apply("c1", kind=Kind.COMPANY)
+    del world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", "c1")]  # restored to an earlier time
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550177")
+    change = [replace(one, origin=Origin.RELINK) for one in world.change(Kind.COMPANY, "c1")]
+    if dies:
+        world.state.crash_before = lambda name: name == "settle"
+        with pytest.raises(Crash):
+            world.new_worker().apply(change)
+        world.state.crash_before = lambda _: False
+        world.clock.sleep(world.policy.hold_seconds + world.policy.look_seconds)
+    world.new_worker().apply(change)
+
+    (customer,) = world.books.all(Kind.CUSTOMER)
+    linked = link(world, "c1", "customers")
+    assert (linked.target_id, (linked.shown or {})["phone"]) == (customer.id, customer.fields["phone"])
+    world.crm.put(Kind.COMPANY, "c1", phone="+16505550188")
+    world.apply("c1", kind=Kind.COMPANY)
+    assert world.books.all(Kind.CUSTOMER)[0].fields["phone"] == "+16505550188"
+
+
 def test_lost_create_that_is_found_counts_as_created_and_keeps_the_version_that_we_wrote(world: World):
     world.deal("d1")
     lose(world, "lost", "d1")

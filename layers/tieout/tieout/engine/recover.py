@@ -85,7 +85,9 @@ class Recovery:
             if len(candidates) == 1 and candidates[0].unfinished:
                 work.link = self._session.links.release(work.link, worker=self._session.worker)
             elif len(candidates) == 1:
-                record, found = candidates[0].record, candidates[0].by is not MatchedBy.REFERENCE
+                record = candidates[0].record
+                # What was only to be linked was not written, though it bears our reference.
+                found = bool(intent.adopts) or candidates[0].by is not MatchedBy.REFERENCE
                 changed = _is_changed(work, record, intent)
                 if self._writer.settle(work, record, target, changed=changed, found=found):
                     self._session.ends.recovered(intent.operation)
