@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,8 +13,8 @@ from tieout.connectors.tryton.manifest import SPENDS, Settings
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Context
 from tieout.ports.http import Answer, Request
+from tieout.transport.passwords import PasswordSignIn
 
-SESSIONS_MAX = 1000
 # The server ends a transaction after 60 seconds. Source: trytond 8.2.1, `config.py`, [request] timeout.
 _TIMEOUT_SECONDS = 65
 _SAID = ("company", "companies", "company_filter", "employee", "employees", "groups", "administrator")
@@ -33,7 +32,7 @@ class Client:
     def __init__(self, context: Context, settings: Settings, sessions: MutableMapping[str, str]) -> None:
         self._context = context
         self._url = f"{settings.base_url}/{settings.database}/rpc/"
-        self._sessions = sessions
+        self._sign_in = PasswordSignIn(context, title="Tryton", place=(self._url,), ask=self._begun, kept=sessions)
         self._company = settings.company
         self._known: Mapping[str, Any] | None = None
 
@@ -95,32 +94,18 @@ class Client:
             ProviderError: If there is none; see the table in `errors`.
         """
         body = wire.encode(method, [*params, dict(context) if context is not None else self.context()])
-        answer = self._send(body, write=write, session=self._session())
+        answer = self._send(body, write=write, session=self._sign_in.current())
         if answer.status == HTTPStatus.UNAUTHORIZED:
             # An old session, or one that is too old for what needs a fresh one: nothing was done.
-            answer = self._send(body, write=write, session=self._session(renew=True))
+            self._sign_in.forget()
+            answer = self._send(body, write=write, session=self._sign_in.current())
         return _result(answer, write=write)
 
-    def _session(self, *, renew: bool = False) -> str:
-        secrets = self._secrets(fresh=False)
-        key = self._key(secrets)
-        if renew:
-            self._sessions.pop(key, None)
-        if key not in self._sessions:
-            answer = self._sign_in(secrets)
-            if answer.status == HTTPStatus.UNAUTHORIZED:
-                # The password may have been changed while an older copy was kept.
-                newer = self._secrets(fresh=True)
-                if newer != secrets:
-                    secrets, key, answer = newer, self._key(newer), self._sign_in(newer)
-            if len(self._sessions) >= SESSIONS_MAX:
-                self._sessions.clear()
-            self._sessions[key] = _header(secrets["username"], _result(answer, write=False))
-        return self._sessions[key]
-
-    def _sign_in(self, secrets: Mapping[str, str]) -> Answer:
+    def _begun(self, secrets: Mapping[str, str]) -> str:
+        """The header of a new session."""
         params = [secrets["username"], {"password": secrets["password"]}, "en"]
-        return self._send(wire.encode("common.db.login", params), write=False, session="")
+        answer = self._send(wire.encode("common.db.login", params), write=False, session="")
+        return _header(secrets["username"], _result(answer, write=False))
 
     def _send(self, body: bytes, *, write: bool, session: str) -> Answer:
         return self._context.http.send(
@@ -134,20 +119,6 @@ class Client:
                 timeout_seconds=_TIMEOUT_SECONDS,
             )
         )
-
-    def _key(self, secrets: Mapping[str, str]) -> str:
-        return hashlib.sha256("\0".join((self._url, secrets["username"], secrets["password"])).encode()).hexdigest()
-
-    def _secrets(self, *, fresh: bool) -> Mapping[str, str]:
-        connection = self._context.connection
-        secrets = self._context.secrets.read(connection.tenant, connection.id, fresh=fresh)
-        missing = [name for name in ("username", "password") if not secrets.get(name)]
-        if missing:
-            raise SettingsError(
-                f"The connection {connection.id} has no {missing[0]} for Tryton.",
-                next_step="Run `tieout connect` for it.",
-            )
-        return secrets
 
 
 def _header(username: str, result: Any) -> str:  # noqa: ANN401 - JSON is anything

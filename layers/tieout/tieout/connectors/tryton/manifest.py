@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from tieout.connectors.tryton.notes import PATHS
-from tieout.domain.errors import SettingsError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Limit, Manifest, Reachability, Role, Window
+from tieout.transport.settings import checked, server_url
 
 
 class Settings(BaseModel):
@@ -32,7 +30,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str
+    base_url: Annotated[str, server_url("https://erp.example.com")]
     database: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
     company: int | None = Field(default=None, ge=1)
     item_category: str = ""
@@ -40,23 +38,6 @@ class Settings(BaseModel):
     requests_per_minute: int = Field(default=600, ge=1, le=100_000)
     requests_in_flight: int = Field(default=2, ge=1, le=100)
     overlap_minutes: int = Field(default=5, ge=1, le=24 * 60)
-
-    @field_validator("base_url")
-    @classmethod
-    def _safe(cls, value: str) -> str:
-        parts = urlsplit(value.rstrip("/"))
-        if not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise ValueError("it is the address of the server alone, such as https://erp.example.com")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-            raise ValueError("it has to begin with https://, because the password is sent there")
-        return parts.geturl()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # Ours: Tryton limits only failed sign-ins. Each call is a transaction in one of a few workers, so more than two at a
@@ -107,18 +88,9 @@ def parse_settings(settings: Mapping[str, Any]) -> Settings:
     """The settings as typed values.
 
     Raises:
-        SettingsError: Naming the first setting that is wrong.
+        SettingsError: Naming each setting that is wrong.
     """
-    try:
-        return Settings.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(
-            f"The setting `{where}` of the Tryton connection cannot be used: "
-            f"{first['msg'].removeprefix('Value error, ')}.",
-            next_step=f"Correct `{where}` in the connection document and apply it again.",
-        ) from None
+    return checked(Settings, settings, "Tryton")
 
 
 def limits_of(settings: Settings) -> tuple[Limit, ...]:
