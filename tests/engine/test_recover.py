@@ -18,6 +18,7 @@ from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind
 from tieout.engine.ends import TOLD_AFTER_ATTEMPTS, ApplyReport
 from tieout.engine.policy import RetryPolicy
+from tieout.mapping import preset
 
 
 @pytest.fixture
@@ -61,9 +62,12 @@ def dies_after_claiming(world: World) -> None:
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_what_was_only_to_be_linked_is_linked_as_it_stands_though_the_worker_died_meanwhile(world: World, dies: bool):
+@pytest.mark.parametrize("two_way", ["", "    two_way: ask\n"])
+def test_what_was_only_to_be_linked_is_linked_as_it_stands_though_the_worker_died_meanwhile(dies: bool, two_way: str):
+    world = World(preset("act-quickbooks_online").replace("    to: customer\n", f"    to: customer\n{two_way}", 1))
     world.apply("c1", kind=Kind.COMPANY)
-    del world.state.links[LinkKey(TENANT, "deals-to-invoices", "customers", "c1")]  # restored to an earlier time
+    world.state.links.clear()  # the table was restored to a time before all of it
+    world.state.pointers.clear()
     world.crm.put(Kind.COMPANY, "c1", phone="+16505550177")
     change = [replace(one, origin=Origin.RELINK) for one in world.change(Kind.COMPANY, "c1")]
     if dies:

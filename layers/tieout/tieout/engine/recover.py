@@ -88,7 +88,7 @@ class Recovery:
                 record = candidates[0].record
                 # What was only to be linked was not written, though it bears our reference.
                 found = bool(intent.adopts) or candidates[0].by is not MatchedBy.REFERENCE
-                changed = _is_changed(work, record, intent)
+                changed = not intent.adopts and _is_changed(work, record, intent)
                 if self._writer.settle(work, record, target, changed=changed, found=found):
                     self._session.ends.recovered(intent.operation)
                     document = document_of(kind_of(work, intent.side), _whole(intent))
