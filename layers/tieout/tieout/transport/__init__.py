@@ -1,4 +1,4 @@
-"""The one HTTP door to providers: time limits, budgets, and what may be logged."""
+"""The one HTTP door to providers (time limits, budgets, what may be logged), and strategies that connectors share."""
 
 from tieout.transport.budget import Budget
 from tieout.transport.http import RequestsHttp
