@@ -107,6 +107,32 @@ class Side(Protocol):
         ...
 
 
+class WonDeals(Protocol):
+    """A CRM with won deals in it, for tests that ask no more of one. Every `CrmSide` is one."""
+
+    connection: str
+
+    def start(self, folder: Path, environment: Mapping[str, str]) -> AbstractContextManager[object]:
+        """As of a side."""
+        ...
+
+    def document(self, operator: Operator) -> str:
+        """As of a side."""
+        ...
+
+    def connect(self, operator: Operator) -> None:
+        """As of a side."""
+        ...
+
+    def won(self, count: int) -> list[Deal]:
+        """The first won deals in an order that does not change, without what was written back."""
+        ...
+
+    def deal(self, deal_id: str) -> Deal:
+        """The deal as it is now, with what was written back."""
+        ...
+
+
 class CrmSide(Side, Protocol):
     """Where deals are won, and what the sales team does there.
 

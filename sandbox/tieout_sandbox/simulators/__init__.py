@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from flask import Flask
 
 if TYPE_CHECKING:
-    from tieout_sandbox.sides import BooksSide, CrmSide
+    from tieout_sandbox.sides import BooksSide, CrmSide, WonDeals
 
 SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
@@ -48,6 +48,18 @@ def crm_side(provider: str) -> Callable[[str, int | None], CrmSide]:
         KeyError: If it has none.
     """
     return cast("Callable[[str, int | None], CrmSide]", _side(provider, "CRM"))
+
+
+def won_deals(provider: str) -> Callable[[str, int | None], WonDeals]:
+    """Makes the provider's side of deals; of one that has none, what its module `sales` has in place of it.
+
+    Raises:
+        ModuleNotFoundError: If it has neither.
+    """
+    if provider in with_side("CRM"):
+        return crm_side(provider)
+    module = import_module(f"{SIMULATORS[provider]}.sales")
+    return cast("Callable[[str, int | None], WonDeals]", module.DEALS)
 
 
 def books_side(provider: str) -> Callable[[str], BooksSide]:
