@@ -22,6 +22,7 @@ from tieout.domain.errors import NotFoundError, ProviderError, RejectedError, Un
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Context, Manifest
 from tieout.ports.http import Answer
+from tieout.transport.cursors import stored_cursor
 from tieout.transport.wire import encode
 
 PAGE_SIZE = 250
@@ -57,12 +58,12 @@ class Cursor:
         Raises:
             UnavailableError: If it is none of ours.
         """
-        try:
-            stored = json.loads(text)
+
+        def make(stored: Any) -> Cursor:  # noqa: ANN401 - JSON is anything
             odata.moment(stored["edited"])
             return cls(stored["edited"], stored["id"], stored["floor"])
-        except (ValueError, KeyError, TypeError):
-            raise UnavailableError("The stored cursor of the Act! connection cannot be read.") from None
+
+        return stored_cursor(make, text, "Act!")
 
     @property
     def condition(self) -> str:

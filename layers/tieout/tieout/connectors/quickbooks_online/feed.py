@@ -26,6 +26,7 @@ from tieout.connectors.quickbooks_online.translate import ENTITIES, NAME_LISTS, 
 from tieout.domain.records import Kind, Record
 from tieout.ports.clock import Clock
 from tieout.ports.connector import ChangePage
+from tieout.transport.cursors import stored_cursor
 
 # A record may become visible a little after the time that it bears.
 OVERLAP = timedelta(minutes=5)
@@ -58,8 +59,12 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """The cursor that `text` says."""
-        return cls(**json.loads(text))
+        """The cursor that `text` says.
+
+        Raises:
+            UnavailableError: If it is none of ours.
+        """
+        return stored_cursor(lambda stored: cls(**stored), text, "QuickBooks Online")
 
     def __str__(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if value}, separators=(",", ":"))

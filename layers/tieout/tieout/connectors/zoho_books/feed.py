@@ -25,6 +25,7 @@ from tieout.connectors.zoho_books.translate import PLACES, to_record
 from tieout.domain.records import Kind, Record
 from tieout.ports.clock import Clock
 from tieout.ports.connector import ChangePage
+from tieout.transport.cursors import stored_cursor
 
 # A record may become visible a little after the time that it bears, and Zoho's clock is not ours.
 OVERLAP = timedelta(minutes=5)
@@ -64,8 +65,12 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """The cursor that `text` says."""
-        return cls(**json.loads(text))
+        """The cursor that `text` says.
+
+        Raises:
+            UnavailableError: If it is none of ours.
+        """
+        return stored_cursor(lambda stored: cls(**stored), text, "Zoho Books")
 
     def __str__(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
