@@ -64,8 +64,14 @@ def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Cont
         queued, paused = swept.queued, swept.paused
         edge.logger.info("Ids were compared.", braked=swept.braked, left=swept.left)
     else:
-        report = use_case.poll(command.tenant, command.connection, out_of_time=out_of_time)
-        queued, paused = report.queued, report.paused
+        queued = {}
+        try:
+            report = use_case.poll(command.tenant, command.connection, out_of_time=out_of_time)
+            queued, paused = report.queued, report.paused
+        finally:  # a quota that is used up is a reason why a poll fails
+            short = deployment.quotas().check(command.tenant, command.connection, queued)
+            if short:
+                edge.logger.warning("Quotas do not suffice.", connections=[one.connection for one in short])
         if queued and not paused:  # kinds were asked for, even if none of them changed
             deployment.health.contacted(command.tenant, command.connection)
         if report.subscribed:

@@ -15,9 +15,10 @@ from tests.engine.world import BOOKS, CRM, TENANT
 from tests.integration.conftest import sample
 from tieout.domain.changes import Origin
 from tieout.domain.connections import ConnectionState
-from tieout.domain.errors import ReconnectError, UnavailableError
+from tieout.domain.errors import ReconnectError, ThrottledError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.engine.health import standing
+from tieout.ports.connector import Limit, Window
 
 
 def ids(changes):
@@ -103,6 +104,33 @@ def test_a_sweep_finds_what_was_deleted(stack):
     assert poll_changes.handler({"sweep": True}, stack.context)["queued"] == 1
     (change,) = stack.queued("changes")
     assert (change.id, change.origin) == ("d1", Origin.SWEEP)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_poll_tells_of_a_quota_that_will_not_suffice(stack, inbox, monkeypatch, fails):
+    limit = Limit("day", 2, 24 * 3600, Window.QUOTA)
+    monkeypatch.setattr(type(stack.entries["fake_books"]), "limits_of", lambda *_: (limit,))
+    poll_changes.handler({}, stack.context)
+    stack.world.clock.time += timedelta(minutes=1)
+    for number in range(3):
+        stack.world.deal(f"d{number}")
+    if fails:  # the day of the books is over already, and what waits is counted
+        stack.world.books.fault = lambda _: ThrottledError("Too many.", retry_after_seconds=900)
+        changes = stack.world.change(Kind.DEAL, "d0", "d1", "d2")
+        stack.deployment.apply_changes().apply(changes)
+        monkeypatch.setattr(stack.world.books, "changes", _refuse)
+        with pytest.raises(RuntimeError, match="poll_changes failed"):
+            poll_changes.handler({"tenant": TENANT, "connection": BOOKS}, stack.context)
+    else:
+        poll_changes.handler({"tenant": TENANT, "connection": CRM}, stack.context)
+
+    send_alerts.handler({}, stack.context)
+    told = [mail for mail in inbox() if mail.startswith("The calls of quickbooks will not suffice")]
+    assert len(told) == 1
+
+
+def _refuse(*_):
+    raise ThrottledError("Too many.", retry_after_seconds=900)
 
 
 @pytest.fixture

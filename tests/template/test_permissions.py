@@ -38,7 +38,7 @@ ALLOWED = {
     | logs("PollChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
-    | {("sqs:SendMessage", "ChangesQueue.Arn")},
+    | {("dynamodb:Query", "${Table.Arn}/index/unsynced"), ("sqs:SendMessage", "ChangesQueue.Arn")},
     "ApplyChangesRole": TRACES
     | logs("ApplyChangesLogs")
     | WORKER_ON_TABLE

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tieout.engine.measure import MeasureUnsynced
     from tieout.engine.park import ParkChanges
     from tieout.engine.poll import PollChanges
+    from tieout.engine.quota import Quotas
     from tieout.engine.receive import ReceiveWebhook
     from tieout.ports.audit import Archive, TipStore
     from tieout.ports.clock import Clock
@@ -210,6 +211,20 @@ class Deployment:
         return Health(
             config=self.config,
             secrets=self.secrets,
+            alerts=self.alerts,
+            connect=self.connect,
+            provider=self.provider,
+            clock=self.clock,
+        )
+
+    def quotas(self) -> Quotas:
+        """What knows how far the connections' quotas reach."""
+        from tieout.engine.quota import Quotas  # noqa: PLC0415 - see the module
+
+        return Quotas(
+            config=self.config,
+            links=self.links,
+            budgets=self.budget,
             alerts=self.alerts,
             connect=self.connect,
             provider=self.provider,

@@ -12,9 +12,11 @@ from tieout.cli import history
 from tieout.cli.talk import Code
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import ConnectionState
-from tieout.domain.errors import UnavailableError
+from tieout.domain.errors import ThrottledError, UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
+from tieout.ports.connector import Limit, Window
+from tieout.transport import Budget
 
 SYNC = "deals-to-invoices"
 MISSING = f"{SYNC}/invoices/d1"
@@ -106,6 +108,74 @@ def test_tie_out_of_what_agrees(terminal):
     terminal.world.apply("d1")
     terminal.type("tie-out", SYNC)
     assert terminal.exit_code == Code.OK
+
+
+def allow(terminal, calls):
+    """The books allow so many calls a day; an invoice takes three."""
+    entry = terminal.desk.deployment.provider("fake_books")
+    limits = (*entry.manifest.limits, Limit("day", calls, 24 * 3600, Window.QUOTA))
+    entry.manifest = replace(entry.manifest, limits=limits, calls_to_write={Kind.INVOICE: 3})
+
+
+def test_backfill_says_how_many_days_the_quota_makes_it_take(terminal):
+    for number in range(50):
+        terminal.world.deal(f"d{number}")
+    allow(terminal, 100)
+    terminal.type("backfill", SYNC, "--no-wait")
+    said = " ".join((terminal.out + terminal.err).split())
+    assert (
+        "allows the connection quickbooks 100 calls in 24 hours (80 for history), and 80 of them are left now." in said
+    )
+    assert "What is to be written takes about 152. So the last of it is written in about 1 day" in said
+    quota = terminal.json("backfill", SYNC, "--no-wait")["quota"]
+    assert (quota["needed"], quota["left"], quota["seconds"]) == (152, 80, 24 * 3600)
+
+
+def test_backfill_of_a_provider_without_a_quota_says_nothing_of_one(terminal):
+    assert terminal.json("backfill", SYNC, "--no-wait")["quota"] is None
+
+
+def test_a_plan_says_how_long_the_quota_makes_it_take(terminal):
+    for number in range(50):
+        terminal.world.deal(f"d{number}")
+    allow(terminal, 100)
+    (quota,) = terminal.json("plan", SYNC)["quotas"]
+    assert (quota["connection"], quota["needed"], quota["left"], quota["seconds"]) == (BOOKS, 152, 100, 24 * 3600)
+    terminal.type("plan", SYNC)
+    assert "the last of it is written in about 1 day; nothing is lost meanwhile." in " ".join(terminal.out.split())
+
+
+def test_status_tells_what_is_left_of_a_quota_and_what_waits_for_it(terminal):
+    connections = terminal.json("status")["connections"]
+    assert [one["quota"] for one in connections] == [None, None]
+
+    allow(terminal, 2)
+    terminal.type("status")
+    assert "2 of 2 calls in 24 hours are left." in terminal.out
+
+    terminal.world.deal("d1")
+    terminal.world.books.fault = lambda effect: (
+        ThrottledError("Too many.", retry_after_seconds=900) if effect.kind is Kind.INVOICE else None
+    )
+    terminal.world.apply("d1")
+    terminal.type("status")
+    said = " ".join(terminal.out.split())
+    assert (
+        "2 of 2 calls in 24 hours are left; what waits takes about 3, and the last of it is written in 1 day." in said
+    )
+    (quota,) = [one["quota"] for one in terminal.json("status")["connections"] if one["id"] == BOOKS]
+    assert (quota["used"], quota["left"], quota["needed"], quota["seconds"]) == (0, 2, 3, 24 * 3600)
+
+
+def test_status_tells_when_the_next_call_of_a_used_up_quota_is_allowed(terminal):
+    allow(terminal, 2)
+    limits = terminal.desk.deployment.provider("fake_books").limits_of(None)
+    budget = Budget(terminal.world.state, TENANT, BOOKS, limits[-1:], terminal.world.clock)
+    for _ in range(2):
+        budget.spend(["day"])
+    terminal.type("status")
+    said = " ".join(terminal.out.split())
+    assert "0 of 2 calls in 24 hours are left; the next call is allowed 2026-11-23T" in said
 
 
 def test_status_when_all_is_well(terminal):

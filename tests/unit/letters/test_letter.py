@@ -200,6 +200,22 @@ def sign_in_ends() -> list[Alert]:
     ]
 
 
+def quota() -> list[Alert]:
+    return [
+        Alert(
+            tenant="acme",
+            cause="quota-zoho",
+            subject="The calls of zoho will not suffice for what is to be written",
+            reason="Zoho Books allows the connection zoho 2,000 calls in 24 hours, and 50 of them are left now. What "
+            "is to be written takes about 3,600. The last of it is written about 2026-11-24 09:00 UTC.",
+            next_step="If that is too late, take a plan at Zoho Books that allows more calls and say so in the "
+            "settings of zoho; or ask it less often for changes (`poll`), which leaves more calls for writing.",
+            command="tieout status --tenant acme",
+            raised_at=NOW,
+        )
+    ]
+
+
 def brake() -> list[Alert]:
     """Made by the sweep itself, so that the letter fits its sentences."""
     world = World()
@@ -319,6 +335,7 @@ LETTERS = {
     "paused": paused(),
     "sign_in_ends": sign_in_ends(),
     "brake": brake(),
+    "quota": quota(),
     "conflict": conflict(),
     "match": match(),
     "above_the_cap": above_the_cap(),

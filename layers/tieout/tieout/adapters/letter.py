@@ -27,7 +27,7 @@ LABEL_MAX = 48
 _INDENT = "  "
 _NOT_SYNCED = " not synced"
 # The engine's causes that are not "could not be synced": the document stands, but its total is another one.
-_DIFFERENCE, _PAUSED, _ENDS, _BRAKE = "difference-", "paused-", "sign-in-ends-", "brake-"
+_DIFFERENCE, _PAUSED, _ENDS, _BRAKE, _QUOTA = "difference-", "paused-", "sign-in-ends-", "brake-", "quota-"
 # A price of an item is at stake nowhere; only documents have amounts that an accountant would miss.
 _WITHOUT_AMOUNT = frozenset({"customer", "item", "company", "contact", "product"})
 _RULE = "steps."  # how the place of a mapping rule begins
@@ -61,6 +61,8 @@ class AlertLetter:
             subject, values = _without_records("sign_in", alerts[0])
         elif not about and alerts[0].cause.startswith(_BRAKE):
             subject, values = _without_records("brake", alerts[-1], ", and nothing was done about that.")
+        elif not about and alerts[0].cause.startswith(_QUOTA):
+            subject, values = _without_records("quota", alerts[-1])
         elif not about:
             subject, values = _of_no_record(alerts[0])
         elif alerts[0].cause.startswith(_DIFFERENCE):

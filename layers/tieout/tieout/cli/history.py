@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tieout.cli.desk import Desk
+from tieout.cli.quotas import data_of, how_long
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, table
 from tieout.domain.words import said
 from tieout.engine.backfill import Backfill, BackfillReport, sync_of
+from tieout.engine.quota import Forecast
 from tieout.engine.tie_out import StepTieOut, TieOut, Totals
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ def backfill(
     work = Backfill(
         config=deployment.config, queue=deployment.queue, connect=deployment.connect, clock=deployment.clock
     )
+    quota = deployment.quotas().of_history(desk.tenant, sync)
+    if quota is not None:
+        talk.say(f"{how_long(quota)} Records that the sync leaves out take none of them.")
     talk.resume = f"Run `tieout backfill {sync} --tenant {desk.tenant}` again: it goes on after the last page queued."
     with talk.progress() as progress:
         report = work.run(desk.tenant, sync, progress=progress, restart=restart, relink=relink)
@@ -38,7 +43,7 @@ def backfill(
     talk.say(f"{'Went on where it had stopped; queued' if report.resumed else 'Queued'}: {queued}.")
     compare = f"tieout tie-out {sync} --tenant {desk.tenant}"
     if wait_seconds is None:
-        return Answer(_queued(sync, report), lambda: iter([f"Then run `{compare}` to compare both sides."]))
+        return Answer(_queued(sync, report, quota), lambda: iter([f"Then run `{compare}` to compare both sides."]))
     talk.resume = f"What is queued goes on being synced; `{compare}` compares both sides later."
     with talk.progress(waiting="Messages in the queues") as progress:
         done = work.wait(progress=progress, timeout_seconds=wait_seconds)
@@ -49,7 +54,7 @@ def backfill(
             next_step=f"Run `{compare}` later, and see `tieout status --tenant {desk.tenant}`.",
         )
     steps = _compared(desk, talk, sync)
-    data = _queued(sync, report) | _data(steps)
+    data = _queued(sync, report, quota) | _data(steps)
     return Answer(data, lambda: _view(desk, steps), Code.OK if all(step.ties_out for step in steps) else Code.NO)
 
 
@@ -77,8 +82,9 @@ def _compared(desk: Desk, talk: Talk, sync: str) -> list[StepTieOut]:
         return work.compare(desk.tenant, sync, progress=progress)
 
 
-def _queued(sync: str, report: BackfillReport) -> dict[str, Any]:
-    return {"sync": sync, "run": report.run, "resumed": report.resumed, "queued": report.queued}
+def _queued(sync: str, report: BackfillReport, quota: Forecast | None) -> dict[str, Any]:
+    told = {"sync": sync, "run": report.run, "resumed": report.resumed, "queued": report.queued}
+    return told | {"quota": data_of(quota)}
 
 
 def _data(steps: Sequence[StepTieOut]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tieout.cli.desk import Desk
 from tieout.cli.documents import check_sides, known_manifests, read_documents, refuse
 from tieout.cli.parked import amount_of, data_of
+from tieout.cli.quotas import data_of as quota_of
+from tieout.cli.quotas import how_long
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment, more, table
 from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Operation
@@ -81,13 +83,16 @@ def make(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], *, file: Path | 
         except SettingsError as error:  # too large: what would be written is worth knowing all the same
             talk.say(f"{error.message} {error.next_step}")
     code = Code.TRY_LATER if report.counts.waiting else Code.WOULD_PARK if report.parked else Code.OK
+    quotas = desk.deployment.quotas().of_plan(desk.tenant, sync, report.writes)
 
     def view() -> Iterator[RenderableType]:
         yield from _view(report, paused, show)
+        yield from (how_long(quota) for quota in quotas)
         if plan is not None:
             yield from _next(desk, plan, file)
 
-    return Answer(_data(sync, report, paused) | {"plan": _head(desk, plan)}, view, code)
+    data = _data(sync, report, paused) | {"plan": _head(desk, plan), "quotas": [quota_of(one) for one in quotas]}
+    return Answer(data, view, code)
 
 
 def apply(desk: Desk, talk: Talk, name: str, ids: Sequence[str], wish: Wish) -> Answer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tieout.cli.desk import Desk
 from tieout.cli.parked import operate
+from tieout.cli.quotas import data_of, left_of
 from tieout.cli.sweep import noun, sweep
 from tieout.cli.talk import Answer, Code, moment, table
 from tieout.domain.connections import Connection, ConnectionState
@@ -29,6 +30,7 @@ def status(desk: Desk) -> Answer:
     oldest = max((step.oldest_unsynced_seconds for step in found.steps), default=0)
     held = sweep(desk).held(desk.tenant)
     needs_person = bool(paused or parked or held)
+    quotas = {one.id: desk.deployment.quotas().waiting(desk.tenant, one) for one in found.connections}
     standings = {one.id: standing(desk.deployment.config, one) for one in found.connections}
 
     def view() -> Iterator[RenderableType]:
@@ -44,6 +46,8 @@ def status(desk: Desk) -> Answer:
             yield rows
         for connection in found.connections:
             yield _line(desk, connection, standings[connection.id])
+            if (quota := quotas[connection.id]) is not None:
+                yield f"  {left_of(quota)}"
         yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())
         if parked:
             yield f"{counted(parked, 'change')} parked: see `tieout parked list --tenant {desk.tenant}`."
@@ -67,6 +71,7 @@ def status(desk: Desk) -> Answer:
                 "paused_at": one.paused_at,
                 "last_contact_at": standings[one.id].contacted_at,
                 "sign_in_ends_at": standings[one.id].ends_at,
+                "quota": data_of(quotas[one.id]),
                 "webhook": desk.webhook_address(one),
             }
             for one in found.connections

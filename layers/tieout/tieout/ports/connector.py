@@ -64,6 +64,8 @@ class Manifest:
     Attributes:
         provider, title: Name in documents, and name for people.
         reads, writes: Kinds that can be read, and written.
+        calls_to_write: By kind, how many calls a new record of it takes, looking for it included; 1 for the others.
+            For telling how long a quota lasts.
         updates: By kind, the paths that an update of a record may name, `custom_fields.*` for all of those; of a kind
             that is not in it, any.
         webhooks: True if it can tell us of changes.
@@ -104,6 +106,7 @@ class Manifest:
     sign_in_ends: tuple[str, ...] = ()
     sign_in_again: str = "Sign in again."
     updates: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    calls_to_write: Mapping[Kind, int] = field(default_factory=dict)
 
     def takes(self, kind: Kind, path: str) -> bool:
         """True if an update of a record of this kind may name the path."""

@@ -157,6 +157,13 @@ MANIFEST = Manifest(
     write_batch_max=WRITE_BATCH_MAX,
     versions=False,
     idempotency_key_life_seconds=0,
+    calls_to_write={
+        Kind.CUSTOMER: 3,  # looked for by name and by e-mail address, made
+        Kind.ITEM: 2,  # looked for, made
+        Kind.ESTIMATE: 3,  # made, sent, read
+        Kind.INVOICE: 3,
+        Kind.TIME_ENTRY: 2,  # its project read, made
+    },
     limits=limits_of(Settings()),
     settings=Settings,
     secrets={
