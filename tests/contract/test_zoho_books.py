@@ -508,6 +508,31 @@ class TestInvoices:
 
         assert match.record.id == record.id
 
+    def test_a_tax_is_named_as_people_write_it(self, world):
+        lines = [world.line(tax_code=code) for code in ("sales  TAX", world.tax, "NON")]
+        record = done(world.connector().write([world.effect(Kind.INVOICE, Invoice(**world.sales(*lines)))]))
+
+        assert [line["tax_code"] for line in record.fields["lines"]] == [world.tax, world.tax, None]
+        assert record.fields["tax_total"] == 16
+
+    @pytest.mark.parametrize(
+        ("taxes", "message"),
+        [
+            ({"GST": 5, "QST": 9}, "Zoho Books has no tax named `VAT`; it has: `GST`, `QST`."),
+            ({}, "Zoho Books has no tax named `VAT`; it has: none."),
+            ({"VAT": 5, "Vat": 7}, "Zoho Books has several taxes named `VAT`; it has: `VAT`, `Vat`."),
+        ],
+    )
+    def test_a_tax_that_is_not_there_is_refused_with_those_that_are(self, world, taxes, message):
+        world.sandbox("POST", "settings", {"taxes": taxes})
+        document = Invoice(**world.sales(world.line(tax_code="VAT")))
+        outcome = only(world.connector().write([world.effect(Kind.INVOICE, document)]))
+
+        assert isinstance(outcome, NotDone)
+        assert isinstance(outcome.error, RejectedError)
+        assert (outcome.error.message, outcome.error.field) == (message, "lines")
+        assert world.books.tables["invoices"] == {}
+
     def test_two_of_ours_are_shown_where_zoho_ignored_the_unique_field(self, world):
         world.sandbox("POST", "settings", {"upserts": False})
         connector, effect = world.connector(), world.effect(Kind.INVOICE, Invoice(**world.sales()))
@@ -673,7 +698,7 @@ class TestExpenses:
             ({"account": "Travel"}, "account"),
             ({"paid_through": None}, "paid_through"),
             ({"currency": "EUR"}, "currency"),
-            ({"tax_code": "No such tax"}, "lines"),
+            ({"tax_code": "No such tax"}, "tax_code"),
             ({"account": "999"}, ""),
         ],
     )

@@ -11,6 +11,8 @@ from tieout.ports.clock import Clock
 
 # A connection may stay open for hours in a warm worker, while somebody changes the organisation's settings.
 KEPT_FOR = timedelta(minutes=10)
+# So many taxes fit into a sentence.
+_NAMED_MAX = 12
 
 
 class Company:
@@ -21,7 +23,7 @@ class Company:
         self._clock = clock
         self._since = clock.now()
         self._known_currencies: dict[str, str] | None = None
-        self._known_taxes: dict[str, str] | None = None
+        self._known_taxes: list[wire.Named] | None = None
         self._known_users: list[wire.User] | None = None
 
     def refresh(self) -> None:
@@ -63,26 +65,28 @@ class Company:
                 next_step="Correct the currency on one side.",
             )
 
-    def tax_id(self, code: str) -> str:
-        """The id of a tax: of its name, as it is if it is an id, empty for `NON`.
+    def tax_id(self, code: str, field: str) -> str:
+        """The id of a tax: of its name but for case and spaces, as it is if it is an id, empty for `NON`.
 
         Raises:
-            RejectedError: If there is none of that name.
+            RejectedError: If there is none of that name, or several; names the document's field.
         """
         if code.isdigit():
             return code
         if code == "NON":
             return ""
         if self._known_taxes is None:
-            named = [parsed(wire.Named, row) for row in self._client.rows("settings/taxes", "taxes", {})]
-            self._known_taxes = {each.tax_name or "": each.tax_id or "" for each in named}
-        if code not in self._known_taxes:
-            raise RejectedError(
-                f"Zoho Books has no tax named `{code}`.",
-                field="lines",
-                next_step="Create the tax in Zoho Books, or correct the mapping of `lines`.",
-            )
-        return self._known_taxes[code]
+            self._known_taxes = [parsed(wire.Named, row) for row in self._client.rows("settings/taxes", "taxes", {})]
+        found = [tax.tax_id or "" for tax in self._known_taxes if _folded(tax.tax_name) == _folded(code)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(f"`{tax.tax_name}`" for tax in self._known_taxes[:_NAMED_MAX]) or "none"
+        raise RejectedError(
+            f"Zoho Books has {'several taxes' if found else 'no tax'} named `{code}`; it has: {known}.",
+            field=field,
+            next_step="Create the tax in Zoho Books (Settings > Taxes), or let the mapping give the name or the id of "
+            "one that it has.",
+        )
 
     def own_user_id(self) -> str:
         """The id of whoever connected Zoho Books."""
@@ -144,3 +148,7 @@ class Company:
 
 def _task(project: wire.Project, name: str) -> wire.Task | None:
     return next((task for task in project.tasks if task.name.casefold() == name.casefold()), None)
+
+
+def _folded(name: str | None) -> str:
+    return " ".join((name or "").split()).casefold()

@@ -679,7 +679,7 @@ def _write_line(line: Line, company: Company, standing: wire.Line | None) -> wir
     if line.description is not None:
         body["description"] = line.description
     if line.tax_code is not None:
-        body["tax_id"] = company.tax_id(line.tax_code)
+        body["tax_id"] = company.tax_id(line.tax_code, "lines")
     return body
 
 
@@ -799,7 +799,7 @@ def _write_expense(effect: Effect, document: Expense, company: Company, settings
     body.value("billable", "is_billable")
     body.value("tax_included", "is_inclusive_tax")
     if document.tax_code is not None:
-        body.json["tax_id"] = company.tax_id(document.tax_code)
+        body.json["tax_id"] = company.tax_id(document.tax_code, "tax_code")
     if creates:
         body.json["currency_id"] = company.currency_id(document.currency)
     if creates or body.has("number"):
