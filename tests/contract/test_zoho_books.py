@@ -29,6 +29,7 @@ from tests.contract.zoho_published import (
     wrong_in_body,
     wrong_parameters,
 )
+from tests.engine.test_services import SERVICES
 from tests.engine.world import BOOKS, World
 from tieout.connectors import provider
 from tieout.connectors.zoho_books import CONNECTOR
@@ -1167,6 +1168,58 @@ class TestWithTheEngine:
                 engine.apply(issued["invoice_id"], kind=Kind.INVOICE, connection=BOOKS)
         shown = engine.crm.records[Kind.DEAL, "d1"].fields["custom_fields"]
         assert (shown["payment_status"], shown["amount_paid"], shown["balance_due"]) == ("Paid", 1054, 0)
+        assert zoho.judge.problems == []
+
+
+class TestServicesWithTheEngine:
+    """Hours of another tool, whose project and customer come first, whatever is lost on the way."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"kind": "lost_answer", "match": {"method": "POST", "path": "*/projects/timeentries"}},
+            {"kind": "reset", "match": {"method": "POST", "path": "*/projects/timeentries"}},
+            {"kind": "lost_answer", "match": {"method": "PUT", "path": "*/projects"}},
+            {"kind": "lost_answer", "match": {"method": "POST", "path": "*/users"}},
+            {"kind": "reset", "match": {"method": "PUT", "path": "*/expenses"}},
+            {"kind": "lost_answer", "match": {"method": "POST", "path": "*/status/declined"}},
+        ],
+    )
+    def test_hours_an_expense_and_an_estimate_stand_once(self, fault):
+        app = create_app(clock=SimulatedClock(), requests_per_minute=PLENTY, requests_per_day=PLENTY)
+        travel, bank = app.extensions["simulator"].settings.accounts
+        engine = World(SERVICES.replace('"501"', f'"{travel}"'))
+        with serve(app) as url:
+            zoho = ZohoWorld(url, app.extensions["simulator"].clock, app.extensions["simulator"])
+            with zoho.session:
+                engine.books = zoho.connector(faults=[{**fault, "times": 1}], expense_account_id=bank)
+                engine.engine = engine.new_worker()
+                engine.company("c1", "Globex Inc.")
+                given = {"customer": "c1", "custom_fields": {}}
+                engine.crm.put(Kind.PROJECT, "j1", name="Roof", rate=Decimal(90), **given)
+                hours = {
+                    "project": "j1",
+                    "person": "bo@zillum.example",
+                    "date": DAY,
+                    "hours": Decimal("0.75"),
+                    "note": "Measured",
+                }
+                engine.crm.put(Kind.TIME_ENTRY, "h1", billable=True, custom_fields={}, **hours)
+                spent = {"project": "j1", "account": "Travel", "currency": "USD", "amount": Decimal("0.10")}
+                engine.crm.put(Kind.EXPENSE, "e1", date=DAY, billable=True, **given, **spent)
+                engine.deal("d1", status="lost")
+                for kind, one in ((Kind.TIME_ENTRY, "h1"), (Kind.EXPENSE, "e1"), (Kind.DEAL, "d1")):
+                    engine.apply(one, kind=kind)
+                engine.settle_down()
+
+                assert engine.unsynced() == []
+                tables = zoho.books.tables
+                (entry,), (expense,) = tables["timeentries"].values(), tables["expenses"].values()
+                (estimate,) = tables["estimates"].values()
+                assert (entry["log_time"], entry["user_name"], entry["is_billable"]) == ("00:45", "Bo Chen", True)
+                assert (expense["total"], expense["project_id"]) == (Decimal("0.10"), entry["project_id"])
+                assert (estimate["status"], estimate["total"]) == ("declined", 1054)
+                assert [row["project_name"] for row in tables["projects"].values()] == ["Roof", "Roof"]
         assert zoho.judge.problems == []
 
 
