@@ -15,7 +15,7 @@ from tieout.domain.connections import ConnectionState
 from tieout.domain.effects import Effect
 from tieout.domain.errors import ClaimedError, ReconnectError, UnavailableError
 from tieout.domain.links import Link, LinkKey
-from tieout.domain.records import Kind
+from tieout.domain.records import Kind, Record
 from tieout.engine.ends import TOLD_AFTER_ATTEMPTS, ApplyReport
 from tieout.engine.policy import RetryPolicy
 from tieout.mapping import preset
@@ -97,22 +97,44 @@ def test_lost_create_that_is_found_counts_as_created_and_keeps_the_version_that_
     assert (link(world, "d1").target_id, link(world, "d1").target_version) == (invoice.id, invoice.version)
 
 
-def test_lost_create_that_stands_unfinished_is_written_again_at_the_first_look_and_not_linked_before(world: World):
+def half_way(world: World) -> Record:
+    """The invoice of d1, of which the last step's answer was lost: it is found unfinished."""
     world.deal("d1")
     lose(world, "lost", "d1")
     (draft,) = world.invoices()
-    find, writes = world.books.find, world.books.calls["effect"]
+    find = world.books.find
     world.books.find = lambda effects: {
-        key: [replace(match, unfinished=True) for match in matches] for key, matches in find(effects).items()
+        key: [replace(match, unfinished=match.record.version == "0") for match in matches]
+        for key, matches in find(effects).items()
     }
+    return draft
+
+
+def test_lost_create_that_stands_unfinished_is_written_again_at_the_last_look_and_not_linked_before(world: World):
+    draft = half_way(world)
+    writes = world.books.calls["effect"]
     world.books._new_id = lambda: draft.id  # the provider's own unique field leads the write to it
 
+    assert (look(world, "d1").waiting, world.books.calls["effect"]) == (1, writes)
+    assert link(world, "d1").target_id is None
     report = look(world, "d1")
 
     (invoice,) = world.invoices()
     assert (report.created, world.books.calls["effect"]) == (1, writes + 1)
     assert (link(world, "d1").target_id, link(world, "d1").intent) == (draft.id, None)
     assert (invoice.id, invoice.version) == (draft.id, "1")
+
+
+def test_lost_create_whose_last_step_is_done_after_the_first_look_is_linked_and_not_written_again(world: World):
+    draft = half_way(world)
+    writes = world.books.calls["effect"]
+
+    look(world, "d1")
+    world.books.put(Kind.INVOICE, draft.id)  # the step whose answer was lost is done only now
+    report = look(world, "d1")
+
+    assert (report.created, world.books.calls["effect"]) == (1, writes)
+    assert [invoice.id for invoice in world.invoices()] == [draft.id] == [link(world, "d1").target_id]
 
 
 def test_unfinished_record_of_ours_is_completed_by_the_write_where_a_person_asks_for_it_again(world: World):

@@ -83,7 +83,7 @@ class Recovery:
         try:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1 and candidates[0].unfinished:
-                work.link = self._session.links.release(work.link, worker=self._session.worker)
+                self._looked_in_vain(work, intent)  # its last step may still be done
             elif len(candidates) == 1:
                 record = candidates[0].record
                 # What was only to be linked was not written, though it bears our reference.
