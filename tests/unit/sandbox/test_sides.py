@@ -24,6 +24,7 @@ from tieout_sandbox.simulators.clock import WallClock
 from tieout_sandbox.simulators.outlook.state import OutlookSettings, OutlookState
 from tieout_sandbox.simulators.quickbooks_online.side import QuickBooksOnline
 from tieout_sandbox.simulators.server import serve
+from tieout_sandbox.simulators.tryton.seed import ABROAD
 from tieout_sandbox.simulators.tryton.side import Tryton
 from tieout_sandbox.simulators.zoho_books.side import ZohoBooks
 from tieout_sandbox.stage import sides
@@ -102,6 +103,12 @@ def test_outlook_keeps_the_deals_in_the_documented_form():
     assert {note.fields.get("customer", "") for note in notes.values()} == {customer(row) for row in ROWS.values()}
     assert sum(row["categories"] == ["Won"] for row in tasks) == len(WON)
     assert all(notes[number].closed_on for number in WON)
+
+
+def test_tryton_knows_the_countries_of_the_data_set():
+    named = {row["address"]["country"] for row in DATA.companies}
+    assert named - {"United States", "Philipines"} <= set(ABROAD.values())
+    assert "Philippines" in ABROAD.values()
 
 
 def customer(row: Mapping[str, Any]) -> str:

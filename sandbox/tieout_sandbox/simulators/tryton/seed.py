@@ -19,6 +19,12 @@ _MADE_AT_ONCE = 25  # Tryton asks about all periods of a call at once, and SQLit
 _CURRENCIES = (("USD", "$", "0.01", 2, "1"), ("EUR", "€", "0.01", 2, "0.9"), ("JPY", "¥", "1", 0, "150"))
 _RECEIVABLE, _PAYABLE, _REVENUE, _EXPENSE, _CASH, _TAX = "1.2.1", "2.1.1", "4.1.1", "5.2.1", "1.1.1", "6.3.6"
 
+# Where companies of `crm-sales-opportunities` are, beside the home country.
+ABROAD = {
+    "BE": "Belgium", "BR": "Brazil", "CN": "China", "DE": "Germany", "IT": "Italy", "JO": "Jordan", "JP": "Japan",
+    "KE": "Kenya", "KR": "Korea", "NO": "Norway", "PA": "Panama", "PH": "Philippines", "PL": "Poland", "RO": "Romania",
+}  # fmt: skip
+
 
 def set_up(rpc: Rpc, today: date) -> None:
     """Fill a database that holds the modules and nothing else; this year and the next can be booked, too."""
@@ -61,6 +67,7 @@ def _countries(rpc: Rpc) -> int:
     """The home country's id."""
     region = {"name": "Île-de-France", "code": "FR-IDF", "type": "metropolitan region"}
     rpc.make("country.country", name="France", code="FR", code3="FRA", subdivisions=[["create", [region]]])
+    rpc.call("model.country.country.create", [{"code": code, "name": name} for code, name in ABROAD.items()])
     state = {"name": "Oregon", "code": "US-OR", "type": "state"}
     return rpc.make("country.country", name="United States", code="US", code3="USA", subdivisions=[["create", [state]]])
 
