@@ -71,9 +71,8 @@ bench: setup ## figures, not tests
 rivals: setup ## other people's clients and Tieout while answers are lost: duplicates, losses, calls (5 minutes)
 	@$(VENV)/python -m bench.rivals
 
-tryton: setup ## the Tryton connector against a real server, which is installed into .tools (GPL; 10 minutes)
-	@.ci/setup tryton
-	@$(VENV)/pytest -q tests/contract/tryton_lane.py
+tryton: setup ## the Tryton connector against a real server, finer points included; `make test` has the rest (5 minutes)
+	@$(VENV)/pytest -q tests/contract/test_tryton.py tests/contract/tryton_lane.py
 
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.storm $(SEED)

@@ -1,13 +1,12 @@
-"""The Tryton connector against a real Tryton server: the suite that every connector passes, and its own quirks.
+"""The finer points of the Tryton connector against a real server, which take their time: `make tryton`.
 
-The server is trytond itself on SQLite, started here on loopback; calls go through a gate that can lose them. It is a
-lane of its own, as posting is slow there and the connector is not offered yet: `pytest tests/contract/tryton_lane.py`.
+What every run of the tests does is in `test_tryton.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -15,206 +14,15 @@ from typing import Any
 
 import pytest
 
-from tests.contract.suite import ConnectorContract, SimulatedWorld, all_changes, done, only, update_of
-from tieout.connectors import tryton
-from tieout.domain.documents import (
-    Address,
-    CreditNote,
-    Customer,
-    Discount,
-    Document,
-    Invoice,
-    InvoiceStatus,
-    Item,
-    Line,
-)
-from tieout.domain.effects import Effect, MatchedBy, NotDone, Operation, Unknown
-from tieout.domain.errors import ConflictError, NotFoundError, ReconnectError, RejectedError
+from tests.contract.suite import all_changes, done, only, update_of
+from tests.contract.tryton_world import DAY, POST, TrytonWorld, lost, opened
+from tieout.domain.documents import CreditNote, Customer, Invoice, InvoiceStatus
+from tieout.domain.effects import MatchedBy, NotDone, Unknown
+from tieout.domain.errors import ConflictError, NotFoundError, RejectedError
 from tieout.domain.records import Kind
-from tieout_sandbox.simulators.clock import WallClock
-from tieout_sandbox.simulators.server import serve
-from tieout_sandbox.simulators.tryton import Rpc, TrytonServer, create_gate
-from tieout_sandbox.simulators.tryton.seed import PASSWORD, USER
+from tieout_sandbox.simulators.tryton import Rpc, TrytonServer
 
-DAY = date(2026, 1, 5)
 pytestmark = pytest.mark.slow
-
-
-class ServerClock(WallClock):
-    """The server's own time is the machine's, so that time passes by making everything older."""
-
-    def __init__(self, server: TrytonServer) -> None:
-        self._server = server
-
-    def advance(self, seconds: float) -> None:
-        self._server.grow_older(seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """Return at once."""
-
-
-class TrytonWorld(SimulatedWorld):
-    provider = tryton.CONNECTOR
-    write_match = {"method": "POST", "path": "/write/*"}  # noqa: RUF012 - nobody changes it
-
-    def __init__(self, url: str, server: TrytonServer, person: Rpc, count: Iterator[int]) -> None:
-        super().__init__(url, ServerClock(server), {"username": USER, "password": PASSWORD})
-        self.person = person
-        self._count = count
-        self.customer = str(person.make("party.party", name=self.name("Acme"), addresses=[["create", [{}]]]))
-        unit = person.first("product.uom", ["symbol", "=", "u"])
-        template = person.make(
-            "product.template",
-            name=self.name("GTX Pro"),
-            type="service",
-            list_price=Decimal(4821),
-            default_uom=unit,
-            salable=True,
-            sale_uom=unit,
-            account_category=person.first("product.category"),
-            products=[["create", [{}]]],
-        )
-        self.item = str(person.first("product.product", ["template", "=", template]))
-
-    def name(self, word: str) -> str:
-        """A name that nobody has yet."""
-        return f"{word} {next(self._count)}"
-
-    def settings(self) -> dict[str, Any]:
-        return {"base_url": self.url, "database": "erp"}
-
-    def account(self) -> str:
-        return ""
-
-    def draft(self, **values: Any) -> dict[str, Any]:
-        """What a person fills in for an invoice of 100.00."""
-        line = {
-            "type": "line",
-            "company": 1,
-            "currency": 1,
-            "quantity": 1,
-            "unit_price": Decimal(100),
-            "account": self.person.first("account.account", ["code", "=", "4.1.1"]),
-        }
-        return {
-            "company": 1,
-            "type": "out",
-            "party": int(self.customer),
-            "invoice_address": self.person.first("party.address", ["party", "=", int(self.customer)]),
-            "account": self.person.first("account.account", ["code", "=", "1.2.1"]),
-            "journal": self.person.first("account.journal", ["type", "=", "revenue"]),
-            "currency": 1,
-            "invoice_date": DAY,
-            "lines": [["create", [line]]],
-            **values,
-        }
-
-    def make_records(self, count: int) -> tuple[Kind, Sequence[str]]:
-        """All in one transaction, so at one time to the microsecond."""
-        made = self.person.call("model.account.invoice.create", [self.draft() for _ in range(count)])
-        return Kind.INVOICE, [str(one) for one in made]
-
-    def delete_record(self, kind: Kind, record_id: str) -> None:
-        self.person.call("model.account.invoice.delete", [int(record_id)])
-
-    def revoke(self) -> None:
-        self.let_in(active=False)
-
-    def let_in(self, *, active: bool = True) -> None:
-        """Switch the connection's user on or off."""
-        context = {"active_test": False}
-        (user,) = self.person.call(
-            "model.res.user.search",
-            [["login", "=", USER], ["active", "in", [True, False]]],
-            0,
-            1,
-            None,
-            context=context,
-        )
-        self.person.call("model.res.user.write", [user], {"active": active})
-
-    def state(self, invoice: str) -> str:
-        """As Tryton has it."""
-        (row,) = self.person.call("model.account.invoice.read", [int(invoice)], ["state"])
-        return str(row["state"])
-
-    def marked(self, effect: Effect) -> list[dict[str, Any]]:
-        """Every invoice that bears the effect's mark, in whatever state."""
-        found: list[dict[str, Any]] = self.person.call(
-            "model.account.invoice.search_read",
-            [["reference", "like", f"%{effect.reference}%"]],
-            0,
-            None,
-            None,
-            ["state"],
-        )
-        return found
-
-    def effect(self, kind: Kind, document: Document) -> Effect:
-        number = next(self._count)
-        return Effect(f"{number:032x}", Operation.CREATE, kind, document, f"ref{number:09d}")
-
-    def line(self, amount: str = "100.00", **fields: Any) -> Line:
-        return Line(item=self.item, amount=Decimal(amount), **fields)
-
-    def sales(self, *lines: Line, **fields: Any) -> dict[str, Any]:
-        return {"customer": self.customer, "date": DAY, "currency": "USD", "lines": lines or (self.line(),), **fields}
-
-    def invoice(self, *lines: Line, **fields: Any) -> Effect:
-        return self.effect(Kind.INVOICE, Invoice(**self.sales(*lines, **fields)))
-
-    def sample_effects(self) -> Sequence[Effect]:
-        number = next(self._count)
-        address = Address(
-            line1="1 Main St", line2="2nd floor", city="Paris", state="IDF", postal_code="75001", country="FR"
-        )
-        lines = (
-            self.line("25.00", quantity=Decimal("2.5"), unit_price=Decimal(10), description="Días", tax_code="NON"),
-            self.line("0.10", quantity=Decimal(1), unit_price=Decimal("0.10")),
-        )
-        return [
-            self.effect(
-                Kind.CUSTOMER,
-                Customer(
-                    name=f"O'Hara \\ Söhne {number}",
-                    company_name="O'Hara",
-                    contact_name="Ada King Lovelace",
-                    email="ada@example.test",
-                    phone="+33 1 00 00 00 00",
-                    website="https://example.test",
-                    currency="USD",
-                    terms="Net 30",
-                    billing_address=address,
-                ),
-            ),
-            self.effect(
-                Kind.ITEM,
-                Item(name=f"GTX 100% {number}", sku=f"G{number}", description="50_50", price=Decimal("5.125")),
-            ),
-            self.effect(
-                Kind.INVOICE,
-                Invoice(
-                    **self.sales(*lines, discount=Discount(percent=Decimal(10)), memo="Thanks", note="internal"),
-                    number=f"OPP-{number}",
-                    due_date=date(2026, 2, 4),
-                ),
-            ),
-            self.effect(Kind.CREDIT_NOTE, CreditNote(**self.sales(*lines, memo="Sorry"))),
-        ]
-
-    def exact_effects(self) -> Sequence[Effect]:
-        amounts = [Decimal(0), Decimal("0.001"), Decimal("12.345"), Decimal("10005534.10")]
-        items = [self.effect(Kind.ITEM, Item(name=self.name("Exact"), price=amount)) for amount in amounts]
-        lines = (
-            self.line("12.35", quantity=Decimal("1.235"), unit_price=Decimal(10)),
-            self.line("0.00", quantity=Decimal(0), unit_price=Decimal("3.125")),
-            self.line("-0.30", quantity=Decimal(-1), unit_price=Decimal("0.30")),
-            self.line("10005534.10", quantity=Decimal(1), unit_price=Decimal("10005534.10")),
-        )
-        return [*items, self.invoice(*lines)]
-
-    def refused_effect(self) -> Effect:
-        return self.invoice(date=date(1999, 1, 4))  # a year that the books do not have
 
 
 @pytest.fixture(scope="module")
@@ -235,56 +43,8 @@ def count() -> Iterator[int]:
 
 @pytest.fixture
 def world(server: TrytonServer, person: Rpc, count: Iterator[int]) -> Iterator[TrytonWorld]:
-    with serve(create_gate(server.port, server.administrator, clock=WallClock())) as url:
-        opened = TrytonWorld(url, server, person, count)
-        with opened.session:
-            yield opened
-            opened.let_in()
-
-
-class TestContract(ConnectorContract):
-    """Every connector's tests."""
-
-
-CREATE, POST = "/write/model.account.invoice.create", "/write/model.account.invoice.post"
-
-
-def lost(path: str, kind: str = "lost_answer") -> list[dict[str, Any]]:
-    """One call fails: the answer to it gets lost, or (`reset`) it never arrives."""
-    return [{"kind": kind, "times": 1, "match": {"method": "POST", "path": path}}]
-
-
-def test_an_invoice_is_posted_under_a_number_of_trytons(world):
-    record = done(world.connector().write([world.invoice(due_date=date(2026, 2, 4), tax_total=Decimal(0))]))
-
-    assert world.state(record.id) == "posted"
-    assert record.fields["number"] == record.fields["ledger_number"]
-    assert str(record.fields["number"]).startswith("2026/")
-    assert (record.fields["status"], record.fields["state"]) == ("issued", "open")
-    assert (record.fields["total"], record.fields["balance"], record.fields["paid"]) == (100, 100, 0)
-    assert record.fields["due_date"] == date(2026, 2, 4)
-    assert record.edited_by == "Tieout"
-
-
-@pytest.mark.parametrize("kind", ["lost_answer", "reset"])
-@pytest.mark.parametrize("path", [CREATE, POST, "/write/model.res.user.warning.skip"])
-def test_an_invoice_that_was_left_half_way_is_finished_and_stands_once(world, path, kind):
-    """Its due date is past, so that Tryton also asks for a confirmation between draft and posting."""
-    effect = world.invoice(due_date=date(2026, 2, 4))
-    connector = world.connector(faults=lost(path, kind))
-
-    assert isinstance(only(connector.write([effect])), Unknown)
-    if (path, kind) == (CREATE, "reset"):
-        assert connector.find([effect]) == {}
-        assert world.marked(effect) == []
-        return
-
-    (match,) = connector.find([effect])[effect.id]
-
-    assert match.by is MatchedBy.REFERENCE
-    assert match.record.fields["status"] == "issued"
-    assert [row["state"] for row in world.marked(effect)] == ["posted"]
-    assert [found.record for found in connector.find([effect])[effect.id]] == [match.record]
+    with opened(server, person, count) as world:
+        yield world
 
 
 def test_a_draft_on_which_somebody_worked_is_left_to_them(world):
@@ -297,9 +57,11 @@ def test_a_draft_on_which_somebody_worked_is_left_to_them(world):
 
     (match,) = connector.find([effect])[effect.id]
 
-    assert match.record.fields["status"] == "draft"
-    assert match.record.fields["total"] == 90
-    assert world.state(match.record.id) == "draft"
+    assert (match.record.fields["status"], match.record.fields["total"], match.unfinished) == ("draft", 90, False)
+    refused = only(connector.write([effect]))
+    assert isinstance(refused, NotDone)
+    assert isinstance(refused.error, ConflictError)
+    assert world.marked(effect) == [row]
 
 
 def test_a_draft_that_tryton_refuses_to_post_is_deleted_again(world):
@@ -312,23 +74,11 @@ def test_a_draft_that_tryton_refuses_to_post_is_deleted_again(world):
 
     connector = world.connector(faults=lost(POST, "reset"))
     assert isinstance(only(connector.write([effect])), Unknown)
-    assert connector.find([effect]) == {}
-    assert world.marked(effect) == []
-
-
-def test_a_total_that_tryton_makes_otherwise_is_never_posted(world):
-    taxed = world.line(tax_code="VAT 20")
-    wrong = world.invoice(taxed, tax_total=Decimal(19))
-    refused = only(world.connector().write([wrong]))
+    assert [row["state"] for row in world.marked(effect)] == ["draft"]
+    refused = only(connector.write([effect]))
     assert isinstance(refused, NotDone)
     assert isinstance(refused.error, RejectedError)
-    assert "120.00" in refused.error.message
-    assert world.marked(wrong) == []
-
-    record = done(world.connector().write([world.invoice(taxed, tax_total=Decimal(20))]))
-
-    assert (record.fields["total"], record.fields["tax_total"]) == (120, 20)
-    assert record.fields["lines"][0]["tax_code"] == "VAT 20"
+    assert world.marked(effect) == []
 
 
 def test_what_somebody_pays_is_read_back(world):
@@ -493,41 +243,6 @@ def test_an_adopted_customer_gets_our_mark_and_keeps_what_is_not_ours(world):
     assert (record.fields["tax_id"], record.fields["email"]) == ("HRB 4711", "a@b.example")
     emptied = replace(update_of(effect, record), document=Customer(name=str(there.fields["name"]), email=None))
     assert done(connector.write([emptied])).fields["email"] is None
-
-
-def test_an_opportunity_is_a_deal(world):
-    line = {"product": int(world.item), "quantity": 2, "unit": world.person.first("product.uom", ["symbol", "=", "u"])}
-    made = world.person.make(
-        "sale.opportunity",
-        party=int(world.customer),
-        description="A big one",
-        amount=Decimal("9642.00"),
-        company=1,
-        start_date=DAY,
-        lines=[["create", [line]]],
-    )
-
-    (deal,) = world.connector().read(Kind.DEAL, [str(made)])
-
-    assert (deal.fields["name"], deal.fields["status"], deal.fields["stage"]) == ("A big one", "open", "lead")
-    assert deal.fields["companies"][0]["id"] == world.customer
-    assert deal.fields["amount"] == Decimal(9642)
-    assert deal.fields["opened_on"] == DAY
-    (found,) = deal.fields["lines"]
-    assert (found["product_id"], found["quantity"], found["unit_price"], found["amount"]) == (world.item, 2, 4821, 9642)
-
-
-def test_a_session_that_ended_is_renewed_and_a_wrong_password_is_told(world):
-    connector = world.connector()
-    connector.probe()
-    for key in connector._client._sessions:
-        connector._client._sessions[key] = "Session bm9ib2R5OjE6eA=="
-    assert connector.probe().currency == "USD"
-
-    world.secrets.write("acme", "under-test", {"username": USER, "password": "the former one"})
-    with pytest.raises(ReconnectError) as caught:
-        world.connector().probe()
-    assert caught.value.next_step
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, outlook, quickbooks_online, zoho_books
+from tieout.connectors import act, outlook, quickbooks_online, tryton, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
@@ -10,6 +10,7 @@ PROVIDERS: tuple[Provider, ...] = (
     act.CONNECTOR,
     outlook.CONNECTOR,
     quickbooks_online.CONNECTOR,
+    tryton.CONNECTOR,
     zoho_books.CONNECTOR,
 )
 

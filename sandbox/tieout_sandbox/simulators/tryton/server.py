@@ -95,6 +95,12 @@ class TrytonServer:
         rpc.work_in(found["company"], groups=found["groups"], administrator=True)
         return rpc
 
+    def end_sessions(self) -> None:
+        """Everybody has to sign in again."""
+        with sqlite3.connect(self.database, timeout=30) as connection:
+            connection.execute("DELETE FROM ir_session")
+        connection.close()
+
     def grow_older(self, seconds: float) -> None:
         """Let so much time pass: everything in the database was made and changed so much earlier."""
         with sqlite3.connect(self.database, timeout=30) as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from tieout.connectors.tryton import wire
@@ -50,6 +50,11 @@ class Company:
     def currency(self) -> str:
         """The code of its currency."""
         return str(self._row["currency."]["code"])
+
+    @property
+    def today(self) -> date:
+        """The day in UTC; the company's own may be another one for some hours."""
+        return self._clock.now().date()
 
     def currency_id(self, code: str) -> int:
         """The id of a currency."""

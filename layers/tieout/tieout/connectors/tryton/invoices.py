@@ -7,7 +7,9 @@ Source: the account_invoice module, 8.2.0, `invoice.py`, read 2026-11-22.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -93,7 +95,7 @@ class Invoices:
             return
         try:
             self._compare(document, row)
-            self._post(row["id"])
+            self._post(row)
         except RejectedError as error:
             try:
                 self._client.write(f"model.{INVOICE}.delete", [row["id"]])
@@ -154,18 +156,24 @@ class Invoices:
                 next_step="Credit it in Tryton instead.",
             )
 
-    def _post(self, invoice: int) -> None:
+    def _post(self, row: Row) -> None:
+        due = row["payment_term_date"]
+        if isinstance(due, date) and due < self._company.today and not row.get("payment_term."):
+            self._confirm(_past_due(row["id"]))
         for _ in range(_WARNINGS_MAX):
             try:
-                self._client.write(f"model.{INVOICE}.post", [invoice])
+                self._client.write(f"model.{INVOICE}.post", [row["id"]])
             except WarnedError as warned:
                 if warned.code not in _CONFIRMED:
                     raise
-                # Confirmed for this once: Tryton forgets it when it is asked again.
-                self._client.write("model.res.user.warning.skip", warned.key, False)
+                self._confirm(warned.key)
             else:
                 return
         raise RejectedError("Tryton asks for one confirmation after the other.", next_step="Post it by hand.")
+
+    def _confirm(self, warning: str) -> None:
+        """For once: Tryton forgets it when it is asked again."""
+        self._client.write("model.res.user.warning.skip", warning, False)
 
     def _compare(self, document: Form, row: Row) -> None:
         expected, total = document.expected_total(), abs(row["total_amount"])
@@ -318,6 +326,16 @@ class Invoices:
                 next_step="Make the record active in Tryton, or link to another one.",
                 code=field,
             )
+
+
+def _past_due(invoice: int) -> str:
+    """The key of the warning that an invoice is due in the past, as Tryton makes it.
+
+    Confirmed before it is asked for, it saves half of what posting costs; a release that makes it otherwise asks.
+    Source: trytond 8.2.1, `res/user.py` (`Warning_.format`), read 2026-11-22.
+    """
+    digest = hashlib.md5(f"{INVOICE},{invoice}".encode(), usedforsecurity=False).hexdigest()
+    return f"{digest}.invoice_payment_term"
 
 
 def differing(document: Form, shown: Fields) -> list[str]:
