@@ -654,7 +654,8 @@ def test_deal_that_is_won_and_parked_again_while_a_slower_worker_saw_it_lost_sta
 
 def test_item_that_another_product_of_its_name_took_before_it_was_settled_belongs_to_that_one(world: World):
     world.crm.put(Kind.PRODUCT, "p2", name="GTX Pro", price=Decimal(4821))
-    real, other = world.books.write, []
+    other: list[str] = []
+    real = world.books.write
 
     def write(effects):
         outcomes = real(effects)
