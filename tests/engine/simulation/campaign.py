@@ -30,6 +30,8 @@ class Tally:
         deletions: How many deletions were looked at a day later.
         faults: How often each kind of fault was met at each point.
         deeds: How often people did each thing.
+        pairs: Seeds of the rotation, by pair.
+        met: In how many seeds each capability of the rotation was met.
     """
 
     seeds: int = 0
@@ -39,6 +41,8 @@ class Tally:
     doubled: Counter[str] = field(default_factory=Counter)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     deeds: Counter[str] = field(default_factory=Counter)
+    pairs: Counter[str] = field(default_factory=Counter)
+    met: Counter[str] = field(default_factory=Counter)
     events: int = 0
     calls: int = 0
     parked: int = 0
@@ -53,6 +57,9 @@ class Tally:
         self.doubled[plan.assumption] += result.doubles > 0
         self.deeds.update(step.action for step in plan.steps)
         self.faults.update((event.point, event.fault) for event in result.history if event.fault is not None)
+        if plan.rotation is not None:
+            self.pairs[plan.rotation.pair] += 1
+        self.met.update(result.met)
         self.events, self.calls = self.events + len(result.history), self.calls + result.calls
         self.parked += result.parked
         self.deletions += result.deletions
@@ -66,7 +73,7 @@ class Tally:
         self.parked += other.parked
         self.deletions += other.deletions
         self.failed |= other.failed
-        for name in ("counts", "doubled", "faults", "deeds"):
+        for name in ("counts", "doubled", "faults", "deeds", "pairs", "met"):
             getattr(self, name).update(getattr(other, name))
 
     def as_json(self) -> dict[str, Any]:
@@ -84,6 +91,8 @@ class Tally:
             "deletions_found_within_a_day": self.deletions,
             "faults": {f"{point}: {fault}": count for (point, fault), count in sorted(self.faults.items())},
             "deeds": dict(sorted(self.deeds.items())),
+            "pairs": dict(sorted(self.pairs.items())),
+            "capabilities": dict(sorted(self.met.items())),
         }
 
 

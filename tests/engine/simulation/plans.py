@@ -8,7 +8,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from random import Random
 
-from tests.engine.simulation.policies import PRESET, Policies, policies_of
+from tests.engine.simulation.policies import PRESET, Policies, policies_of, within
+from tests.engine.simulation.rotation import Rotation, rotation_of
 from tests.engine.simulation.runtime import START, Fault, FaultKind
 
 TENANTS = ("acme", "globex")
@@ -121,6 +122,7 @@ class Plan:
     token_seconds: int = 3600
     token_rotates_seconds: int = 86_400
     policies: Policies = PRESET
+    rotation: Rotation | None = None
 
     @property
     def real(self) -> bool:
@@ -202,6 +204,12 @@ REAL_POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {
     "secrets.read": (2, 10, _OPENED),
     "secrets.write": (3, 3, _OPENED),
 }
+ROTATED_POINTS: dict[str, tuple[int, int, tuple[FaultKind, ...]]] = {
+    "crm.subscribe": (1, 4, _ASKED),
+    "books.subscribe": (1, 4, _ASKED),
+}
+STEPS_POINTS = {"books.post": (10, 10, _WRITTEN)}
+LIMITED_POINTS = {"table.budget": REAL_POINTS["table.budget"]}
 ACTIONS = {
     "win": 22,
     "edit": 18,
@@ -280,14 +288,17 @@ def assumption_of(seed: int) -> Assumption:
     }.get(seed % 10, Assumption.BOUNDED)
 
 
-def plan_of(seed: int) -> Plan:
-    """The plan that this seed stands for."""
+def plan_of(seed: int, *, rotated: bool = True) -> Plan:
+    """The plan that this seed stands for; if it is not to be `rotated`, that with the first model."""
     random = Random(f"{seed}/plan")
     assumption = assumption_of(seed)
     lagging = assumption in (Assumption.LAGGING, Assumption.LAGGING_KEYS)
     points = POINTS
     preset = seed % REAL_EVERY == REAL_AT or seed % DAY_EVERY == DAY_AT
-    policies = PRESET if preset else policies_of(seed)
+    rotation = rotation_of(seed) if rotated and seed % REAL_EVERY != REAL_AT else None
+    policies = PRESET if preset else within(policies_of(seed), rotation)
+    if rotation is not None:
+        points = points_of(rotation)
     if seed % REAL_EVERY == REAL_AT:
         points = {name: at for name, at in POINTS.items() if not name.startswith(("crm.", "books."))} | REAL_POINTS
     return Plan(
@@ -307,7 +318,14 @@ def plan_of(seed: int) -> Plan:
         token_seconds=random.choice((600, 3600)),
         token_rotates_seconds=random.choice((0, 900, 86_400)),
         policies=policies,
+        rotation=rotation,
     )
+
+
+def points_of(rotation: Rotation) -> dict[str, tuple[int, int, tuple[FaultKind, ...]]]:
+    """Where calls of a model provider may go wrong that the first model does not have."""
+    in_steps = STEPS_POINTS if rotation.in_steps else {}
+    return POINTS | ROTATED_POINTS | in_steps | (LIMITED_POINTS if rotation.limited else {})
 
 
 def _steps(random: Random, seed: int, policies: Policies) -> list[Step]:

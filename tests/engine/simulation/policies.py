@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from typing import Any
 
+from tests.engine.simulation.rotation import Rotation, manifests
+from tieout.domain.records import Kind
 from tieout.mapping import preset
+from tieout.mapping.parse import parse
 
+SYNC, SOURCE, TARGET = "deals-to-invoices", "act", "quickbooks"
 _STANDS = re.compile(r"on_leave: park .*\n    on_delete: park .*")
 _ALIAS = ("GTXPro: GTX Pro", "GTXPro: GTX Pro, Gizmo Lite: Gizmo")
 
@@ -77,3 +85,48 @@ def text_of(policies: Policies, *, alias: bool = False, memo: str = "") -> str:
     if memo:
         text = text.replace("      lines:\n", f"      memo: {{constant: {memo}}}\n      lines:\n", 1)
     return text
+
+
+def within(policies: Policies, rotation: Rotation | None) -> Policies:
+    """Those of the policies that the pair can carry out."""
+    if rotation is None:
+        return policies
+    crm, books = manifests()[rotation.crm], manifests()[rotation.books]
+    if Kind.COMPANY not in crm.writes:
+        policies = replace(policies, two_way="")
+    if Kind.CREDIT_NOTE not in books.writes and policies.if_paid == "credit_note":
+        policies = replace(policies, if_paid="park")
+    return policies
+
+
+@cache
+def document_of(pair: str) -> Mapping[str, Any]:
+    """The standard sync of the pair, between the connections that worlds have."""
+    (parsed,) = parse(preset(pair))
+    return {**parsed.data, "name": SYNC, "source": SOURCE, "target": TARGET}
+
+
+@cache
+def text_of_pair(pair: str, policies: Policies, *, alias: bool = False, memo: str = "") -> str:
+    """The pair's sync document, with policies, alias and memo as `text_of` has them."""
+    document: dict[str, Any] = copy.deepcopy(dict(document_of(pair)))
+    customers, invoices = document["steps"]["customers"], document["steps"]["invoices"]
+    if policies.two_way:
+        customers["two_way"] = policies.two_way
+    if policies.if_paid:
+        invoices |= {"on_leave": "withdraw", "on_delete": "withdraw", "if_paid": policies.if_paid}
+    caps = {"withdrawals": policies.withdrawals, "rewrites": policies.rewrites}
+    if given := {name: most for name, most in caps.items() if most is not None}:
+        document["caps"] = given
+    if alias:
+        for table in _aliases(invoices["fields"]["lines"]["fields"]["item"]):
+            table["Gizmo Lite"] = "Gizmo"
+    if memo:
+        invoices["fields"]["memo"] = {"constant": memo}
+    return json.dumps(document)
+
+
+def _aliases(rule: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The tables by which a rule knows other names; none where a line says its product by itself."""
+    transforms = [one for one in rule.get("transforms", ()) if isinstance(one, dict)]
+    return [one["lookup"]["aliases"] for one in transforms if "aliases" in one.get("lookup", {})]

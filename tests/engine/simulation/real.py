@@ -19,7 +19,7 @@ import requests
 from flask import Flask
 
 from tests.engine.simulation.providers import moved
-from tests.engine.simulation.roads import RETRY_AFTER_SECONDS, Reply
+from tests.engine.simulation.roads import RETRY_AFTER_SECONDS, Reply, counted
 from tests.engine.simulation.runtime import Runtime
 from tieout.connectors.act import translate as act_translate
 from tieout.connectors.act.auth import webhook_token
@@ -28,7 +28,6 @@ from tieout.connectors.quickbooks_online.company import Company as KnownCompany
 from tieout.domain.records import Kind, Record
 from tieout.engine.plan import plain
 from tieout.ports.connector import Limit, Webhook
-from tieout.transport.budget import SPARE_FROM_CALLS
 from tieout_sandbox.simulators.act.errors import error_body
 from tieout_sandbox.simulators.act.routes import BASE, Api, Call
 from tieout_sandbox.simulators.act.state import ActSettings, ActState
@@ -62,14 +61,6 @@ _WRITTEN = {  # what we write of a kind, and a person may edit too
 def guid(name: str) -> str:
     """The CRM's id for a name of the plan: equal for both tenants."""
     return str(uuid.uuid5(_NAMESPACE, name))
-
-
-def counted(calls: int) -> int:
-    """What the provider allows where we take so many: a budget keeps one call back for delays, but a small one cannot.
-
-    Of QuickBooks' ten calls a second the connector takes nine for that.
-    """
-    return calls if calls >= SPARE_FROM_CALLS else calls + 1
 
 
 class TrueClock:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tests.engine.simulation.oracles import ORACLES, doubles
 from tests.engine.simulation.plans import Plan, plan_of
+from tests.engine.simulation.rotation import Met
 from tests.engine.simulation.runtime import Event
 from tests.engine.simulation.universe import Universe
 
@@ -22,6 +23,7 @@ class Result:
         broken: What was violated, by oracle.
         doubles: Documents created more than once, violation or not.
         deletions: How many deletions were looked at a day later.
+        met: What of the rotation's capabilities was met.
     """
 
     plan: Plan
@@ -31,6 +33,7 @@ class Result:
     parked: int
     calls: int
     deletions: int
+    met: frozenset[Met]
 
     @property
     def digest(self) -> str:
@@ -51,6 +54,7 @@ def run(plan: Plan) -> Result:
         parked=sum(link.unsynced is not None for link in universe.table.links.values()),
         calls=sum(calls for calls, _ in universe.busiest),
         deletions=universe.deletions,
+        met=frozenset(met for met, count in universe.met.items() if count and plan.rotation is not None),
     )
 
 
@@ -98,6 +102,7 @@ def story(result: Result) -> str:
     plan = result.plan
     lines = [
         f"seed {plan.seed}: {plan.assumption}; search lags {plan.lag_seconds:.0f} s; policies: {plan.policies}",
+        f"providers: {plan.rotation or 'the first model'}",
         "again with:",
         f"make simulate SEEDS=1 FIRST={plan.seed}",
         "",

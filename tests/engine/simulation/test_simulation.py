@@ -18,16 +18,19 @@ from tests.engine.simulation.campaign import Tally, tally
 from tests.engine.simulation.plans import Assumption, Fault, Plan, Step, plan_of
 from tests.engine.simulation.policies import PRESET
 from tests.engine.simulation.providers import SimulatedProvider
+from tests.engine.simulation.rotation import SHARE, Rotation, manifests, pairs, possible
 from tests.engine.simulation.runtime import FaultKind
 from tests.engine.simulation.simulate import Result, run, run_seed, shrink, story
 from tests.engine.simulation.stores import Table
 from tests.engine.simulation.watch import like_planned, without_what_stood
+from tieout.connectors import PROVIDERS
 from tieout.domain.changes import Change
 from tieout.domain.documents import Invoice
+from tieout.domain.effects import Operation
 from tieout.domain.links import Link
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
-from tieout.engine import apply, gate, merge, recover, two_way, withdraw
+from tieout.engine import apply, gate, merge, poll, recover, two_way, withdraw, write
 from tieout.engine.alerts import SendAlerts
 from tieout.engine.archive import ArchiveAudit
 from tieout.engine.caps import Caps
@@ -37,6 +40,7 @@ from tieout.engine.plan import NoChange
 from tieout.engine.sweep import Sweep
 from tieout.engine.withdraw import Withdrawals
 from tieout.engine.write import Pending, Writer
+from tieout.ports.connector import Connector
 from tieout.transport import Budget
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +48,8 @@ SEEDS = 1000
 PLANTED_SEEDS_MAX = 150
 REAL_SEEDS = range(203, 803, 20)  # with the real connectors, and among the first a connection of few calls a minute
 POLICY_SEEDS = [seed for seed in range(400) if plan_of(seed).policies != PRESET]
-DIGEST_SEEDS = (7, 23)  # one with simulated providers, and one with the real connectors
+ROTATED = {seed: rotation for seed in range(600) if (rotation := plan_of(seed).rotation) is not None}
+DIGEST_SEEDS = (6, 23, 7)  # one with the first model, one with the real connectors, one of the rotation
 NAMESAKE_SEEDS = range(6, 16)  # with simulated providers
 DAY_SEEDS = range(5, 505, 25)  # with a day of sweeps as they are deployed
 
@@ -63,8 +68,18 @@ def test_the_seeds_meet_every_fault_and_every_deed(met: Tally):
     points = {point for point, _ in met.faults}
 
     assert {fault for _, fault in met.faults} >= set(FaultKind)
-    assert points >= set(plans.POINTS) | set(plans.REAL_POINTS)
+    assert points >= set(plans.POINTS) | set(plans.REAL_POINTS) | set(plans.ROTATED_POINTS) | set(plans.STEPS_POINTS)
     assert set(met.deeds) == set(plans.ACTIONS) | {deed for theme in plans.THEMES.values() for deed in theme}
+
+
+def test_every_provider_takes_part_in_the_rotation():
+    assert {name for pair in pairs() for name in pair} == {one.manifest.provider for one in PROVIDERS}
+
+
+def test_the_seeds_meet_every_pair_and_every_capability(met: Tally):
+    assert set(met.pairs) == {f"{crm}-{books}" for crm, books in pairs()}
+    assert set(met.met) >= possible()
+    assert met.pairs.total() == pytest.approx(SEEDS * SHARE, rel=0.1)
 
 
 def test_one_seed_of_twenty_runs_the_real_connectors(met: Tally):
@@ -346,10 +361,81 @@ def test_calls_beyond_the_providers_limit_are_caught(monkeypatch):
     assert "beyond the limit" in found.broken["I9"][0]
 
 
+def _writes_what_it_did_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_unread(item: Pending, target: Connector) -> bool:
+        effect = item.write.effect
+        return effect.operation is Operation.UPDATE and target.manifest.versions and not effect.target_version
+
+    monkeypatch.setattr(write, "_is_unread", is_unread)
+
+
+def _takes_half_for_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = recover._written
+
+    def written(target, works):
+        return {key: [replace(one, unfinished=False) for one in some] for key, some in real(target, works).items()}
+
+    monkeypatch.setattr(recover, "_written", written)
+
+
+def _compares_nothing_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll, "COMPARISONS_AFTER_GAP", "0")
+
+
+def _writes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Writer, "_write_group", lambda self, target, claimed: self._write(target, claimed))
+
+
+@pytest.mark.parametrize(
+    ("oracle", "where", "plant", "said"),
+    [
+        ("I5", lambda _: True, _writes_what_it_did_not_read, " -> "),
+        ("I2", lambda rotation: rotation.in_steps, _takes_half_for_whole, "never posted"),
+        ("I3", lambda rotation: rotation.gaps, _compares_nothing_after_a_gap, "unsaid"),
+        ("I0", lambda _: True, _writes_all_at_once, "at once, of"),
+        ("I9", lambda rotation: rotation.limited, _spends_no_budget, "beyond the limit"),
+    ],
+)
+def test_planted_bug_is_caught_where_providers_differ(
+    oracle: str,
+    where: Callable[[Rotation], bool],
+    plant: Callable[[pytest.MonkeyPatch], None],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    plant(monkeypatch)
+
+    seeds = [seed for seed, rotation in ROTATED.items() if where(rotation)]
+    found = (result.broken[oracle] for result in _breaks(oracle, seeds))
+    assert any(said in one for broken in found for one in broken)
+
+
+def _deleted_unheard() -> Plan:
+    """A deal is deleted where only the feed tells of it: nothing compares ids, and no notification comes."""
+    told = (one for one, each in ROTATED.items() if Kind.DEAL in manifests()[each.crm].deletions_visible)
+    steps = (Step(5, "acme", "win", "d1", "c1|GTX Pro:1*10-0"), Step(2000, "acme", "delete deal", "d1"))
+    plan = plan_of(next(told))
+    rotation = replace(plan.rotation or ROTATED[plan.seed], gaps=False, limited=False)
+    return replace(plan, steps=steps, faults=(), webhooks=0.0, rotation=rotation)
+
+
+def test_a_deletion_that_only_the_feed_tells_of_is_heard(monkeypatch):
+    assert run(_deleted_unheard()).broken == {}
+
+    real = SimulatedProvider._page
+    monkeypatch.setattr(SimulatedProvider, "_page", lambda self, kind, start: replace(real(self, kind, start), gone=()))
+
+    (said,) = run(_deleted_unheard()).broken["I3"]
+    assert said.endswith("stands unsaid")
+
+
 def test_deletions_that_no_sweep_finds_are_caught(monkeypatch):
     monkeypatch.setattr(Sweep, "_compare", lambda *_: None)
 
     assert next(_breaks("D1", DAY_SEEDS), None) is not None
+
+
+_AT_ONCE: dict[str, float] = {"webhooks": 1.0, "duplicates": 0.0, "disorder_seconds": 0.1}
 
 
 def _two_of_one_name(seed: int) -> Plan:
@@ -360,7 +446,7 @@ def _two_of_one_name(seed: int) -> Plan:
         Step(5, "acme", "edit company's fields", "c2", "phone:424045"),
     )
     held_up = Fault("table.pointer", 1, FaultKind.SLOW)
-    return replace(plan_of(seed), steps=steps, faults=(held_up,), webhooks=1.0, duplicates=0.0, disorder_seconds=0.1)
+    return replace(plan_of(seed, rotated=False), steps=steps, faults=(held_up,), **_AT_ONCE)
 
 
 def test_of_two_that_link_one_record_at_once_one_gets_it(monkeypatch):
@@ -389,7 +475,7 @@ def _answered_otherwise(*more: Step) -> Plan:
         Step(2130, "acme", "answer review", "c1", "3787"),
         *more,
     )
-    return replace(plan_of(5745), steps=steps, faults=())
+    return replace(plan_of(5745, rotated=False), steps=steps, faults=())
 
 
 def test_an_invoice_that_the_books_gave_another_customer_stays_so_while_nobody_asks_for_it():

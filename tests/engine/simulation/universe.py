@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,11 +11,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tests.engine.simulation.allowance import Allowance
 from tests.engine.simulation.plans import COMPANIES, DEALS, PRODUCTS, TENANTS, Plan, Sold, Step, sold
-from tests.engine.simulation.policies import text_of
+from tests.engine.simulation.policies import SOURCE, SYNC, TARGET, document_of, text_of, text_of_pair
 from tests.engine.simulation.processes import Processes
-from tests.engine.simulation.providers import SimulatedProvider
+from tests.engine.simulation.providers import Forgetful, SimulatedProvider, Traits
 from tests.engine.simulation.real import REALM, RealBooks, RealCrm, guid
+from tests.engine.simulation.rotation import Met, limits_of, manifests
 from tests.engine.simulation.runtime import START, FaultKind, Killed, Runtime
 from tests.engine.simulation.stores import Message, Queues, Table, TableDownError, reference_of
 from tests.engine.simulation.watch import Answer, Watch, Written, like_planned, without_what_stood
@@ -41,7 +44,6 @@ from tieout.engine.sweep import Sweep
 from tieout.ports.connector import Connector, Hint, Webhook
 from tieout.ports.state import StoredSync
 
-SYNC = "deals-to-invoices"
 POLL_SECONDS = 900
 QUIET_SECONDS = 600  # after the last step, what still breaks may break; then nothing does
 SPARE_SECONDS = 40
@@ -51,7 +53,7 @@ SWEEPS_BEGIN_SECONDS, SWEEPS_SECONDS = 3 * 3600 + 1800, 6 * 3600
 HALF_HOUR_SECONDS = 1800
 POISON_SECONDS = 3700
 HEARD = {"crm": (Kind.COMPANY, Kind.PRODUCT, Kind.DEAL), "books": (Kind.CUSTOMER, Kind.INVOICE, Kind.PAYMENT)}
-CONNECTIONS = {"crm": "act", "books": "quickbooks"}
+CONNECTIONS = {"crm": SOURCE, "books": TARGET}
 
 
 class Universe:
@@ -98,6 +100,7 @@ class Universe:
         }
         self.table.watches = self.watches
         self.processes: Processes | None = None
+        self.met: Counter[Met] = Counter()
         self.providers: dict[tuple[str, str], Any] = {}
         for tenant in TENANTS:
             for name, connection in CONNECTIONS.items():
@@ -120,8 +123,9 @@ class Universe:
             self._webhook(tenant, name, kind, record_id)
 
         if not plan.real:
-            lag, keys = plan.lag_seconds, plan.honours_key
-            return SimulatedProvider(
+            lag, keys, traits = plan.lag_seconds, plan.honours_key, self._traits(name)
+            forgets = traits is not None and bool(traits.told_seconds)
+            return (Forgetful if forgets else SimulatedProvider)(
                 self.runtime,
                 tenant,
                 name,
@@ -130,6 +134,9 @@ class Universe:
                 changed=changed,
                 watch=self.watches[tenant],
                 wrote=lambda side, effect, worker, former: self._wrote(tenant, side, effect, worker, former),
+                traits=traits,
+                allowance=self._allowance(tenant, name),
+                met=self.met,
             )
         if name == "crm":
             return RealCrm(self.runtime, tenant, calls_per_minute=plan.calls_per_minute, changed=changed)
@@ -143,6 +150,24 @@ class Universe:
             honours_key=plan.honours_key,
             changed=changed,
         )
+
+    def _traits(self, name: str) -> Traits | None:
+        """What the CRM or the books behave like; None for the first model."""
+        rotation = self.plan.rotation
+        if rotation is None:
+            return None
+        manifest = manifests()[rotation.crm if name == "crm" else rotation.books]
+        self.met[Met.ONE_WAY] += name == "crm" and Kind.DEAL not in manifest.writes
+        told_seconds = rotation.told_seconds if manifest.webhooks else 0
+        return Traits(manifest, in_steps=rotation.in_steps, gaps=rotation.gaps, told_seconds=told_seconds)
+
+    def _allowance(self, tenant: str, name: str) -> Allowance | None:
+        rotation = self.plan.rotation
+        if rotation is None or not rotation.limited:
+            return None
+        manifest = manifests()[rotation.crm if name == "crm" else rotation.books]
+        limits = limits_of(rotation, manifest, self.plan.calls_per_minute)
+        return Allowance(self.runtime, self.table, (tenant, CONNECTIONS[name]), limits, self.met)
 
     def _connection(self, tenant: str, name: str) -> Connection:
         connection = CONNECTIONS[name]
@@ -237,14 +262,18 @@ class Universe:
 
     def _put_sync(self, tenant: str) -> None:
         alias, memo = self._alias.get(tenant, False), self._memo.get(tenant, "")
-        text = text_of(self.plan.policies, alias=alias, memo=memo)
+        rotation, policies = self.plan.rotation, self.plan.policies
+        if rotation is None:
+            text = text_of(policies, alias=alias, memo=memo)
+        else:
+            text = text_of_pair(rotation.pair, policies, alias=alias, memo=memo)
         self.versions[tenant].append(self.runtime.true_now())
         # One moment for all seeds: a process compiles equal syncs once.
         self.table.put_sync(StoredSync(tenant, SYNC, self.version, text, START))
 
     def _furnish(self, tenant: str) -> None:
         crm = self.crm(tenant)
-        for product, name in PRODUCTS.items():
+        for product, name in self._products().items():
             fields = {"name": name, "sku": None, "price": Decimal(100), "cost": None, "description": tenant}
             crm.put(Kind.PRODUCT, self.id_of(product), **fields)
         for company in COMPANIES:
@@ -258,6 +287,8 @@ class Universe:
                 contact=_contact(company),
                 custom_fields={},
             )
+            if self.plan.rotation is not None:
+                crm.edit(Kind.COMPANY, company, self._selected())
             if self.plan.policies.two_way:
                 values = {"address.city": "Springfield", "contact.email": f"{company}@example.com"}
                 crm.edit(Kind.COMPANY, company, values)
@@ -266,6 +297,23 @@ class Universe:
                 self.books(tenant).put(Kind.CUSTOMER, f"L{number}", name=name, phone="old")
         if self.plan.adoptable:
             self.books(tenant).put(Kind.ITEM, "9", name="GTX Pro", type="service", description="was here before")
+
+    def _products(self) -> Mapping[str, str]:
+        """By id, the names of what is sold; with the one that each line is, if the sync says so."""
+        item = self._step("invoices").get("fields", {}).get("lines", {}).get("fields", {}).get("item", {})
+        return PRODUCTS | ({"p0": item["constant"]} if "constant" in item else {})
+
+    def _selected(self) -> Mapping[str, Any]:
+        """What a company has to show to take part in the sync."""
+        when = self._step("customers").get("when", {})
+        return {when["path"]: when["equals"]} if when else {}
+
+    def _step(self, name: str) -> Mapping[str, Any]:
+        """Of the pair's sync; empty for the first model's, which asks for nothing in particular."""
+        if self.plan.rotation is None:
+            return {}
+        step: Mapping[str, Any] = document_of(self.plan.rotation.pair)["steps"][name]
+        return step
 
     # The run
 
@@ -327,6 +375,9 @@ class Universe:
     def _calm(self) -> None:
         self.runtime.faulty = False
         self._poisoned.clear()
+        for provider in self.providers.values():
+            if not self.plan.real and provider.allowance is not None:
+                provider.allowance.lift_quota()
         for tenant in TENANTS:
             self._reconnect(tenant)
 
@@ -396,6 +447,8 @@ class Universe:
     def _webhook(self, tenant: str, name: str, kind: Kind, record_id: str, tries: int = 3) -> None:
         random = self.runtime.random
         if not self._open or kind not in HEARD[name] or random.random() >= self.plan.webhooks:
+            return
+        if not self.plan.real and not self.providers[tenant, CONNECTIONS[name]].tells(kind):
             return
         webhook = Webhook({}, json.dumps([kind, record_id]).encode())
         if self.plan.real:
@@ -541,7 +594,7 @@ class Universe:
             companies=[{"id": self.id_of(company), "name": company}],
             contacts=[],
             amount=amount,
-            lines=[_line(one) for one in lines],
+            lines=[self._line(one) for one in lines],
             **({} if key in crm.records else {"custom_fields": {}}),
         )
 
@@ -549,7 +602,12 @@ class Universe:
         there = self._deal(tenant, deal)
         if there is not None:
             line = Sold(there.fields["lines"][0]["name"], Decimal(1), Decimal(value), Decimal(0))
-            self._change_deal(tenant, deal, amount=line.exact, lines=[_line(line)])
+            self._change_deal(tenant, deal, amount=line.exact, lines=[self._line(line)])
+
+    def _line(self, one: Sold) -> dict[str, Any]:
+        """A line of a deal; in the rotation it also says by id what is sold."""
+        named = (product for product, name in PRODUCTS.items() if name == one.product)
+        return _line(one, next(named, None) if self.plan.rotation is not None else None)
 
     def do_lose(self, tenant: str, deal: str, _: str) -> None:
         self._change_deal(tenant, deal, status="lost")
@@ -614,7 +672,7 @@ class Universe:
         books = self.books(tenant)
         for record_id in books.created.get((Kind.INVOICE, reference_of(key)), ()):
             record = books.records.get((Kind.INVOICE, record_id))
-            if record is not None and record.fields["state"] != "voided":
+            if record is not None and record.fields["state"] not in ("voided", "draft"):
                 return record
         return None
 
@@ -864,9 +922,9 @@ def _contact(company: str) -> dict[str, Any]:
     return {"name": f"Ada {company}", "given_name": "Ada", "family_name": company, "email": None}
 
 
-def _line(one: Sold) -> dict[str, Any]:
+def _line(one: Sold, product_id: str | None) -> dict[str, Any]:
     return {
-        "product_id": None,
+        "product_id": product_id,
         "name": one.product,
         "sku": None,
         "quantity": one.quantity,
