@@ -13,6 +13,7 @@ from tieout.domain.changes import Lane, UnsyncedState
 from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError, ThrottledError
 from tieout.domain.records import Kind
+from tieout.engine.backfill import sync_of
 from tieout.engine.preview import Preview
 from tieout.engine.quota import Quotas
 from tieout.ports.connector import Limit, Window
@@ -221,7 +222,7 @@ class TestPlans:
             clock=metered.world.clock,
         )
         report = preview.preview(TENANT, SYNC, progress=lambda *_: None)
-        (forecast,) = metered.quotas.of_plan(TENANT, SYNC, report.writes)
+        (forecast,) = metered.quotas.of_plan(TENANT, sync_of(metered.world.state, TENANT, SYNC), report.writes)
 
         assert forecast.needed == 40 * 3 + 3 + 2
         assert forecast.windows == 1

@@ -145,6 +145,15 @@ def test_a_plan_says_how_long_the_quota_makes_it_take(terminal):
     assert "the last of it is written in about 1 day; nothing is lost meanwhile." in " ".join(terminal.out.split())
 
 
+def test_a_plan_of_a_file_with_another_step_says_so_too(terminal, tmp_path):
+    terminal.world.deal("d1")
+    allow(terminal, 100)
+    file = tmp_path / "sync.yaml"
+    file.write_text(terminal.world.sync_text.replace("  items:", "  wares:").replace("link: items", "link: wares"))
+    (quota,) = terminal.json("plan", SYNC, "--file", str(file))["quotas"]
+    assert (quota["needed"], quota["seconds"]) == (5, 0)
+
+
 def test_status_tells_what_is_left_of_a_quota_and_what_waits_for_it(terminal):
     connections = terminal.json("status")["connections"]
     assert [one["quota"] for one in connections] == [None, None]

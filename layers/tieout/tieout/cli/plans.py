@@ -32,6 +32,7 @@ from tieout.domain.plans import (
 )
 from tieout.domain.words import counted, said
 from tieout.engine.backfill import LOOK_SECONDS, QUIET_LOOKS, sync_of
+from tieout.engine.collect import compiled
 from tieout.engine.preview import PlanReport
 from tieout.engine.stored_plans import Cap, Changed, Comparison, End, Ended, StoredPlans
 from tieout.engine.withdraw import TAKEN_BACK
@@ -83,7 +84,8 @@ def make(desk: Desk, talk: Talk, sync: str, ids: Sequence[str], *, file: Path | 
         except SettingsError as error:  # too large: what would be written is worth knowing all the same
             talk.say(f"{error.message} {error.next_step}")
     code = Code.TRY_LATER if report.counts.waiting else Code.WOULD_PARK if report.parked else Code.OK
-    quotas = desk.deployment.quotas().of_plan(desk.tenant, sync, report.writes)
+    planned = compiled(instead) if instead is not None else sync_of(desk.deployment.config, desk.tenant, sync)
+    quotas = desk.deployment.quotas().of_plan(desk.tenant, planned, report.writes)
 
     def view() -> Iterator[RenderableType]:
         yield from _view(report, paused, show)

@@ -125,9 +125,8 @@ class Quotas:
         syncs = [compiled(sync) for sync in self._config.syncs(tenant)]
         return self.forecast(connection, self._calls_of_waiting(tenant, syncs, connection.id))
 
-    def of_plan(self, tenant: str, name: str, writes: Iterable[PlannedWrite]) -> list[Forecast]:
-        """What the writes of a plan take of each connection that has a quota."""
-        sync = sync_of(self._config, tenant, name)
+    def of_plan(self, tenant: str, sync: CompiledSync, writes: Iterable[PlannedWrite]) -> list[Forecast]:
+        """What the writes of a plan of the sync, which need not run yet, take of each connection that has a quota."""
         counts: dict[str, Counter[Kind]] = {sync.source: Counter(), sync.target: Counter()}
         for write in writes:
             step = sync.step(write.step)
