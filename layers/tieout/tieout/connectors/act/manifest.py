@@ -14,7 +14,7 @@ from tieout.transport.settings import checked, server_url
 
 CALLS = "calls"
 CALLS_PER_MINUTE = 120
-"""Ours: Act! publishes no number, and self-hosted servers are small. Source: README.md, "Rate limits"."""
+"""Ours: Act! publishes no number, and self-hosted servers are small. Source: README.md, "Quirks"."""
 
 IN_FLIGHT = "calls_in_flight"
 CALLS_IN_FLIGHT = 4
