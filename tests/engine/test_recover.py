@@ -137,6 +137,46 @@ def test_lost_create_whose_last_step_is_done_after_the_first_look_is_linked_and_
     assert [invoice.id for invoice in world.invoices()] == [draft.id] == [link(world, "d1").target_id]
 
 
+@pytest.mark.parametrize("how", ["lost", "deleted"])
+def test_document_left_half_way_of_a_record_that_left_the_sync_is_told_until_a_person_has_seen_to_it(
+    world: World, how: str
+):
+    draft = half_way(world)
+    if how == "lost":
+        world.deal("d1", status="lost")
+    else:
+        del world.crm.records[Kind.DEAL, "d1"]
+    writes = world.books.calls["effect"]
+
+    assert look(world, "d1").waiting == 1
+    assert look(world, "d1").parked == 1
+    look(world, "d1")
+
+    (parked,) = world.unsynced()
+    assert (parked.state, parked.cause) == (UnsyncedState.PARKED, "half-way-invoices")
+    assert f"its invoice {draft.id} is left unfinished" in parked.reason
+    assert (link(world, "d1").intent, world.books.calls["effect"]) == (None, writes)
+    assert [one.cause for one in world.state.pending(TENANT)].count("half-way-invoices") == 1
+
+    del world.books.records[Kind.INVOICE, draft.id]
+    world.new_worker().apply([replace(one, origin=Origin.OPERATOR) for one in world.change(Kind.DEAL, "d1")])
+    assert world.unsynced() == []
+
+
+def test_document_left_half_way_is_finished_if_its_record_takes_part_again(world: World):
+    draft = half_way(world)
+    world.books._new_id = lambda: draft.id
+    world.deal("d1", status="lost")
+    look(world, "d1")
+    look(world, "d1")
+    world.deal("d1")
+    look(world, "d1")
+
+    (invoice,) = world.invoices()
+    assert (invoice.id, invoice.version, link(world, "d1").target_id) == (draft.id, "1", draft.id)
+    assert world.unsynced() == []
+
+
 def test_unfinished_record_of_ours_is_completed_by_the_write_where_a_person_asks_for_it_again(world: World):
     world.deal("d1")
     world.apply("d1")

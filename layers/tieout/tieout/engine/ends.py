@@ -33,6 +33,7 @@ from tieout.ports.state import LinkStore
 
 CAUSE_LENGTH_MAX = 80
 DIFFERENCE = "difference"
+HALF_WAY = "half-way"
 CAP = "cap-"
 TOLD_AFTER_ATTEMPTS = 3
 
@@ -129,12 +130,15 @@ class Ends:
             self._hinders_no_more(work)
 
     def skipped(self, work: Work, reason: str) -> None:
-        """The sync does not want this record."""
+        """The sync does not want this record; a document left half-way stays told until a person has seen to it."""
         work.ended = True
         self.report.skipped += 1
         self.report.skipped_because[reason] += 1
         self.passed[work.key] = work, reason
-        self._hinders_no_more(work)
+        former = work.link.unsynced
+        asked = work.change.origin in (Origin.OPERATOR, Origin.APPROVED)
+        if asked or former is None or not former.cause.startswith(HALF_WAY):
+            self._hinders_no_more(work)
 
     def echoed(self, change: Change) -> None:  # noqa: ARG002 - which one does not matter, as in `unwanted`
         """It says nothing new: both sides agree."""

@@ -59,6 +59,11 @@ class Work:
         """How a person names the work in a command: `sync/step/source id`."""
         return f"{self.key.sync}/{self.key.step}/{self.key.source_id}"
 
+    @property
+    def takes_part(self) -> bool:
+        """True if the record is there and fulfils the step's condition."""
+        return self.record is not None and self.step.selects(self.record)
+
 
 @dataclass(frozen=True, slots=True)
 class NoChange:

@@ -15,8 +15,9 @@ from tieout.domain.records import Record
 from tieout.domain.reviews import Side
 from tieout.engine.adopt import owners_of, standing
 from tieout.engine.collect import connection_of, kind_of, read_all
+from tieout.engine.ends import HALF_WAY
 from tieout.engine.plan import Work, difference, document_of, has_parts_beside, whole_document
-from tieout.engine.sentences import several_candidates
+from tieout.engine.sentences import left_half_way, several_candidates
 from tieout.engine.session import Session
 from tieout.engine.write import Writer
 from tieout.ports.connector import Connector
@@ -84,6 +85,9 @@ class Recovery:
             work.link = self._session.links.keep_intent(work.link, replace(intent, worker=self._session.worker))
             if len(candidates) == 1 and candidates[0].unfinished:
                 self._looked_in_vain(work, intent)  # its last step may still be done
+                if work.link.intent is None and intent.withdrawal is None and not work.takes_part:  # nothing will do it
+                    error = left_half_way(work, target, candidates[0].record)
+                    self._session.ends.parked(work, error, cause=f"{HALF_WAY}-{work.step.name}")
             elif len(candidates) == 1:
                 record = candidates[0].record
                 # What was only to be linked was not written, though it bears our reference.

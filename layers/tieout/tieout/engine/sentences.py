@@ -57,6 +57,16 @@ def left_the_sync(work: Work) -> RejectedError:
     )
 
 
+def left_half_way(work: Work, target: Connector, record: Record) -> RejectedError:
+    """The source record left the sync before its document was finished, so nothing will finish it."""
+    read, written = _kinds(work)
+    return RejectedError(
+        f"The {read} no longer takes part in the sync, but its {written} {record.id} is left unfinished in "
+        f"{target.manifest.title}: an answer was lost before its last step.",
+        next_step=f"Delete the unfinished {written} there, then retry this one.",
+    )
+
+
 def not_linked(work: Work, pair: Link) -> RejectedError:
     """A document carries our reference, and the record that it was made of has no link to it."""
     read, written = _kinds(work)

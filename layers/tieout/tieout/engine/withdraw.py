@@ -103,7 +103,7 @@ class Withdrawals:
             elif credit is None or credit.link.target_id is not None or why is None:
                 self._without(credit)
                 self._stays_withdrawn(work)
-            elif why is Withdrawal.UNDONE or not _takes_part(work):
+            elif why is Withdrawal.UNDONE or not work.takes_part:
                 unfinished[why].append(work)
             else:
                 self._take_back(work, credit)
@@ -255,7 +255,7 @@ class Withdrawals:
 
     def _stays_withdrawn(self, work: Work) -> None:
         why, ends = work.link.withdrawn, self._session.ends
-        if not _takes_part(work):
+        if not work.takes_part:
             ends.skipped(work, "its document is withdrawn")
         elif why is Withdrawal.UNDONE:
             ends.skipped(work, TAKEN_BACK)
@@ -305,10 +305,6 @@ class Withdrawals:
             return
         if credit.link.target_id is None or unsynced.state is UnsyncedState.WAITING:
             self._session.links.set_unsynced(credit.key, None, instead_of=unsynced)
-
-
-def _takes_part(work: Work) -> bool:
-    return work.record is not None and work.step.selects(work.record)
 
 
 def _is_news(link: Link) -> bool:
