@@ -23,7 +23,7 @@ TOUR_BEGINS_WITH = {"act", "quickbooks_online"}
 
 
 def named_in(path: Path, name: str) -> bool:
-    """True if the code imports the provider's folder or has its name as a text; what only people read does not count."""
+    """True if the code imports the provider's folder or has its name as a text; comments do not count."""
     tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node.value == name:
