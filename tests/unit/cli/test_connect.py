@@ -220,6 +220,10 @@ def test_a_registered_redirect_is_pasted(unsigned, monkeypatch):
     assert "redirect_uri=https://acme.example/back" in unsigned.err
     assert_no_secret(unsigned)
 
+    unsigned.type("connect", BOOKS, "--no-browser", given=given)
+    assert unsigned.exit_code == Code.OK, "the address is the same as the last time"
+    assert "redirect_uri=https://acme.example/back" in unsigned.err
+
 
 def test_a_pasted_address_with_another_state_is_refused(unsigned, monkeypatch):
     monkeypatch.setenv("TIEOUT_SECRET_CLIENT_ID", "id")

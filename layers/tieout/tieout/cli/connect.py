@@ -33,6 +33,9 @@ FILLED_IN = "(filled in by consent)"
 
 STATE_BYTES = 32
 
+REDIRECT = "redirect_address"
+"""Beside the secrets: the address that the last consent came back to, if one was named. The next one needs it too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -41,14 +44,15 @@ class Way:
     Attributes:
         secrets_file: JSON object of secrets by name; `-` is the standard input. Then nobody is asked.
         ask: Ask for every secret again, not only for those that are missing.
-        port: Of the local address that the browser comes back to; 0 takes a free one.
-        redirect: Another registered address to come back to; the person then pastes where they ended.
+        port: Of the local address that the browser comes back to; 0 takes a free one. None: none was named.
+        redirect: Another registered address to come back to; the person then pastes where they ended. Without it and
+            without a port it is that of the last consent.
         browser: Open the browser.
     """
 
     secrets_file: str = ""
     ask: bool = False
-    port: int = 0
+    port: int | None = None
     redirect: str = ""
     browser: bool = True
 
@@ -68,11 +72,15 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
     manifest, consent = provider.manifest, provider.consent
     known = _known(desk, connection, manifest, way, paused_keys=consent is None)
     if consent is not None:
+        redirect = way.redirect or (known.get(REDIRECT, "") if way.port is None else "")
+        known = {name: value for name, value in known.items() if name != REDIRECT}
+        way = replace(way, redirect=redirect)
         grant = _grant(desk, talk, connection, consent=consent, known=known, way=way)
         _same_account(connection, grant.account)
         connection = replace(connection, account=grant.account)
         # A refresh token that rotates is stored before it is used.
-        deployment.secrets.write(desk.tenant, name, {**known, **grant.secrets})
+        kept = {REDIRECT: redirect} if redirect else {}
+        deployment.secrets.write(desk.tenant, name, {**known, **grant.secrets, **kept})
         account = PatientConnector(deployment.connect(connection), deployment.clock).probe()
     else:
         tried = _Tried(known)
@@ -220,7 +228,7 @@ def _grant(
         _send_to(talk, _page(consent, connection, known, redirect, state), redirect, browser=way.browser)
         query = _pasted(state)
     else:
-        with listening(way.port, state) as loopback:
+        with listening(way.port or 0, state) as loopback:
             redirect = loopback.redirect
             _send_to(talk, _page(consent, connection, known, redirect, state), redirect, browser=way.browser)
             query = dict(loopback.wait())

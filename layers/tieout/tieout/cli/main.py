@@ -100,8 +100,10 @@ def connect(
     secrets_file: Annotated[str, typer.Option(help="JSON object of secrets; - reads the standard input.")] = "",
     *,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for every secret again.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Local port to come back to; 0 takes a free one.")] = 0,
-    redirect: Annotated[str, typer.Option(help="Another registered address to come back to.")] = "",
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Local port to come back to; 0 takes a free one.")
+    ] = None,
+    redirect: Annotated[str, typer.Option(help="Another registered address to come back to; remembered.")] = "",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
