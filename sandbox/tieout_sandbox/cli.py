@@ -16,7 +16,7 @@ from tieout_sandbox.simulators import SIMULATORS, StartError, create_app, with_s
 from tieout_sandbox.simulators.faults import FaultPlan
 from tieout_sandbox.simulators.server import serve as serve_app
 
-DEALS_MIN = 60
+DEALS_MIN = 140
 """With fewer, the tour's scenes find no deal of their kind."""
 
 app = typer.Typer(no_args_is_help=True, help="Simulators of providers, on this machine.")

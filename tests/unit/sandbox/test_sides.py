@@ -214,6 +214,15 @@ def test_a_tour_that_cannot_be_played_is_refused(options):
     assert CliRunner().invoke(cli.app, ["tour", "--once", *options]).exit_code == 2
 
 
+def test_the_fewest_deals_are_enough_for_every_scene():
+    """The most is asked for where invoices cannot be changed: one open deal with a customer for each scene."""
+    rows = dataset.read().opportunities
+    is_open = [row["status"] == "Open" and bool(row["companies"]) for row in rows]
+    for count in range(cli.DEALS_MIN, 500):
+        places = [number * len(rows) // count for number in range(count)]
+        assert sum(is_open[place] for place in places) >= 5, count
+
+
 @pytest.mark.parametrize(("books", "played"), [(QuickBooksOnline(), "linked both sides"), (Tryton(), "open")])
 def test_what_the_books_do_not_allow_is_left_out_and_told(monkeypatch, books, played):
     said = StringIO()

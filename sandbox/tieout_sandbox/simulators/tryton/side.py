@@ -36,7 +36,7 @@ class Tryton:
     outage: Mapping[str, str] = {"method": "*", "path": "*"}
     closed_word = "period"
     tells = False
-    deals_max: int | None = 120
+    deals_max: int | None = 140
     simulator: Server
 
     def __init__(self, connection: str = "tryton") -> None:
