@@ -179,7 +179,7 @@ class Writer:
                 pointer = False
                 settled = replace(settled, target_id=work.link.target_id, target_version=work.link.target_version)
         try:
-            takes = pointer and (found or work.link.target_id is None)
+            takes = pointer and (found or intent.operation is Operation.CREATE)
             if takes and not self._session.links.take_target(settled):
                 raise ConflictError("The record was linked to another one meanwhile.")
             work.link = self._session.links.settle(settled, worker=self._session.worker, pointer=pointer and not takes)
