@@ -51,7 +51,7 @@ POLICY_SEEDS = [seed for seed in range(400) if plan_of(seed).policies != PRESET]
 ROTATED = {seed: rotation for seed in range(600) if (rotation := plan_of(seed).rotation) is not None}
 DIGEST_SEEDS = (6, 23, 7)  # one with the first model, one with the real connectors, one of the rotation
 NAMESAKE_SEEDS = range(6, 16)  # with simulated providers
-DAY_SEEDS = range(5, 505, 25)  # with a day of sweeps as they are deployed
+DAY_SEEDS = range(5, 2505, 25)  # with a day of sweeps as they are deployed
 
 
 @pytest.fixture(scope="module")

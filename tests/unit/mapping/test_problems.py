@@ -4,7 +4,7 @@ import pytest
 
 from tieout.mapping.problems import DocumentProblem, capitalised, closest, did_you_mean, spelled
 
-TWELVE = [f"n{number:02}" for number in range(12)]
+THIRTEEN = [f"n{number:02}" for number in range(13)]
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,8 @@ TWELVE = [f"n{number:02}" for number in range(12)]
         ("abcdefxxxx", ["abcdefghij"], "Did you mean `abcdefghij`?"),
         ("abcdexxxxx", ["abcdefghij"], "Known here: `abcdefghij`."),
         ("zzz", ["name", "note"], "Known here: `name`, `note`."),
-        ("zzz", TWELVE, f"Known here: {', '.join(f'`{name}`' for name in TWELVE)}."),
-        ("zzz", [*TWELVE, "one more"], ""),
+        ("zzz", THIRTEEN, f"Known here: {', '.join(f'`{name}`' for name in THIRTEEN)}."),
+        ("zzz", [*THIRTEEN, "one more"], ""),
         ("zzz", [], ""),
     ],
 )
