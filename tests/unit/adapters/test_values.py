@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieout.adapters.dynamodb.values import (
-    from_attributes,
-    pack,
-    time_of,
-    time_text,
-    to_attributes,
-    unpack,
-)
+from tieout.adapters.dynamodb.values import from_attributes, to_attributes
+from tieout.domain.packing import pack, time_of, time_text, unpack
 from tieout.domain.records import Kind
 
 TIMES = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone

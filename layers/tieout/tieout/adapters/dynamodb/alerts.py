@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from tieout.adapters.dynamodb.changes import alert_of, alert_text
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
-from tieout.adapters.dynamodb.values import Scalar, time_text
+from tieout.adapters.dynamodb.values import Scalar
 from tieout.domain.changes import Alert
+from tieout.domain.packing import time_text
 
 PENDING_MAX = 1_000
 _READABLE = 60

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
-from tieout.adapters.dynamodb.values import Scalar, pack, time_text, unpack
+from tieout.adapters.dynamodb.values import Scalar
+from tieout.domain.packing import pack, time_text, unpack
 
 _LEASE_KEPT = timedelta(hours=1)
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from tieout.adapters.dynamodb.reviews import review_of, review_values
-from tieout.adapters.dynamodb.values import pack, unpack
 from tieout.domain.changes import Alert, Change, Lane, Origin, Unsynced, UnsyncedState
+from tieout.domain.packing import pack, unpack
 from tieout.domain.records import Kind
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
-from tieout.adapters.dynamodb.values import Scalar, pack, time_of, time_text, unpack
+from tieout.adapters.dynamodb.values import Scalar
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import ClaimedError
+from tieout.domain.packing import pack, time_of, time_text, unpack
 from tieout.ports.state import Run, StoredSync
 
 _TENANTS = "tieout#tenants"

@@ -11,11 +11,12 @@ from typing import Any
 from tieout.adapters.dynamodb.changes import unsynced_of, unsynced_text
 from tieout.adapters.dynamodb.reviews import decision_of, decision_text
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
-from tieout.adapters.dynamodb.values import Scalar, pack, time_of, time_text, unpack
+from tieout.adapters.dynamodb.values import Scalar
 from tieout.domain.changes import Unsynced, UnsyncedState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError
 from tieout.domain.links import Intent, IntentState, Link, LinkKey, Turns, Withdrawal
+from tieout.domain.packing import pack, time_of, time_text, unpack
 from tieout.domain.reviews import Side
 
 TAKES_MAX = 5

@@ -15,10 +15,11 @@ from datetime import timedelta
 from typing import Any
 
 from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
-from tieout.adapters.dynamodb.values import Scalar, pack, time_of, time_text, unpack
+from tieout.adapters.dynamodb.values import Scalar
 from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError, SettingsError
 from tieout.domain.links import LinkKey, Withdrawal
+from tieout.domain.packing import pack, time_of, time_text, unpack
 from tieout.domain.plans import WRITES_MAX, PlannedWrite, PlanState, StoredPlan
 from tieout.domain.reviews import Side
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tieout.adapters.dynamodb.values import pack, unpack
+from tieout.domain.packing import pack, unpack
 from tieout.domain.reviews import Candidate, Choice, Decision, FieldConflict, Review, ReviewKind, Side
 
 _EDITS = ("source_edited_at", "target_edited_at", "source_edited_by", "target_edited_by")
