@@ -16,9 +16,9 @@ from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.domain.words import age, counted
 from tieout.engine.backfill import PAGES_MAX, source_of, sync_of
-from tieout.engine.collect import Connect, compiled
+from tieout.engine.collect import Connect, compiled, connection_read, connection_written
 from tieout.engine.ends import AlertSink
-from tieout.mapping import CompiledStep, CompiledSync
+from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Connector, Provider, Window
 from tieout.ports.state import ConfigStore, LinkStore
@@ -133,7 +133,7 @@ class Quotas:
             if write.side is Side.SOURCE:  # the second half of a two-way step
                 counts[sync.source][step.from_kind] += 1
             else:
-                counts[written_through(sync, step)][step.to_kind] += 1
+                counts[connection_written(sync, step)][step.to_kind] += 1
         return [
             forecast
             for connection_id, kinds in counts.items()
@@ -195,8 +195,8 @@ class Quotas:
         found: Counter[str] = Counter()
         for sync in syncs:
             for step in sync.steps:
-                written = written_through(sync, step)
-                read = sync.source if step.reads == "source" else sync.target
+                written = connection_written(sync, step)
+                read = connection_read(sync, step)
                 connection = self._config.connection(tenant, written)
                 if read == connection_id and connection is not None and (count := queued.get(step.from_kind, 0)):
                     found[written] += self._calls(connection, {step.to_kind: count})
@@ -211,7 +211,7 @@ class Quotas:
             if sync is None:
                 continue
             step = sync.step(one.step)
-            if connection_id == written_through(sync, step):
+            if connection_id == connection_written(sync, step):
                 kinds[step.to_kind] += 1
         connection = self._config.connection(tenant, connection_id)
         return self._calls(connection, kinds) if connection is not None else 0
@@ -242,11 +242,6 @@ class Quotas:
             ]
         )
         self._config.put_cursor(connection.tenant, connection.id, _TOLD, now.isoformat())
-
-
-def written_through(sync: CompiledSync, step: CompiledStep) -> str:
-    """The connection that the step writes to."""
-    return sync.target if step.reads == "source" else sync.source
 
 
 def _count(source: Connector, kind: Kind) -> int:
