@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tieout import bootstrap, edge
+from tieout.engine.poll import PollReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +58,41 @@ def _check(command: _Command, deployment: bootstrap.Deployment, _context: edge.C
 
 
 def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Context) -> int:
-    use_case = deployment.poll_changes()
     out_of_time = edge.out_of_time(context, deployment.settings.worker_timeout_seconds)
     if command.sweep:
-        swept = use_case.sweep(command.tenant, command.connection, out_of_time=out_of_time)
+        swept = deployment.poll_changes().sweep(command.tenant, command.connection, out_of_time=out_of_time)
         queued, paused = swept.queued, swept.paused
         edge.logger.info("Ids were compared.", braked=swept.braked, left=swept.left)
     else:
-        queued = {}
-        try:
-            report = use_case.poll(command.tenant, command.connection, out_of_time=out_of_time)
-            queued, paused = report.queued, report.paused
-        finally:  # a quota that is used up is a reason why a poll fails
-            short = deployment.quotas().check(command.tenant, command.connection, queued)
-            if short:
-                edge.logger.warning("Quotas do not suffice.", connections=[one.connection for one in short])
+        report = _poll(command, deployment, out_of_time)
+        queued, paused = report.queued, report.paused
         if queued and not paused:  # kinds were asked for, even if none of them changed
             deployment.health.contacted(command.tenant, command.connection)
         if report.subscribed:
             edge.logger.info("Notifications of a connection were renewed.", done=list(report.subscribed))
     edge.logger.info("A connection was asked for changes.", sweep=command.sweep, queued=queued, paused=paused)
     return sum(queued.values())
+
+
+def _poll(command: _Command, deployment: bootstrap.Deployment, out_of_time: Callable[[], bool]) -> PollReport:
+    """What was queued. Quotas are looked at even if asking fails: one that is used up is a reason why it does."""
+    report, failure = PollReport(), None
+    try:
+        report = deployment.poll_changes().poll(command.tenant, command.connection, out_of_time=out_of_time)
+    except Exception as error:  # noqa: BLE001 - raised below
+        failure = error
+    try:
+        short = deployment.quotas().check(command.tenant, command.connection, report.queued)
+    except Exception as error:
+        if failure is None:
+            raise
+        edge.log_failure("Quotas could not be looked at.", error)
+    else:
+        if short:
+            edge.logger.warning("Quotas do not suffice.", connections=[one.connection for one in short])
+    if failure is not None:
+        raise failure
+    return report
 
 
 def _commands(event: edge.Event, deployment: bootstrap.Deployment) -> Iterator[_Command]:

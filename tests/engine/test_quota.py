@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,6 +42,18 @@ class Catalogued:
         return self.limits
 
 
+class Counted:
+    """A store that counts which of its methods were asked for."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls[name] += 1
+        return getattr(self._real, name)
+
+
 class Metered:
     """A world whose books allow so many calls a day, three of which an invoice takes."""
 
@@ -51,10 +64,11 @@ class Metered:
         self.limits = (MINUTE, Limit("day", calls, per_seconds, Window.QUOTA))
         self.providers = {"fake_crm": Catalogued(self.world.crm, (MINUTE,))}
         self.providers["fake_books"] = Catalogued(self.world.books, self.limits)
+        self.reads = Counted(self.world.state)
         self.quotas = Quotas(
-            config=self.world.state,
-            links=self.world.state,
-            budgets=self.world.state,
+            config=self.reads,
+            links=self.reads,
+            budgets=self.reads,
             alerts=self.world.state,
             connect=lambda connection: self.providers[connection.provider].real,
             provider=lambda name: self.providers[name],  # type: ignore[arg-type,return-value]  # what is asked of it
@@ -144,6 +158,39 @@ class TestTelling:
         metered.world.state.put_connection(replace(connection, settings={"wrong": True}))
         assert metered.check(deal=1_000_000) == []
         assert metered.quotas.waiting(TENANT, replace(connection, settings={"wrong": True})) is None
+
+    def test_a_step_that_the_sync_no_longer_has_is_passed_over(self, metered):
+        metered.world.deal("d0")
+        metered.world.books.fault = lambda _: ThrottledError("Too many.", retry_after_seconds=900)
+        metered.world.apply("d0")
+        (sync,) = metered.world.state.syncs(TENANT)
+        text = sync.text.replace("  items:", "  wares:").replace("link: items", "link: wares")
+        metered.world.state.put_sync(replace(sync, version=sync.version + 1, text=text))
+        assert "items" in {one.step for one in metered.world.state.unsynced(TENANT, UnsyncedState.WAITING)}
+
+        assert metered.check(deal=30) == []
+        connection = metered.world.state.connection(TENANT, BOOKS)
+        assert metered.quotas.waiting(TENANT, connection).suffices
+
+
+class TestWhatItReads:
+    """It is asked after each poll, most of which find nothing."""
+
+    def test_nothing_but_the_connections_if_none_has_a_quota(self, metered):
+        metered.providers["fake_books"].limits = (MINUTE,)
+        metered.check(deal=30)
+        assert metered.reads.calls == {"connections": 1}
+
+    def test_each_thing_once(self, metered):
+        metered.check(deal=30)
+        reads = {"connections": 1, "syncs": 1, "cursor": 1, "unsynced": 1, "read_budget": 1}
+        assert metered.reads.calls == reads
+
+    def test_what_waits_is_not_read_once_a_person_was_told(self, metered):
+        metered.check(deal=300)
+        metered.reads.calls.clear()
+        metered.check(deal=300)
+        assert metered.reads.calls == {"connections": 1, "syncs": 1, "cursor": 1}
 
 
 class TestTheDay:

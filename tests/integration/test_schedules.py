@@ -18,6 +18,7 @@ from tieout.domain.connections import ConnectionState
 from tieout.domain.errors import ReconnectError, ThrottledError, UnavailableError
 from tieout.domain.records import Kind
 from tieout.engine.health import standing
+from tieout.engine.quota import Quotas
 from tieout.ports.connector import Limit, Window
 
 
@@ -127,6 +128,39 @@ def test_a_poll_tells_of_a_quota_that_will_not_suffice(stack, inbox, monkeypatch
     send_alerts.handler({}, stack.context)
     told = [mail for mail in inbox() if mail.startswith("The calls of quickbooks will not suffice")]
     assert len(told) == 1
+
+
+def test_a_poll_that_fails_says_why_even_if_the_quotas_cannot_be_looked_at(stack, lines, monkeypatch):
+    def down(*_):
+        raise UnavailableError("down", detail="timed out")
+
+    def refused(*_):
+        raise OSError
+
+    poll_changes.handler({}, stack.context)
+    monkeypatch.setattr(stack.world.crm, "changes", down)
+    monkeypatch.setattr(Quotas, "check", refused)
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler({"tenant": TENANT, "connection": CRM}, stack.context)
+    failures = {line["message"]: line for line in lines() if line.get("level") == "ERROR"}
+    assert failures["The connection could not be asked for changes."]["error"] == ["UnavailableError"]
+    assert failures["The connection could not be asked for changes."]["detail"] == "timed out"
+    assert failures["Quotas could not be looked at."]["error"] == ["OSError"]
+
+
+def test_quotas_that_cannot_be_looked_at_fail_the_function(stack, lines, monkeypatch):
+    def refused(*_):
+        raise OSError
+
+    poll_changes.handler({}, stack.context)
+    stack.world.clock.time += timedelta(minutes=1)
+    stack.world.deal("d1")
+    monkeypatch.setattr(Quotas, "check", refused)
+    with pytest.raises(RuntimeError, match="poll_changes failed"):
+        poll_changes.handler({"tenant": TENANT, "connection": CRM}, stack.context)
+    assert (CRM, Kind.DEAL, "d1") in ids(stack.queued("changes"))
+    (failure,) = [line for line in lines() if line.get("message") == "The connection could not be asked for changes."]
+    assert failure["error"] == ["OSError"]
 
 
 def _refuse(*_):

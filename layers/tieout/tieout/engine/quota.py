@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +16,11 @@ from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.domain.words import age, counted
 from tieout.engine.backfill import PAGES_MAX, source_of, sync_of
-from tieout.engine.collect import Connect, compiled, connection_read, connection_written
+from tieout.engine.collect import Connect, compiled, connection_written, steps_of
 from tieout.engine.ends import AlertSink
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
-from tieout.ports.connector import Connector, Provider, Window
+from tieout.ports.connector import Connector, Limit, Provider, Window
 from tieout.ports.state import ConfigStore, LinkStore
 from tieout.transport.budget import Allowance, allowances
 
@@ -102,17 +102,21 @@ class Quotas:
             connection_id: The connection whose changes were queued.
             queued: How many of its records, by kind.
         """
-        syncs = [compiled(sync) for sync in self._config.syncs(tenant)]
-        fresh = self._calls_for(tenant, syncs, connection_id, queued)
-        concerned = {connection_id, *fresh}
+        limited = [(one, quotas) for one in self._config.connections(tenant) if (quotas := self._quotas(one))]
+        if not limited:
+            return []
+        syncs = self._syncs(tenant)
+        fresh = _written_for(syncs, connection_id, queued)
+        concerned = [
+            one
+            for one, quotas in sorted(limited, key=lambda pair: pair[0].id)
+            if one.id in {connection_id, *fresh} and not self._is_told(one, quotas)
+        ]
+        waiting = self._waiting(tenant, syncs) if concerned else {}
         short = []
-        for name in sorted(concerned):
-            connection = self._config.connection(tenant, name)
-            allowed = [] if connection is None else self._allowances(connection, Lane.LIVE)
-            if connection is None or not allowed or self._is_told(connection, allowed):
-                continue
-            waiting = self._calls_of_waiting(tenant, syncs, name)
-            forecast = self.forecast(connection, fresh[name] + waiting)
+        for connection in concerned:
+            kinds = fresh.get(connection.id, Counter()) + waiting.get(connection.id, Counter())
+            forecast = self.forecast(connection, self._calls(connection, kinds))
             if forecast is not None and not forecast.suffices:
                 self._tell(connection, forecast)
                 short.append(forecast)
@@ -120,10 +124,10 @@ class Quotas:
 
     def waiting(self, tenant: str, connection: Connection) -> Forecast | None:
         """What waits for the connection, held against its quota; None if it has none."""
-        if not self._allowances(connection, Lane.LIVE):
+        if not self._quotas(connection):
             return None
-        syncs = [compiled(sync) for sync in self._config.syncs(tenant)]
-        return self.forecast(connection, self._calls_of_waiting(tenant, syncs, connection.id))
+        kinds = self._waiting(tenant, self._syncs(tenant)).get(connection.id, Counter())
+        return self.forecast(connection, self._calls(connection, kinds))
 
     def of_plan(self, tenant: str, sync: CompiledSync, writes: Iterable[PlannedWrite]) -> list[Forecast]:
         """What the writes of a plan of the sync, which need not run yet, take of each connection that has a quota."""
@@ -153,7 +157,7 @@ class Quotas:
         """
         sync = sync_of(self._config, tenant, name)
         target = self._config.connection(tenant, sync.target)
-        if target is None or not self._allowances(target, Lane.BACKFILL):
+        if target is None or not self._quotas(target):
             return None
         source = source_of(self._config, self._connect, self._clock, tenant, sync)
         there: dict[Kind, int] = {}
@@ -175,51 +179,45 @@ class Quotas:
         return max(forecasts, key=lambda one: (one.seconds, -one.allowance.left), default=None)
 
     def _allowances(self, connection: Connection, lane: Lane) -> list[Allowance]:
+        quotas = self._quotas(connection)
+        if not quotas:
+            return []
+        state, _ = self._budgets.read_budget(connection.tenant, connection.id)
+        return allowances(state, quotas, self._clock.now(), lane)
+
+    def _quotas(self, connection: Connection) -> list[Limit]:
+        """Its limits that are used up over hours or days; reads nothing."""
         try:
             limits = self._provider(connection.provider).limits_of(connection)
         except SettingsError:  # whoever opens it hears of that
             return []
-        if all(limit.window is not Window.QUOTA for limit in limits):
-            return []
-        state, _ = self._budgets.read_budget(connection.tenant, connection.id)
-        return allowances(state, limits, self._clock.now(), lane)
+        return [limit for limit in limits if limit.window is Window.QUOTA]
 
     def _calls(self, connection: Connection, kinds: Mapping[Kind, int]) -> int:
         calls = self._provider(connection.provider).manifest.calls_to_write
         return sum(count * calls.get(kind, 1) for kind, count in kinds.items())
 
-    def _calls_for(
-        self, tenant: str, syncs: Iterable[CompiledSync], connection_id: str, queued: Mapping[Kind, int]
-    ) -> Counter[str]:
-        """By connection, the calls that writing what was queued takes."""
-        found: Counter[str] = Counter()
-        for sync in syncs:
-            for step in sync.steps:
-                written = connection_written(sync, step)
-                read = connection_read(sync, step)
-                connection = self._config.connection(tenant, written)
-                if read == connection_id and connection is not None and (count := queued.get(step.from_kind, 0)):
-                    found[written] += self._calls(connection, {step.to_kind: count})
+    def _syncs(self, tenant: str) -> list[CompiledSync]:
+        return [compiled(sync) for sync in self._config.syncs(tenant)]
+
+    def _waiting(self, tenant: str, syncs: Iterable[CompiledSync]) -> dict[str, Counter[Kind]]:
+        """By connection, how many records wait to be written to it; of steps that are no more, none are."""
+        steps = {
+            (sync.name, step.name): (connection_written(sync, step), step.to_kind)
+            for sync in syncs
+            for step in sync.linked_steps
+        }
+        found: dict[str, Counter[Kind]] = defaultdict(Counter)
+        for one in self._links.unsynced(tenant, UnsyncedState.WAITING):
+            if (one.sync, one.step) in steps:
+                written, kind = steps[one.sync, one.step]
+                found[written][kind] += 1
         return found
 
-    def _calls_of_waiting(self, tenant: str, syncs: Iterable[CompiledSync], connection_id: str) -> int:
-        """The calls that writing what waits for the connection takes."""
-        by_name = {sync.name: sync for sync in syncs}
-        kinds: Counter[Kind] = Counter()
-        for one in self._links.unsynced(tenant, UnsyncedState.WAITING):
-            sync = by_name.get(one.sync)
-            if sync is None:
-                continue
-            step = sync.step(one.step)
-            if connection_id == connection_written(sync, step):
-                kinds[step.to_kind] += 1
-        connection = self._config.connection(tenant, connection_id)
-        return self._calls(connection, kinds) if connection is not None else 0
-
-    def _is_told(self, connection: Connection, allowed: Iterable[Allowance]) -> bool:
+    def _is_told(self, connection: Connection, quotas: Iterable[Limit]) -> bool:
         """True if a person was told within this window."""
         told = self._config.cursor(connection.tenant, connection.id, _TOLD)
-        window = timedelta(seconds=min(one.limit.per_seconds for one in allowed))
+        window = timedelta(seconds=min(one.per_seconds for one in quotas))
         return bool(told) and self._clock.now() - datetime.fromisoformat(told or "") < window
 
     def _tell(self, connection: Connection, forecast: Forecast) -> None:
@@ -242,6 +240,18 @@ class Quotas:
             ]
         )
         self._config.put_cursor(connection.tenant, connection.id, _TOLD, now.isoformat())
+
+
+def _written_for(
+    syncs: Iterable[CompiledSync], connection_id: str, queued: Mapping[Kind, int]
+) -> dict[str, Counter[Kind]]:
+    """By connection, how many records are written to it for what was queued of `connection_id`, at most."""
+    found: dict[str, Counter[Kind]] = defaultdict(Counter)
+    for sync in syncs:
+        for step in steps_of(sync, connection_id):
+            if count := queued.get(step.from_kind, 0):
+                found[connection_written(sync, step)][step.to_kind] += count
+    return found
 
 
 def _count(source: Connector, kind: Kind) -> int:
