@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tieout import bootstrap, edge
-from tieout.engine.poll import PollReport
+
+if TYPE_CHECKING:
+    from tieout.domain.records import Kind
+    from tieout.engine.poll import PollReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +80,22 @@ def _run(command: _Command, deployment: bootstrap.Deployment, context: edge.Cont
 
 def _poll(command: _Command, deployment: bootstrap.Deployment, out_of_time: Callable[[], bool]) -> PollReport:
     """What was queued. Quotas are looked at even if asking fails: one that is used up is a reason why it does."""
-    report, failure = PollReport(), None
     try:
         report = deployment.poll_changes().poll(command.tenant, command.connection, out_of_time=out_of_time)
-    except Exception as error:  # noqa: BLE001 - raised below
-        failure = error
-    try:
-        short = deployment.quotas().check(command.tenant, command.connection, report.queued)
-    except Exception as error:
-        if failure is None:
-            raise
-        edge.log_failure("Quotas could not be looked at.", error)
-    else:
-        if short:
-            edge.logger.warning("Quotas do not suffice.", connections=[one.connection for one in short])
-    if failure is not None:
-        raise failure
+    except Exception:
+        try:
+            _look_at_quotas(command, deployment, {})
+        except Exception as error:  # noqa: BLE001 - why asking failed is what matters
+            edge.log_failure("Quotas could not be looked at.", error)
+        raise
+    _look_at_quotas(command, deployment, report.queued)
     return report
+
+
+def _look_at_quotas(command: _Command, deployment: bootstrap.Deployment, queued: Mapping[Kind, int]) -> None:
+    short = deployment.quotas().check(command.tenant, command.connection, queued)
+    if short:
+        edge.logger.warning("Quotas do not suffice.", connections=[one.connection for one in short])
 
 
 def _commands(event: edge.Event, deployment: bootstrap.Deployment) -> Iterator[_Command]:
