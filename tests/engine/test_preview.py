@@ -173,7 +173,7 @@ def test_a_document_that_is_not_applied_yet_is_planned_in_place_of_the_running_o
 
 
 def test_a_list_of_ids_without_an_end_is_left_after_its_bound(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tieout.engine.preview.PAGES_MAX", 3)
+    monkeypatch.setattr("tieout.engine.backfill.PAGES_MAX", 3)
     asked: list[Kind] = []
 
     def endless(kind: Kind, _: str | None) -> Any:

@@ -7,16 +7,19 @@ from decimal import Decimal
 
 import pytest
 
-from tests.engine.world import BOOKS, TENANT
+from tests.engine.world import BOOKS, START, TENANT
 from tieout.cli import history
+from tieout.cli.quotas import left_of
 from tieout.cli.talk import Code
 from tieout.domain.changes import UnsyncedState
 from tieout.domain.connections import ConnectionState
 from tieout.domain.errors import ThrottledError, UnavailableError
 from tieout.domain.links import LinkKey
 from tieout.domain.records import Kind
+from tieout.engine.quota import Forecast
 from tieout.ports.connector import Limit, Window
 from tieout.transport import Budget
+from tieout.transport.budget import Allowance
 
 SYNC = "deals-to-invoices"
 MISSING = f"{SYNC}/invoices/d1"
@@ -174,6 +177,17 @@ def test_status_tells_what_is_left_of_a_quota_and_what_waits_for_it(terminal):
     )
     (quota,) = [one["quota"] for one in terminal.json("status")["connections"] if one["id"] == BOOKS]
     assert (quota["used"], quota["left"], quota["needed"], quota["seconds"]) == (0, 2, 3, 24 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("hours", "period"), [(1, "1 hour"), (24, "24 hours"), (48, "2 days"), (21 * 24, "21 days"), (31 * 24, "31 days")]
+)
+def test_how_long_the_window_of_a_quota_is_called(hours, period):
+    limit = Limit("month", 100, hours * 3600, Window.QUOTA)
+    allowance = Allowance(limit, used=0, left=100, free_at=START, a_window=100)
+    quota = Forecast(BOOKS, "the books", needed=0, allowance=allowance)
+    assert left_of(quota) == f"100 of 100 calls in {period} are left."
+    assert quota.said().startswith(f"the books allows the connection quickbooks 100 calls in {period}, and")
 
 
 def test_status_tells_when_the_next_call_of_a_used_up_quota_is_allowed(terminal):

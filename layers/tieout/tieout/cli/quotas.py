@@ -12,8 +12,7 @@ from tieout.engine.quota import Forecast
 def left_of(quota: Forecast) -> str:
     """What is left, and how long what waits takes if that is not enough."""
     allowance = quota.allowance
-    window = age(allowance.limit.per_seconds).replace("1 day", "24 hours")
-    said = f"{allowance.left:,} of {counted(allowance.limit.calls, 'call')} in {window} are left"
+    said = f"{allowance.left:,} of {counted(allowance.limit.calls, 'call')} in {quota.period} are left"
     said += f"; what waits takes about {quota.needed:,}" if quota.needed else ""
     said += f", and the last of it is written in {age(quota.seconds)}" if not quota.suffices else ""
     return said + (f"; the next call is allowed {moment(allowance.free_at)}" if not allowance.left else "") + "."

@@ -154,6 +154,16 @@ def target_of(config: ConfigStore, connect: Connect, clock: Clock, tenant: str, 
     return _open(config, connect, clock, tenant, sync.target)
 
 
+def all_ids(connector: Connector, kind: Kind) -> Iterator[str]:
+    """Every id of the kind that is visible now, page by page."""
+    after: str | None = None
+    for _ in range(PAGES_MAX):
+        page, after = connector.ids(kind, after)
+        yield from page
+        if after is None:
+            return
+
+
 def _open(config: ConfigStore, connect: Connect, clock: Clock, tenant: str, name: str) -> Connector:
     connection = config.connection(tenant, name)
     if connection is None:

@@ -18,7 +18,7 @@ from tieout.domain.links import Intent, Link, LinkKey
 from tieout.domain.plans import PlannedWrite, StoredPlan, amounts_of, created, is_new_id, new_id
 from tieout.domain.records import Kind, Record
 from tieout.engine.apply import ApplyChanges
-from tieout.engine.backfill import PAGES_MAX, Progress, source_of, sync_of
+from tieout.engine.backfill import Progress, all_ids, source_of, sync_of
 from tieout.engine.collect import Connect, compiled, read_all, steps_of
 from tieout.engine.ends import ApplyReport
 from tieout.engine.gate import planned_hash
@@ -86,7 +86,7 @@ class Preview:
         sync = compiled(instead) if instead is not None else sync_of(self._config, tenant, name)
         source = source_of(self._config, self._connect, self._clock, tenant, sync)
         kinds = list(dict.fromkeys(step.from_kind for step in steps_of(sync, sync.source)))
-        chosen = records if records is not None else {kind: _ids(source, kind, ids) for kind in kinds}
+        chosen = records if records is not None else {kind: ids or all_ids(source, kind) for kind in kinds}
         return self._run(sync, chosen, progress, tenant=tenant, instead=instead)
 
     def take_back(self, draft: StoredPlan, *, progress: Progress, records: Mapping[Kind, Sequence[str]]) -> PlanReport:
@@ -130,18 +130,6 @@ class Preview:
                 done += len(some)
                 progress(kind, done)
         return report
-
-
-def _ids(source: Connector, kind: Kind, only: Sequence[str]) -> Iterator[str]:
-    if only:
-        yield from only
-        return
-    after: str | None = None
-    for _ in range(PAGES_MAX):
-        page, after = source.ids(kind, after)
-        yield from page
-        if after is None:
-            return
 
 
 def _add(total: ApplyReport, more: ApplyReport) -> None:

@@ -15,16 +15,17 @@ from tieout.domain.plans import PlannedWrite
 from tieout.domain.records import Kind
 from tieout.domain.reviews import Side
 from tieout.domain.words import age, counted
-from tieout.engine.backfill import PAGES_MAX, source_of, sync_of
+from tieout.engine.backfill import all_ids, source_of, sync_of
 from tieout.engine.collect import Connect, compiled, connection_written, steps_of
 from tieout.engine.ends import AlertSink
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
-from tieout.ports.connector import Connector, Limit, Provider, Window
+from tieout.ports.connector import Limit, Provider, Window
 from tieout.ports.state import ConfigStore, LinkStore
 from tieout.transport.budget import Allowance, allowances
 
 _TOLD = "quota-told"
+_DAY_SECONDS = 24 * 3600
 
 
 class Budgets(Protocol):
@@ -63,18 +64,21 @@ class Forecast:
         """The same in seconds."""
         return self.windows * self.allowance.limit.per_seconds
 
+    @property
+    def period(self) -> str:
+        """How long a window is, in words; a day of a quota begins at any hour."""
+        per_seconds = self.allowance.limit.per_seconds
+        return "24 hours" if per_seconds == _DAY_SECONDS else age(per_seconds)
+
     def said(self) -> str:
         """The numbers in two sentences."""
         allowance, limit = self.allowance, self.allowance.limit
-        within = "in 24 hours" if limit.per_seconds == _DAY_SECONDS else f"in {age(limit.per_seconds)}"
         reserved = "" if allowance.a_window == limit.calls else f" ({allowance.a_window:,} for history)"
         return (
-            f"{self.title} allows the connection {self.connection} {counted(limit.calls, 'call')} {within}{reserved}, "
-            f"and {allowance.left:,} of them are left now. What is to be written takes about {self.needed:,}."
+            f"{self.title} allows the connection {self.connection} {counted(limit.calls, 'call')} in {self.period}"
+            f"{reserved}, and {allowance.left:,} of them are left now. What is to be written takes about "
+            f"{self.needed:,}."
         )
-
-
-_DAY_SECONDS = 24 * 3600
 
 
 class Quotas:
@@ -165,7 +169,7 @@ class Quotas:
         for step in sync.steps:
             if step.reads == "source":
                 if step.from_kind not in there:
-                    there[step.from_kind] = _count(source, step.from_kind)
+                    there[step.from_kind] = sum(1 for _ in all_ids(source, step.from_kind))
                 links = self._links.all(tenant, sync.name, step.name)
                 linked = sum(link.target_id is not None for link in links)
                 kinds[step.to_kind] += max(there[step.from_kind] - linked, 0)
@@ -252,13 +256,3 @@ def _written_for(
             if count := queued.get(step.from_kind, 0):
                 found[connection_written(sync, step)][step.to_kind] += count
     return found
-
-
-def _count(source: Connector, kind: Kind) -> int:
-    count, after = 0, None
-    for _ in range(PAGES_MAX):
-        page, after = source.ids(kind, after)
-        count += len(page)
-        if after is None:
-            break
-    return count
