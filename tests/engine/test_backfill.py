@@ -104,6 +104,20 @@ def test_a_run_that_was_stopped_begins_again_if_the_sync_was_changed_since(world
     assert (newest.id, newest.sync_version, newest.finished_at) == (report.run, stored.version + 1, world.clock.now())
 
 
+def test_a_run_that_was_stopped_begins_again_if_nobody_knows_which_version_of_the_sync_it_was_of(world: World):
+    paged(world, ["d1"], ["d2"])
+    backfill(world).run(TENANT, SYNC, progress=quiet)
+    run = world.state.run(TENANT, SYNC)
+    assert run is not None
+    world.state.put_run(replace(run, finished_at=None, checkpoint={Kind.DEAL: "1"}, sync_version=0))
+    world.queue.now.clear()
+    world.clock.sleep(1)
+
+    report = backfill(world).run(TENANT, SYNC, progress=quiet)
+
+    assert (report.resumed, [one.id for one in world.queue.now]) == (False, ["d1", "d2"])
+
+
 @pytest.mark.parametrize(
     ("how", "origin"), [({"restart": True}, Origin.BACKFILL), ({"relink": True}, Origin.RELINK), ({}, None)]
 )

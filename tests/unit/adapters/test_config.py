@@ -130,3 +130,12 @@ def test_the_newest_run_comes_back_as_it_was(config):
     finished = replace(new, finished_at=START + timedelta(days=2))
     config.put_run(finished)
     assert config.run("acme", "s") == finished
+
+
+def test_a_run_that_was_stored_before_runs_knew_their_sync_is_of_no_version(config, clients):
+    run = Run("acme", "s", "backfill-1", START, {"deal": "2"}, sync_version=3)
+    config.put_run(run)
+    (item,) = clients.dynamodb.scan(TableName="tieout-table")["Items"]
+    del item["sync_version"]
+    clients.dynamodb.put_item(TableName="tieout-table", Item=item)
+    assert config.run("acme", "s") == replace(run, sync_version=0)

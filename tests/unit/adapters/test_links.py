@@ -21,6 +21,7 @@ from tieout.domain.changes import UnsyncedState
 from tieout.domain.effects import Operation
 from tieout.domain.errors import ClaimedError
 from tieout.domain.links import IntentState, Link, LinkKey, Turns, Withdrawal
+from tieout.domain.packing import time_text
 from tieout.domain.reviews import Candidate, Choice, Decision, FieldConflict, Review, ReviewKind, Side
 
 WRITES = ("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems")
@@ -281,6 +282,27 @@ def test_only_what_is_said_still_is_replaced_or_cleared(links, newer):
     assert list(links.unsynced(TENANT)) == [after]
     links.set_unsynced(key("d-1"), None, instead_of=after)
     assert list(links.unsynced(TENANT)) == []
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+@pytest.mark.parametrize(
+    ("read", "is_still_said"),
+    [({}, True), ({"age": 11}, False), ({"state": UnsyncedState.WAITING}, False)],
+    ids=["the same", "older", "of another state"],
+)
+def test_what_was_said_while_places_were_shorter_is_replaced_and_cleared_too(
+    links, clients, read, is_still_said, cleared
+):
+    said, newer = unsynced("d-1", age=10), unsynced("d-1", age=1)
+    links.set_unsynced(key("d-1"), said)
+    (item,) = items(clients)
+    place = f"parked#{time_text(said.since)}#{SYNC}#{STEP}#{key('d-1').reference}"
+    assert item["unsynced_sk"]["S"].startswith(f"{place}#"), "it goes on with what shorter ones did not tell"
+    clients.dynamodb.put_item(TableName="tieout-table", Item=item | {"unsynced_sk": {"S": place}})
+
+    links.set_unsynced(key("d-1"), None if cleared else newer, instead_of=unsynced("d-1", **{"age": 10, **read}))
+    after = [] if cleared else [newer]
+    assert list(links.unsynced(TENANT)) == (after if is_still_said else [said])
 
 
 def test_what_is_not_said_at_all_is_not_replaced(links):

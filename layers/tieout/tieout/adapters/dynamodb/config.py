@@ -151,5 +151,5 @@ def run_of(tenant: str, sync: str, item: dict[str, Any]) -> Run:
         started_at=time_of(item["started_at"]),
         checkpoint=unpack(item["checkpoint"]),
         finished_at=time_of(item["finished_at"]) if "finished_at" in item else None,
-        sync_version=item["sync_version"],
+        sync_version=item.get("sync_version", 0),  # runs of earlier versions did not tell
     )

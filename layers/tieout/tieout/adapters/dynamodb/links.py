@@ -148,7 +148,8 @@ class DynamoLinks:
         """
         said = Condition("attribute_exists(#unsynced) AND #source_id = :source_id", {"source_id": key.source_id})
         if instead_of is not None:
-            said = Condition(f"{said.text} AND #unsynced_sk = :said", {**said.values, "said": _place(key, instead_of)})
+            places = {"said": _place(key, instead_of), "short": joined(*_short_place(key, instead_of))}
+            said = Condition(f"{said.text} AND #unsynced_sk IN (:said, :short)", {**said.values, **places})
         if unsynced is None:
             self._table.update(_item_key(key), {}, drop=_UNSYNCED, when=said)
             return
@@ -410,5 +411,9 @@ def _collision(key: LinkKey) -> RuntimeError:
 
 def _place(key: LinkKey, unsynced: Unsynced) -> str:
     """The sort key of the index: by state and age; no two of one record are alike but those that say the same of it."""
-    since, seen_at = time_text(unsynced.since), time_text(unsynced.change.seen_at)
-    return joined(unsynced.state, since, key.sync, key.step, key.reference, seen_at, unsynced.cause)
+    return joined(*_short_place(key, unsynced), time_text(unsynced.change.seen_at), unsynced.cause)
+
+
+def _short_place(key: LinkKey, unsynced: Unsynced) -> tuple[str, ...]:
+    """All of the sort key in rows of earlier versions, which are replaced and cleared too."""
+    return (unsynced.state, time_text(unsynced.since), key.sync, key.step, key.reference)
