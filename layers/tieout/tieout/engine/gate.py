@@ -81,12 +81,12 @@ def allowed_withdrawals(session: Session, works: Sequence[Work], credited: Colle
     for work in works:
         credit = found.get(credit_key(work.key))
         planned = credit or found.get(work.key)
-        if credit is None and work.key in credited and planned is not None and planned.takes_back:
-            leave_out(session, work, "It was paid since: it would be credited now.")
-        elif planned is not None and planned.takes_back:
-            kept.append(work)
-        else:
+        if planned is None or not planned.takes_back:
             leave_out(session, work, "Its document would be withdrawn now.", known=planned is not None)
+        elif credit is None and work.key in credited:
+            leave_out(session, work, "It was paid since: it would be credited now.")
+        else:
+            kept.append(work)
     return kept
 
 

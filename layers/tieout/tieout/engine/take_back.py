@@ -83,11 +83,11 @@ class TakeBack:
                 self._session.ends.left_out(work)  # nothing of it is to be taken back, or it was already
             elif work.link.plan != undone.id or work.link.target_id is None:
                 leave_out(self._session, work, WRITTEN_SINCE, known=work.link.target_id is not None)
-            elif planned.operation is Operation.UPDATE and planned.withdrawal is None:
-                if work.link.withdrawn is None:
-                    updated.append((work, planned))
-                else:  # a credit note is of what the document showed then
-                    leave_out(self._session, work, WITHDRAWN_SINCE)
+            elif _is_update(planned) and work.link.withdrawn is not None:
+                # A credit note is of what the document showed then.
+                leave_out(self._session, work, WITHDRAWN_SINCE)
+            elif _is_update(planned):
+                updated.append((work, planned))
             elif step.to_kind is Kind.INVOICE and planned.withdrawal is None and not planned.links_only:
                 withdrawn.append(work)
             else:
@@ -134,6 +134,11 @@ class TakeBack:
         else:
             return _restoring(work, former, today)
         return None
+
+
+def _is_update(planned: PlannedWrite) -> bool:
+    """True if it wrote to what stood there already, and not to withdraw it."""
+    return planned.operation is Operation.UPDATE and planned.withdrawal is None
 
 
 def _why_it_stays(planned: PlannedWrite) -> str:
