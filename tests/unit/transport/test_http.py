@@ -242,6 +242,24 @@ def test_a_read_is_tried_three_times_at_most(http):
     assert len(peer.requests) == 3
 
 
+def test_a_read_that_says_so_is_tried_once(http, spent):
+    with Peer(reset, answer_ok) as peer, pytest.raises(UnavailableError) as caught:
+        http.send(Request("GET", peer.url, write=False, spends=("calls",), again=False))
+
+    assert len(spent) == 1
+    assert not door.is_unreached(caught.value)
+
+
+def test_where_nobody_listens_is_told_from_where_nobody_answers(http):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+
+    with pytest.raises(UnavailableError) as caught:
+        http.send(Request("GET", f"http://127.0.0.1:{free}", write=False))
+
+    assert door.is_unreached(caught.value)
+
+
 def test_a_read_that_is_redirected_is_not_followed(http):
     with Peer(redirect, answer_ok) as peer, pytest.raises(UnavailableError):
         http.send(a_read(peer.url))

@@ -18,6 +18,8 @@ class Request:
         spends: Names of the connection's limits that the call counts against; one unit each.
         body: Sent as it is; the caller sets Content-Type.
         timeout_seconds: For the answer; connecting has 5 seconds.
+        again: False if a read that got no answer is not to be tried again at once, as what answers one call at a time
+            would only have more to do.
     """
 
     method: str
@@ -28,6 +30,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     timeout_seconds: float = 30
+    again: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import http.cookiejar
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from tieout.domain.errors import ProviderError, SettingsError, UnavailableError, UncertainError
@@ -40,7 +42,7 @@ class RequestsHttp:
         spend: Called with the names of `Request.spends` before each sending; it waits, or raises ThrottledError.
         ended: Called with the same names and the answer, or None if none came, once a call is over.
         clock: For the pauses between tries of a read, and the time a call took.
-        session: For tests; a fresh one otherwise. It takes no proxy, no password file and no cookies from outside.
+        session: A fresh one by default. It takes no proxy, no password file and no cookies from outside.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class RequestsHttp:
             SettingsError: Not sent: the address is neither https nor of this machine.
         """
         _check_address(request.url)
-        if request.write:
+        if request.write or not request.again:
             return self._send_once(request)
         for attempt in range(READ_ATTEMPTS_MAX - 1):
             try:
@@ -122,6 +124,15 @@ class _NoAnswerError(UnavailableError):
     """Not done, and no answer came: worth another try at once, if it was a read."""
 
 
+class _UnreachedError(_NoAnswerError):
+    """Not even a connection stood."""
+
+
+def is_unreached(error: UnavailableError) -> bool:
+    """True if nobody listens at the address, rather than that somebody does not answer."""
+    return isinstance(error, _UnreachedError)
+
+
 def _new_session() -> requests.Session:
     session = requests.Session()
     # A password file of the machine would replace our Authorization header; a proxy would see every token.
@@ -130,6 +141,50 @@ def _new_session() -> requests.Session:
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = "tieout/0.1"
     return session
+
+
+def office_session(*, proxy: str = "", ca_file: str = "") -> requests.Session:
+    """A session for a computer in an office.
+
+    Args:
+        proxy: Address of the proxy that https goes through; empty for none. It only sees to which hosts.
+        ca_file: Certificates of authorities to trust, beside those of the operating system and those of `requests`.
+
+    Raises:
+        SettingsError: If that file cannot be read.
+    """
+    session = _new_session()
+    # What the operating system trusts holds the authority of an office's own proxy, where there is one.
+    trust = ssl.create_default_context()
+    if ca_file:
+        try:
+            trust.load_verify_locations(ca_file)
+        except OSError:
+            raise SettingsError(
+                f"The certificates in {ca_file} cannot be read.", next_step="Give a file in PEM form."
+            ) from None
+        # Authorities of offices often lack extensions that Python asks for since 3.13.
+        trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    session.mount("https://", _TrustingAdapter(trust))
+    if proxy:
+        session.proxies = {"https": proxy}
+    return session
+
+
+class _TrustingAdapter(HTTPAdapter):
+    """Trusts what the given context trusts, through a proxy too."""
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._trust = trust
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
+        """See HTTPAdapter."""
+        super().init_poolmanager(*args, **more, ssl_context=self._trust)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:  # noqa: ANN401 - handed on
+        """See HTTPAdapter."""
+        return super().proxy_manager_for(proxy, **more, ssl_context=self._trust)
 
 
 def _check_address(url: str) -> None:
@@ -146,7 +201,7 @@ def _lost(request: Request, error: requests.RequestException) -> ProviderError:
     detail = f"{redact.call(request.method, request.url)}: {type(error).__name__}"
     host = urlsplit(request.url).hostname
     if _was_not_sent(error):
-        return _NoAnswerError(f"{host} could not be reached.", detail=detail)
+        return _UnreachedError(f"{host} could not be reached.", detail=detail)
     message = f"{host} gave no whole answer within {request.timeout_seconds:g} seconds."
     return UncertainError(message, detail=detail) if request.write else _NoAnswerError(message, detail=detail)
 
