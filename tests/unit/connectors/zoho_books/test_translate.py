@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from tieout.connectors.zoho_books.manifest import Settings
-from tieout.connectors.zoho_books.translate import split_number, to_record
+from tieout.connectors.zoho_books.parts import split_number
+from tieout.connectors.zoho_books.translate import to_record
 from tieout.domain.records import Kind
 
 SETTINGS = Settings()

@@ -15,15 +15,8 @@ from tieout.connectors.zoho_books.client import Client, parsed, unreadable
 from tieout.connectors.zoho_books.company import Company
 from tieout.connectors.zoho_books.feed import Feed
 from tieout.connectors.zoho_books.manifest import MANIFEST, parse_settings
-from tieout.connectors.zoho_books.translate import (
-    PLACES,
-    missing_steps,
-    own_number,
-    params_of,
-    same_name,
-    to_body,
-    to_record,
-)
+from tieout.connectors.zoho_books.parts import own_number, same_name
+from tieout.connectors.zoho_books.translate import PLACES, missing_steps, params_of, to_body, to_record
 from tieout.domain.documents import Customer, Invoice, InvoiceStatus, Item, Project, TimeEntry
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
 from tieout.domain.errors import (

@@ -1,19 +1,19 @@
-"""Between Zoho Books' words and ours. No calls but the look-ups of `Company`."""
+"""Between Zoho Books' words and ours; work is in `services.py`. No calls but the look-ups of `Company`."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any, cast
 
 from tieout.connectors.zoho_books import wire
 from tieout.connectors.zoho_books.company import Company
 from tieout.connectors.zoho_books.manifest import Settings
+from tieout.connectors.zoho_books.parts import Body, own_number, read_address, shown, split_number
+from tieout.connectors.zoho_books.services import SERVICE_READERS, write_service
 from tieout.domain.documents import (
-    Address,
     CreditNote,
     Customer,
     Discount,
@@ -28,7 +28,6 @@ from tieout.domain.documents import (
     Line,
     Payment,
     Project,
-    ProjectBilling,
     TimeEntry,
 )
 from tieout.domain.effects import Effect, Operation
@@ -36,7 +35,6 @@ from tieout.domain.errors import RejectedError
 from tieout.domain.money import rounded
 from tieout.domain.records import Kind, Record, Value
 from tieout.domain.words import counted
-from tieout.transport.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,6 @@ PLACES: Mapping[Kind, Place] = {
 }
 VOID, DRAFT = "void", "draft"
 _SENT = frozenset({"sent", "viewed", "overdue", "partially_paid", "paid", "unpaid"})
-_TAG = re.compile(r"\bT-([A-Z0-9]{12})$")
 # What Zoho has no place for, by kind. Source: the operations' descriptions in tests/data/zoho_books, read 2026-11-22.
 _NO_PLACE: Mapping[Kind, frozenset[str]] = {
     Kind.CUSTOMER: frozenset({"parent"}),
@@ -79,21 +76,7 @@ _TAKEN = {
     "invoiced": EstimateStatus.ACCEPTED.value,
     "declined": EstimateStatus.DECLINED.value,
 }
-FIXED, BY_HOUR, BY_PERSON = "fixed_cost_for_project", "based_on_project_hours", "based_on_staff_hours"
-_CENT, _MINUTES = Decimal("0.01"), 60
-# Zoho's own names of countries, where they are none of ISO 3166's.
-_ZOHO_COUNTRIES = {"U.S.A": "US", "U.S.A.": "US", "U.K": "GB", "U.K.": "GB", "United Kingdom": "GB"}
 _TAX_FIELDS = ("gst_no", "vat_reg_no", "tax_reg_no")
-
-
-def own_number(reference: str) -> str:
-    """Our mark in a reference number, which lists show and can be asked for: 14 characters of the 100 allowed."""
-    return f"T-{reference.upper()}"
-
-
-def same_name(name: str) -> str:
-    """Equal for names that are the same but for case and spaces."""
-    return " ".join(name.split()).casefold()
 
 
 # ---- from the wire ----
@@ -136,19 +119,6 @@ def _content_version(kind: Kind, fields: Mapping[str, Value]) -> str:
     return hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()[:16]
 
 
-def split_number(text: str | None) -> tuple[str | None, str | None]:
-    """A reference number without our mark, and the reference that the mark says."""
-    found = _TAG.search(text or "")
-    if found is None:
-        return text, None
-    return (text or "")[: found.start()].strip() or None, found[1].lower()
-
-
-def _shown(entity: Wire, fields: Mapping[str, tuple[str, Value]]) -> dict[str, Value]:
-    """Those of the fields whose model field (the first of the pair) the row shows."""
-    return {name: value for name, (source, value) in fields.items() if source in entity.model_fields_set}
-
-
 def _read_customer(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
     contact = wire.Contact.model_validate(row)
     whole = "persons" in contact.model_fields_set
@@ -165,12 +135,12 @@ def _read_customer(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
         "website": ("website", contact.website),
         "currency": ("currency_code", contact.currency_code),
         "terms": ("terms", contact.terms),
-        "billing_address": ("billing_address", _read_address(contact.billing_address)),
-        "shipping_address": ("shipping_address", _read_address(contact.shipping_address)),
+        "billing_address": ("billing_address", read_address(contact.billing_address)),
+        "shipping_address": ("shipping_address", read_address(contact.shipping_address)),
         "note": ("notes", contact.notes),
     }
     fields: dict[str, Value] = {"name": contact.name, "active": contact.status != "inactive"}
-    fields |= _shown(contact, cast("Mapping[str, tuple[str, Value]]", optional))
+    fields |= shown(contact, cast("Mapping[str, tuple[str, Value]]", optional))
     if whole:
         fields["tax_id"] = next((number for name in _TAX_FIELDS if (number := getattr(contact, name))), None)
     return contact, fields
@@ -194,7 +164,7 @@ def _read_item(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
         "taxable": ("taxable", item.taxable),
     }
     fields: dict[str, Value] = {"name": item.name, "active": item.status != "inactive"}
-    return item, fields | _shown(item, optional)
+    return item, fields | shown(item, optional)
 
 
 def _read_invoice(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
@@ -214,7 +184,7 @@ def _read_invoice(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
         "paid": Decimal(0) if voided else total - balance,
         "state": state,
     }
-    return invoice, fields | _shown(invoice, {"terms": ("terms", invoice.terms)})
+    return invoice, fields | shown(invoice, {"terms": ("terms", invoice.terms)})
 
 
 def is_draft(status: str) -> bool:
@@ -259,60 +229,6 @@ def _read_payment(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
     return payment, fields
 
 
-def _read_project(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
-    project = wire.Project.model_validate(row)
-    billing = ProjectBilling.FIXED if project.billing_type == FIXED else ProjectBilling.HOURLY
-    optional: dict[str, tuple[str, Value]] = {
-        "billing": ("billing_type", billing.value),
-        "rate": ("rate", project.rate),
-        "currency": ("currency_code", project.currency_code),
-        "description": ("description", split_number(project.description)[0]),
-    }
-    fields: dict[str, Value] = {
-        "name": project.name,
-        "customer": project.customer_id,
-        "active": project.status != "inactive",
-    }
-    return project, fields | _shown(project, optional)
-
-
-def _read_time_entry(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
-    entry = wire.TimeEntry.model_validate(row)
-    note, _ = split_number(entry.notes)
-    hours, _, minutes = entry.log_time.partition(":")
-    return entry, {
-        "project": entry.project_id,
-        "date": entry.log_date,
-        "hours": (int(hours or 0) + Decimal(minutes or 0) / _MINUTES).quantize(_CENT, ROUND_HALF_UP),
-        "task": entry.task_name,
-        "note": note,
-        "billable": entry.billable,
-    }
-
-
-def _read_expense(row: wire.Json) -> tuple[wire.Entity, dict[str, Value]]:
-    expense = wire.Expense.model_validate(row)
-    number, _ = split_number(expense.reference_number)
-    without_tax = expense.sub_total is not None and expense.inclusive is False
-    fields: dict[str, Value] = {
-        "date": expense.date,
-        "currency": expense.currency_code,
-        "amount": (expense.sub_total if without_tax else expense.total) or Decimal(0),
-        "number": number,
-        "customer": expense.customer_id,
-    }
-    optional: dict[str, tuple[str, Value]] = {
-        "account": ("account_id", expense.account_id),
-        "paid_through": ("paid_through_account_id", expense.paid_through_account_id),
-        "project": ("project_id", expense.project_id),
-        "description": ("description", expense.description),
-        "tax_code": ("tax_id", expense.tax_id),
-        "tax_included": ("inclusive", expense.inclusive),
-        "billable": ("billable", expense.billable),
-    }
-    return expense, fields | _shown(expense, optional)
-
-
 _READERS: Mapping[Kind, Callable[[wire.Json], tuple[wire.Entity, dict[str, Value]]]] = {
     Kind.CUSTOMER: _read_customer,
     Kind.ITEM: _read_item,
@@ -320,9 +236,7 @@ _READERS: Mapping[Kind, Callable[[wire.Json], tuple[wire.Entity, dict[str, Value
     Kind.INVOICE: _read_invoice,
     Kind.CREDIT_NOTE: _read_credit_note,
     Kind.PAYMENT: _read_payment,
-    Kind.PROJECT: _read_project,
-    Kind.TIME_ENTRY: _read_time_entry,
-    Kind.EXPENSE: _read_expense,
+    **SERVICE_READERS,
 }
 
 
@@ -339,7 +253,7 @@ def _read_sales_form(form: wire.Estimate | wire.Invoice | wire.CreditNote) -> di
         "tax_total": ("tax_total", form.tax_total),
         "memo": ("notes", form.notes),
     }
-    return fields | _shown(form, optional)
+    return fields | shown(form, optional)
 
 
 def _read_line(line: wire.Line) -> dict[str, Value]:
@@ -360,34 +274,6 @@ def _read_discount(discount: str | Decimal | int | None) -> dict[str, Value] | N
     if number == 0:
         return None
     return {"percent": number} if text.endswith("%") else {"amount": number}
-
-
-def _read_address(address: wire.Address | None) -> dict[str, Value] | None:
-    if address is None:
-        return None
-    line2, _, line3 = (address.street2 or "").partition("\n")
-    fields: dict[str, Value] = {
-        "line1": address.address,
-        "line2": line2 or None,
-        "line3": line3 or None,
-        "city": address.city,
-        "state": address.state,
-        "postal_code": address.zip,
-        "country": _country_code(address.country),
-    }
-    return fields if any(value is not None for value in fields.values()) else None
-
-
-def _country_code(name: str | None) -> str | None:
-    """The country as ISO 3166 alpha-2; as it was written if it is none."""
-    if not name:
-        return None
-    import iso3166  # noqa: PLC0415 - only addresses need it
-
-    country = iso3166.countries.get(_ZOHO_COUNTRIES.get(name, name), None)
-    if country is None:
-        country = iso3166.countries_by_apolitical_name.get(name.upper())
-    return country.alpha2 if country is not None else name
 
 
 def _state(total: Decimal, balance: Decimal) -> str:
@@ -469,7 +355,7 @@ def _write(
         case Payment():
             return _write_payment(effect, document, company, settings)
         case Project() | TimeEntry() | Expense():
-            return _write_service(effect, document, company, settings, current)
+            return write_service(effect, document, company, settings, current)
         case _:
             raise RejectedError(f"Zoho Books has no records of kind {effect.kind.value} that can be written.")
 
@@ -486,57 +372,8 @@ def _write_sale(
             return _write_credit_note(effect, document, company, current)
 
 
-def _write_service(
-    effect: Effect,
-    document: Project | TimeEntry | Expense,
-    company: Company,
-    settings: Settings,
-    current: wire.Json | None,
-) -> wire.Json:
-    match document:
-        case Project():
-            return _write_project(effect, document, company, settings, current)
-        case TimeEntry():
-            return _write_time_entry(effect, document, company, settings)
-        case Expense():
-            return _write_expense(effect, document, company, settings)
-
-
-class _Body:
-    """Collects what was given: absent stays out, and None empties on an update."""
-
-    def __init__(self, document: Document, *, creates: bool) -> None:
-        self._creates = creates
-        self._given = {name: getattr(document, name) for name in document.model_fields_set}
-        self.json: wire.Json = {}
-
-    def has(self, name: str) -> bool:
-        """True if the field is to be written: given, and not empty in a new record."""
-        return name in self._given and not (self._creates and self._given[name] is None)
-
-    def text(self, name: str, theirs: str) -> None:
-        """A text; None is written as the empty text, which empties it."""
-        if self.has(name):
-            self.json[theirs] = self._given[name] if self._given[name] is not None else ""
-
-    def value(self, name: str, theirs: str) -> None:
-        """A number, truth or date; None leaves it alone, as Zoho knows no empty one."""
-        if self._given.get(name) is not None:
-            self.json[theirs] = self._given[name]
-
-    def terms(self) -> None:
-        """Payment terms, which are a number of days with a label."""
-        if self._given.get("terms") is not None:
-            self.json |= _write_terms(self._given["terms"])
-
-    def address(self, name: str) -> None:
-        """An address, which is always written whole."""
-        if self.has(name):
-            self.json[name] = _write_address(self._given[name])
-
-
 def _write_customer(document: Customer, company: Company, settings: Settings, current: wire.Json | None) -> wire.Json:
-    body = _Body(document, creates=current is None)
+    body = Body(document, creates=current is None)
     body.text("name", "contact_name")
     body.text("company_name", "company_name")
     body.text("website", "website")
@@ -565,7 +402,7 @@ def _write_persons(document: Customer, current: wire.Json | None) -> list[wire.J
 
     A person that is left out of an update would be removed, so the others are sent as they stand.
     """
-    person = _Body(document, creates=current is None)
+    person = Body(document, creates=current is None)
     person.text("given_name", "first_name")
     person.text("family_name", "last_name")
     person.text("email", "email")
@@ -588,7 +425,7 @@ def _person(person: wire.ContactPerson) -> wire.Json:
 
 
 def _write_item(document: Item, current: wire.Json | None) -> wire.Json:
-    body = _Body(document, creates=current is None)
+    body = Body(document, creates=current is None)
     body.text("name", "name")
     body.text("sku", "sku")
     body.text("description", "description")
@@ -647,8 +484,8 @@ def _write_estimate(effect: Effect, document: Estimate, company: Company, curren
 
 def _write_sales_form(
     effect: Effect, document: Estimate | Invoice | CreditNote, company: Company, standing: wire.SalesForm | None
-) -> _Body:
-    body = _Body(document, creates=standing is None)
+) -> Body:
+    body = Body(document, creates=standing is None)
     body.text("memo", "notes")
     body.json |= {"customer_id": document.customer, "date": document.date}
     there = standing.lines if standing is not None else []
@@ -725,126 +562,3 @@ def _write_payment(effect: Effect, document: Payment, company: Company, settings
     if creates and settings.deposit_account_id:
         body["account_id"] = settings.deposit_account_id
     return body
-
-
-def _write_project(
-    effect: Effect, document: Project, company: Company, settings: Settings, current: wire.Json | None
-) -> wire.Json:
-    """Zoho asks for who works on a new project, and an update says one of them again.
-
-    Our mark stands at the end of the description, as lists show nothing else of ours.
-    Source: tests/data/zoho_books, CreateProject, read 2026-11-22.
-    """
-    body: wire.Json = {"project_name": document.name, "customer_id": document.customer}
-    by_hour = BY_HOUR if document.rate is not None else BY_PERSON
-    body["billing_type"] = FIXED if document.billing is ProjectBilling.FIXED else by_hour
-    if document.rate is not None:
-        body["rate"] = format(document.rate, "f")
-    if current is None or "description" in document.model_fields_set:
-        body["description"] = " ".join(filter(None, (document.description, own_number(effect.reference))))
-    if current is not None:
-        users = wire.Project.model_validate(current).users
-        return body | {"user_id": users[0].id if users else company.own_user_id()}
-    if document.currency is not None:
-        company.refuse_other_currency(document.customer, document.currency)
-    return body | {"user_id": company.own_user_id(), "tasks": [{"task_name": settings.task}]}
-
-
-def _write_time_entry(effect: Effect, document: TimeEntry, company: Company, settings: Settings) -> wire.Json:
-    """Our mark stands at the end of the notes, as hours have no reference number and no field of ours."""
-    log_time = _log_time(document.hours)
-    project = company.project(document.project)
-    body: wire.Json = {
-        "project_id": project.id,
-        "task_id": company.task_id(project, document.task or settings.task),
-        "user_id": company.member_id(project, document.person),
-        "log_date": document.date,
-        "log_time": log_time,
-        "notes": " ".join(filter(None, (document.note, own_number(effect.reference)))),
-    }
-    return body | ({"is_billable": document.billable} if document.billable is not None else {})
-
-
-def _log_time(hours: Decimal) -> str:
-    """`01:15` for 1.25 hours.
-
-    Raises:
-        RejectedError: If the hours are not what a number of minutes is in hundredths of an hour.
-    """
-    minutes = int((hours * _MINUTES).quantize(Decimal(1), ROUND_HALF_UP))
-    if (Decimal(minutes) / _MINUTES).quantize(_CENT, ROUND_HALF_UP) != hours:
-        raise RejectedError(
-            f"Zoho Books counts minutes, and {hours:f} hours are no number of minutes.",
-            field="hours",
-            next_step="Give the hours with two decimals: 0.33 for 20 minutes, 1.25 for an hour and a quarter.",
-        )
-    return f"{minutes // _MINUTES:02}:{minutes % _MINUTES:02}"
-
-
-def _write_expense(effect: Effect, document: Expense, company: Company, settings: Settings) -> wire.Json:
-    paid_through = document.paid_through or settings.expense_account_id
-    for field, account in (("account", document.account), ("paid_through", paid_through)):
-        if not account.isdigit():
-            raise RejectedError(
-                "An expense's account, and the one that it was paid from, are named by their ids in Zoho Books.",
-                field=field,
-                next_step="Put the account's id in the mapping, by a `lookup` of the category: the digits at the end "
-                "of its address in Zoho Books. `expense_account_id` of the connection says what they are paid from.",
-            )
-    creates = effect.operation is Operation.CREATE
-    body = _Body(document, creates=creates)
-    body.text("description", "description")
-    body.text("customer", "customer_id")
-    body.text("project", "project_id")
-    body.value("billable", "is_billable")
-    body.value("tax_included", "is_inclusive_tax")
-    if document.tax_code is not None:
-        body.json["tax_id"] = company.tax_id(document.tax_code, "tax_code")
-    if creates:
-        body.json["currency_id"] = company.currency_id(document.currency)
-    if creates or body.has("number"):
-        body.json["reference_number"] = " ".join(filter(None, (document.number, own_number(effect.reference))))
-    return {
-        "date": document.date,
-        "account_id": document.account,
-        "paid_through_account_id": paid_through,
-        "amount": document.amount,
-        **body.json,
-    }
-
-
-def _write_terms(terms: str) -> wire.Json:
-    """`Net 30` are 30 days, `Due on Receipt` none.
-
-    Raises:
-        RejectedError: If the terms do not say how many days.
-    """
-    days = re.findall(r"\d+", terms)
-    if len(days) == 1:
-        return {"payment_terms": int(days[0]), "payment_terms_label": terms}
-    if same_name(terms) == "due on receipt":
-        return {"payment_terms": 0, "payment_terms_label": "Due on Receipt"}
-    raise RejectedError(
-        f"Zoho Books counts payment terms in days, and `{terms}` does not say how many.",
-        field="terms",
-        next_step="Let the mapping of `terms` say the days, such as `Net 30`.",
-    )
-
-
-def _write_address(address: Address | None) -> wire.Json:
-    given = address if address is not None else Address()
-    return {
-        "address": given.line1 or "",
-        "street2": "\n".join(part for part in (given.line2, given.line3) if part),
-        "city": given.city or "",
-        "state": given.state or "",
-        "zip": given.postal_code or "",
-        "country": _country_name(given.country),
-    }
-
-
-def _country_name(code: str | None) -> str:
-    import iso3166  # noqa: PLC0415 - only addresses need it
-
-    country = iso3166.countries.get(code, None) if code else None
-    return country.apolitical_name if country is not None else code or ""
