@@ -17,6 +17,7 @@
     <tenant>#alert_window          <cause>#<hash>             until when this cause stays silent
     <tenant>#audit                 tip                        where the audit trail ended when it was last archived
     tieout#tenants                 <tenant>                   the tenants of the deployment
+    <tenant>#file_...              ...                        rows of files, and the imports of them: see `file_rows`
 
 Two sparse indexes: `unsynced` (`unsynced_pk` = `<tenant>#unsynced`, `unsynced_sk` = `<state>#<since>#...`; with all
 attributes) and `account` (`account_pk` = `account#<provider>#<account>`, `sk`; keys only). `expires_at` is the

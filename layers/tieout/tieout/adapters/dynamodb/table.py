@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     )
 
 GET_BATCH = 100
+PUT_BATCH = 25
+CALLS_AT_ONCE = 8
 TRIES_MAX = 8
 BACKOFF_SECONDS = 0.05
 PAGES_MAX = 100_000
@@ -95,6 +98,31 @@ class Table:
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
+
+    def put_and_delete_many(self, puts: Mapping[Key, Values], deletes: Iterable[Key] = ()) -> None:
+        """Store or replace these items and remove those, in any order, several calls at once, without conditions."""
+        requests: list[Any] = [
+            {"PutRequest": {"Item": key.attributes() | to_attributes(values)}} for key, values in puts.items()
+        ]
+        requests += [{"DeleteRequest": {"Key": key.attributes()}} for key in dict.fromkeys(deletes) if key not in puts]
+        chunks = list(batched(requests, PUT_BATCH, strict=False))
+        if len(chunks) <= 1:
+            for chunk in chunks:
+                self._put_chunk(chunk)
+            return
+        with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            for _ in pool.map(self._put_chunk, chunks):
+                pass
+
+    def _put_chunk(self, requests: Sequence[Any]) -> None:
+        left = list(requests)
+        for attempt in range(TRIES_MAX):
+            answer = self._client.batch_write_item(RequestItems={self._name: left})
+            left = list(answer["UnprocessedItems"].get(self._name, []))
+            if not left:
+                return
+            self._back_off(attempt)
+        raise TimeoutError(f"DynamoDB left {len(left)} items unwritten after {TRIES_MAX} tries")
 
     def put_request(self, key: Key, values: Values, *, when: Condition | None = None) -> PutTypeDef:
         """The request of a put, alone or in a transaction."""
@@ -187,6 +215,37 @@ class Table:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
             request.pop("Limit", None)
         raise RuntimeError(f"a partition has more than {PAGES_MAX} pages")
+
+    def page(
+        self, pk: str, *, after: str, limit: int, attributes: Sequence[str] = ()
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """At most `limit` of the partition's items behind the sort key `after`, in order, and where to go on.
+
+        Args:
+            pk: The partition.
+            after: The sort key before the page; empty for the beginning.
+            limit: How many items at most; there may be fewer although more follow.
+            attributes: Only these of each item; all if there are none.
+
+        Returns:
+            The items, and the sort key to go on behind; None at the partition's end.
+        """
+        request: QueryInputTypeDef = {
+            "TableName": self._name,
+            "KeyConditionExpression": "#p = :p AND #s > :s" if after else "#p = :p",
+            "ExpressionAttributeNames": {"#p": "pk"} | ({"#s": "sk"} if after else {}),
+            "ExpressionAttributeValues": _placeholders({"p": pk} | ({"s": after} if after else {})),
+            "ConsistentRead": True,
+            "Limit": limit,
+        }
+        if attributes:
+            names = {f"#a{place}": name for place, name in enumerate(attributes)}
+            request["ExpressionAttributeNames"] = {**request["ExpressionAttributeNames"], **names}
+            request["ProjectionExpression"] = ", ".join(names)
+        answer = self._client.query(**request)
+        last = answer.get("LastEvaluatedKey")
+        going_on = None if last is None else str(from_attributes(last)["sk"])
+        return [from_attributes(item) for item in answer["Items"]], going_on
 
     def _back_off(self, attempt: int) -> None:
         self._clock.sleep(BACKOFF_SECONDS * 2**attempt * (0.5 + self._clock.jitter()))
