@@ -247,6 +247,7 @@ def test_a_read_that_says_so_is_tried_once(http, spent):
         http.send(Request("GET", peer.url, write=False, spends=("calls",), again=False))
 
     assert len(spent) == 1
+    assert door.is_unanswered(caught.value)
     assert not door.is_unreached(caught.value)
 
 
@@ -258,6 +259,7 @@ def test_where_nobody_listens_is_told_from_where_nobody_answers(http):
         http.send(Request("GET", f"http://127.0.0.1:{free}", write=False))
 
     assert door.is_unreached(caught.value)
+    assert not door.is_unanswered(caught.value)
 
 
 def test_a_read_that_is_redirected_is_not_followed(http):

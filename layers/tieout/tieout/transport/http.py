@@ -133,6 +133,11 @@ def is_unreached(error: UnavailableError) -> bool:
     return isinstance(error, _UnreachedError)
 
 
+def is_unanswered(error: UnavailableError) -> bool:
+    """True if somebody listens, and gave no answer to a read, or no whole one."""
+    return isinstance(error, _NoAnswerError) and not is_unreached(error)
+
+
 def _new_session() -> requests.Session:
     session = requests.Session()
     # A password file of the machine would replace our Authorization header; a proxy would see every token.
