@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets as random_secrets
-import sys
 import webbrowser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
+from tieout.cli import asking
 from tieout.cli.desk import Desk
 from tieout.cli.loopback import listening, state_fits
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment
@@ -27,7 +24,6 @@ from tieout.ports.connector import Account, Consent, Grant, Manifest
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-VARIABLE_PREFIX = "TIEOUT_SECRET_"
 FILLED_IN = "(filled in by consent)"
 """How a manifest's question ends if nobody is asked it: consent brings the secret."""
 
@@ -156,7 +152,7 @@ def _known(desk: Desk, connection: Connection, manifest: Manifest, way: Way, *, 
         stored = dict(desk.deployment.secrets.read(desk.tenant, connection.id, fresh=True))
     except SettingsError:
         stored = {}
-    given = _given(manifest, way.secrets_file)
+    given = asking.given(manifest, way.secrets_file)
     known = stored | given
     if way.secrets_file:
         return known
@@ -165,54 +161,10 @@ def _known(desk: Desk, connection: Connection, manifest: Manifest, way: Way, *, 
     for name, question in manifest.secrets.items():
         if question.endswith(FILLED_IN) or name in given or (name in known and not again):
             continue
-        typed = _ask(question, name, kept=name in known)
+        typed = asking.ask(question, name, kept=name in known)
         if typed:
             known[name] = typed
     return known
-
-
-def _given(manifest: Manifest, file: str) -> dict[str, str]:
-    """From variables such as TIEOUT_SECRET_CLIENT_ID, and from the file, which counts more."""
-    given = {
-        name: os.environ[VARIABLE_PREFIX + name.upper()]
-        for name in manifest.secrets
-        if os.environ.get(VARIABLE_PREFIX + name.upper())
-    }
-    if not file:
-        return given
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-        secrets = json.loads(text)
-    except (OSError, ValueError):
-        secrets = None
-    if not isinstance(secrets, dict) or not all(isinstance(value, str) for value in secrets.values()):
-        raise AnswerError(
-            "The secrets could not be read: a JSON object of texts is expected.",
-            code=Code.USAGE,
-            next_step=f"Give one with some of: {', '.join(manifest.secrets)}.",
-        )
-    unknown = sorted(set(secrets) - set(manifest.secrets))
-    if unknown:
-        raise AnswerError(
-            f"{manifest.title} has no secret {', '.join(unknown)}.",
-            code=Code.USAGE,
-            next_step=f"There are: {', '.join(manifest.secrets)}.",
-        )
-    return given | secrets
-
-
-def _ask(question: str, name: str, *, kept: bool) -> str:
-    """What the person types, unseen; empty for none."""
-    hint = " (Enter keeps it)" if kept else ""
-    try:
-        typed: str = typer.prompt(f"{question}{hint}", default="", show_default=False, hide_input=True, err=True)
-    except typer.Abort:
-        raise AnswerError(
-            f"Nobody typed: {question}.",
-            code=Code.USAGE,
-            next_step=f"Set {VARIABLE_PREFIX}{name.upper()}, or give a JSON object with --secrets-file.",
-        ) from None
-    return typed.strip()
 
 
 # Consent
