@@ -6,26 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from tieout.domain.records import Fields, Kind
 
-
-class Table(StrEnum):
-    """What the rows of a file are. A connection has one table of each, into which its files go."""
-
-    CONTACTS = "contacts"
-    DEALS = "deals"
-    PRODUCTS = "products"
-
-
-KINDS: Mapping[Table, tuple[Kind, ...]] = {
-    Table.CONTACTS: (Kind.COMPANY, Kind.CONTACT),
-    Table.DEALS: (Kind.DEAL,),
-    Table.PRODUCTS: (Kind.PRODUCT,),
-}
-"""The kinds of record that a row is read as: a person's row is that person, and the company that they stand for."""
-
-TABLE_OF: Mapping[Kind, Table] = {kind: table for table, kinds in KINDS.items() for kind in kinds}
+KINDS = frozenset({Kind.COMPANY, Kind.CONTACT, Kind.DEAL, Kind.PRODUCT})
+"""What the rows of a file can be. A connection has one store of each, into which its files go."""
 
 
 class RowState(StrEnum):
@@ -51,7 +37,7 @@ class FileRow:
         state: NEW or CHANGED, as that import found it.
     """
 
-    table: Table
+    kind: Kind
     id: str
     fields: Fields
     digest: str
@@ -63,23 +49,20 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How files with the same columns are read: decided by a person once, or by a suggestion that is sure.
+    """How files with the same columns are read, as a person decided once.
 
     Attributes:
         digest: Of the form and the columns' names.
-        columns: By name of the column, the path of the field that it goes to; columns that go nowhere are left out.
-        key: The columns whose values are a row's key; empty for e-mail, number or name, as `tieout.engine.rows` says.
-        choices: What was decided about reading, such as the encoding or the order of dates.
-        saved_by: Who decided; empty if it was the suggestion.
+        columns: Where the columns go: `tieout.files.Columns` as plain data.
+        choices: What was decided about reading: `tieout.files.Choices` as plain data.
+        saved_by: Who decided.
     """
 
     digest: str
-    table: Table
-    columns: Mapping[str, str]
-    key: tuple[str, ...] = ()
-    choices: Mapping[str, str] = field(default_factory=dict)
-    saved_by: str = ""
-    saved_at: datetime | None = None
+    columns: Mapping[str, Any]
+    choices: Mapping[str, Any]
+    saved_by: str
+    saved_at: datetime
 
 
 class ImportState(StrEnum):
@@ -94,14 +77,14 @@ class ImportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One file on its way into a connection's table.
+    """One file on its way into a connection's rows.
 
     Attributes:
         id: Of the file's content, of how it is read and of whether it is complete: the same file again has the same.
         name: The file's own, for people.
         time: How often it was begun; the same file is read again if another one came in between.
         row: Up to this row everything is stored and queued, and its results are written.
-        fed: The number of the newest entry of the table's feed that is so.
+        fed: The number of the newest entry of the feed that is so.
         counts: Rows by state; `gone` for records that a complete file no longer has.
         complete: A record that is not in the file is gone.
         held: Nothing is queued; a person plans first.
@@ -116,7 +99,7 @@ class Import:
     state: ImportState
     started_at: datetime
     touched_at: datetime
-    table: Table | None = None
+    kind: Kind | None = None
     time: int = 1
     row: int = 0
     fed: int = 0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tieout.domain.files import FileRow, Import, Layout, Table
+from tieout.domain.files import FileRow, Import, Layout
+from tieout.domain.records import Kind
 
 
 class FileRows(Protocol):
@@ -16,29 +17,29 @@ class FileRows(Protocol):
     Every method raises `UnavailableError` if the store cannot be asked now.
     """
 
-    def rows(self, tenant: str, connection: str, table: Table, ids: Sequence[str]) -> Mapping[str, FileRow]:
+    def rows(self, tenant: str, connection: str, kind: Kind, ids: Sequence[str]) -> Mapping[str, FileRow]:
         """Those of the ids that are stored; strongly consistent."""
 
-    def named(self, tenant: str, connection: str, table: Table, field: str, values: Sequence[str]) -> Sequence[FileRow]:
+    def named(self, tenant: str, connection: str, kind: Kind, field: str, values: Sequence[str]) -> Sequence[FileRow]:
         """Rows whose `field` (one of `INDEXED`) equals one of the values, ignoring case; 100 a value at most."""
 
     def listed(
-        self, tenant: str, connection: str, table: Table, after: str | None, limit: int
+        self, tenant: str, connection: str, kind: Kind, after: str | None, limit: int
     ) -> tuple[Sequence[FileRow], str | None]:
         """One page of all rows, and where to go on; None at the end."""
 
-    def ids(self, tenant: str, connection: str, table: Table, after: str | None) -> tuple[Sequence[str], str | None]:
+    def ids(self, tenant: str, connection: str, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
         """One page of all ids, and where to go on; None at the end."""
 
     def fed(
-        self, tenant: str, connection: str, table: Table, after: int, limit: int
+        self, tenant: str, connection: str, kind: Kind, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[str]]]:
-        """The entries of the table's feed whose number is above `after`, in order: each has ids of changed rows.
+        """The entries of the feed whose number is above `after`, in order: each has ids of changed rows.
 
         An entry stands there before its rows are stored.
         """
 
-    def newest_fed(self, tenant: str, connection: str, table: Table) -> int:
+    def newest_fed(self, tenant: str, connection: str, kind: Kind) -> int:
         """The number of the newest entry; 0 if there is none."""
 
     def under_way(self, tenant: str, connection: str) -> Import | None:
@@ -61,7 +62,7 @@ class FileStore(FileRows, Protocol):
     def remove_rows(self, tenant: str, connection: str, rows: Sequence[FileRow]) -> None:
         """Forget these rows."""
 
-    def feed(self, tenant: str, connection: str, table: Table, number: int, ids: Sequence[str]) -> bool:
+    def feed(self, tenant: str, connection: str, kind: Kind, number: int, ids: Sequence[str]) -> bool:
         """Add an entry to the feed; False if there is one of this number."""
 
     def layout(self, tenant: str, connection: str, digest: str) -> Layout | None:
@@ -76,8 +77,8 @@ class FileStore(FileRows, Protocol):
     def find_import(self, tenant: str, connection: str, import_id: str) -> Import | None:
         """The import of this id; None if there is none. Strongly consistent."""
 
-    def last_import(self, tenant: str, connection: str, table: Table) -> Import | None:
-        """The import that ended last in this table; None if there is none. Strongly consistent."""
+    def last_import(self, tenant: str, connection: str, kind: Kind) -> Import | None:
+        """The import of this kind that ended last; None if there is none. Strongly consistent."""
 
     def imports(self, tenant: str, connection: str) -> Iterator[Import]:
         """All that are kept, in no order."""

@@ -1,14 +1,14 @@
 """Rows of files, how they are found, their feed, and the imports that brought them.
 
 partition key (pk)                             sort key (sk)   what
-<tenant>#file_row#<connection>#<table>.<nn>    <id>            a row; spread over 16 partitions, so that a large file
+<tenant>#file_row#<connection>#<kind>.<nn>     <id>            a row; spread over 16 partitions, so that a large file
                                                                is not held up by what one partition takes a second
 <tenant>#file_name#<connection>#<digest>       <id>            a row that has this text in one of its indexed fields
-<tenant>#file_feed#<connection>#<table>        <number>        ids of rows that changed together
+<tenant>#file_feed#<connection>#<kind>         <number>        ids of rows that changed together
 <tenant>#file_layout#<connection>              <digest>        how files with these columns are read
 <tenant>#file_import#<connection>              <id>            an import
                                                #now            the import that was under way last
-                                               #last#<table>   the import that ended last in this table
+                                               #last#<kind>    the import of this kind that ended last
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tieout.adapters.dynamodb.table import Condition, Key, joined
-from tieout.adapters.dynamodb.table import Table as DynamoTable
+from tieout.adapters.dynamodb.table import Condition, Key, Table, joined
 from tieout.adapters.dynamodb.values import Scalar
 from tieout.domain.errors import ThrottledError, UnavailableError
-from tieout.domain.files import FileRow, Import, ImportState, Layout, RowState, Table
+from tieout.domain.files import FileRow, Import, ImportState, Layout, RowState
 from tieout.domain.packing import pack, time_of, time_text, unpack
+from tieout.domain.records import Kind
 from tieout.ports.files import INDEXED
 
 PARTITIONS = 16
@@ -43,22 +43,22 @@ _SERVER_ERROR = 500
 class DynamoFileRows:
     """Implements `tieout.ports.files.FileStore`."""
 
-    def __init__(self, table: DynamoTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     # Rows
 
-    def rows(self, tenant: str, connection: str, table: Table, ids: Sequence[str]) -> Mapping[str, FileRow]:
+    def rows(self, tenant: str, connection: str, kind: Kind, ids: Sequence[str]) -> Mapping[str, FileRow]:
         """Those of the ids that are stored; strongly consistent.
 
         Raises:
             UnavailableError: If DynamoDB cannot be asked now.
         """
         with _asking():
-            keys = [_row_key(tenant, connection, table, one) for one in ids]
-            return {item["sk"]: _row(table, item) for item in self._table.get_many(keys)}
+            keys = [_row_key(tenant, connection, kind, one) for one in ids]
+            return {item["sk"]: _row(kind, item) for item in self._table.get_many(keys)}
 
-    def named(self, tenant: str, connection: str, table: Table, field: str, values: Sequence[str]) -> Sequence[FileRow]:
+    def named(self, tenant: str, connection: str, kind: Kind, field: str, values: Sequence[str]) -> Sequence[FileRow]:
         """Rows whose `field` equals one of the values, ignoring case; 100 a value at most.
 
         Raises:
@@ -68,38 +68,38 @@ class DynamoFileRows:
         ids: dict[str, None] = {}
         with _asking():
             for value in wanted:
-                pk = _name_pk(tenant, connection, table, field, value)
+                pk = _name_pk(tenant, connection, kind, field, value)
                 found, _ = self._table.page(pk, after="", limit=FOUND_MAX)
                 ids |= dict.fromkeys(item["sk"] for item in found)
-        found_rows = self.rows(tenant, connection, table, list(ids)).values()
+        found_rows = self.rows(tenant, connection, kind, list(ids)).values()
         # What the row said once may still lead to it.
         return [row for row in found_rows if fold(_text(row, field)) in wanted]
 
     def listed(
-        self, tenant: str, connection: str, table: Table, after: str | None, limit: int
+        self, tenant: str, connection: str, kind: Kind, after: str | None, limit: int
     ) -> tuple[Sequence[FileRow], str | None]:
         """One page of all rows, and where to go on; None at the end.
 
         Raises:
             UnavailableError: If DynamoDB cannot be asked now.
         """
-        items, going_on = self._page(tenant, connection, table, after=after, limit=limit)
-        return [_row(table, item) for item in items], going_on
+        items, going_on = self._page(tenant, connection, kind, after=after, limit=limit)
+        return [_row(kind, item) for item in items], going_on
 
-    def ids(self, tenant: str, connection: str, table: Table, after: str | None) -> tuple[Sequence[str], str | None]:
+    def ids(self, tenant: str, connection: str, kind: Kind, after: str | None) -> tuple[Sequence[str], str | None]:
         """One page of all ids, and where to go on; None at the end.
 
         Raises:
             UnavailableError: If DynamoDB cannot be asked now.
         """
-        items, going_on = self._page(tenant, connection, table, after=after, limit=IDS_PER_PAGE, attributes=("sk",))
+        items, going_on = self._page(tenant, connection, kind, after=after, limit=IDS_PER_PAGE, attributes=("sk",))
         return [str(item["sk"]) for item in items], going_on
 
     def _page(
         self,
         tenant: str,
         connection: str,
-        table: Table,
+        kind: Kind,
         *,
         after: str | None,
         limit: int,
@@ -108,7 +108,7 @@ class DynamoFileRows:
         """A page's place is the number of its partition and the id before it; empty partitions are passed over."""
         number, _, last = (after or "00 ").partition(" ")
         for partition in range(int(number), PARTITIONS):
-            pk = _row_pk(tenant, connection, table, partition)
+            pk = _row_pk(tenant, connection, kind, partition)
             with _asking():
                 items, going_on = self._table.page(pk, after=last, limit=limit, attributes=attributes)
             if going_on is not None:
@@ -131,7 +131,7 @@ class DynamoFileRows:
         with _asking():
             self._table.put_and_delete_many({key: {} for key in names})
             self._table.put_and_delete_many(
-                {_row_key(tenant, connection, row.table, row.id): _row_values(row) for row, _ in rows},
+                {_row_key(tenant, connection, row.kind, row.id): _row_values(row) for row, _ in rows},
                 deletes=[key for key in former if key not in names],
             )
 
@@ -141,20 +141,20 @@ class DynamoFileRows:
         Raises:
             UnavailableError: If DynamoDB cannot be asked now; doing it again does no harm.
         """
-        keys = [_row_key(tenant, connection, row.table, row.id) for row in rows]
+        keys = [_row_key(tenant, connection, row.kind, row.id) for row in rows]
         names = [key for row in rows for key in _name_keys(tenant, connection, row)]
         with _asking():
             self._table.put_and_delete_many({}, [*keys, *names])
 
     # Feed
 
-    def feed(self, tenant: str, connection: str, table: Table, number: int, ids: Sequence[str]) -> bool:
+    def feed(self, tenant: str, connection: str, kind: Kind, number: int, ids: Sequence[str]) -> bool:
         """Add an entry to the feed; False if there is one of this number.
 
         Raises:
             UnavailableError: If DynamoDB cannot be asked now.
         """
-        key = Key(_feed_pk(tenant, connection, table), f"{number:0{_NUMBER_DIGITS}}")
+        key = Key(_feed_pk(tenant, connection, kind), f"{number:0{_NUMBER_DIGITS}}")
         values: dict[str, Scalar] = {"ids": pack(list(ids))}
         with _asking():
             # botocore repeats a call whose answer was lost: what is in the way may be our own.
@@ -163,7 +163,7 @@ class DynamoFileRows:
             )
 
     def fed(
-        self, tenant: str, connection: str, table: Table, after: int, limit: int
+        self, tenant: str, connection: str, kind: Kind, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[str]]]:
         """The entries of the feed whose number is above `after`, in order.
 
@@ -172,17 +172,17 @@ class DynamoFileRows:
         """
         place = f"{after:0{_NUMBER_DIGITS}}"
         with _asking():
-            items, _ = self._table.page(_feed_pk(tenant, connection, table), after=place, limit=limit)
+            items, _ = self._table.page(_feed_pk(tenant, connection, kind), after=place, limit=limit)
         return [(int(item["sk"]), unpack(item["ids"])) for item in items]
 
-    def newest_fed(self, tenant: str, connection: str, table: Table) -> int:
+    def newest_fed(self, tenant: str, connection: str, kind: Kind) -> int:
         """The number of the newest entry; 0 if there is none.
 
         Raises:
             UnavailableError: If DynamoDB cannot be asked now.
         """
         with _asking():
-            newest = self._table.query(_feed_pk(tenant, connection, table), newest_first=True, first_page=1)
+            newest = self._table.query(_feed_pk(tenant, connection, kind), newest_first=True, first_page=1)
             return int(next(newest, {"sk": "0"})["sk"])
 
     # Layouts
@@ -194,25 +194,20 @@ class DynamoFileRows:
             return None
         return Layout(
             digest=digest,
-            table=Table(item["table"]),
             columns=unpack(item["columns"]),
-            key=tuple(unpack(item["key"])),
             choices=unpack(item["choices"]),
             saved_by=item["saved_by"],
-            saved_at=time_of(item["saved_at"]) if "saved_at" in item else None,
+            saved_at=time_of(item["saved_at"]),
         )
 
     def put_layout(self, tenant: str, connection: str, layout: Layout) -> None:
         """Remember it."""
         values: dict[str, Scalar] = {
-            "table": layout.table,
             "columns": pack(layout.columns),
-            "key": pack(list(layout.key)),
             "choices": pack(layout.choices),
             "saved_by": layout.saved_by,
+            "saved_at": time_text(layout.saved_at),
         }
-        if layout.saved_at is not None:
-            values["saved_at"] = time_text(layout.saved_at)
         self._table.put(Key(joined(tenant, "file_layout", connection), layout.digest), values)
 
     # Imports
@@ -225,8 +220,8 @@ class DynamoFileRows:
         now = self.under_way(one.tenant, one.connection)
         if one.state is ImportState.RUNNING or (now is not None and now.id == one.id):
             self._table.put(Key(pk, _NOW), values)
-        if one.state is ImportState.DONE and one.table is not None:
-            self._table.put(Key(pk, f"{_LAST}{one.table}"), values)
+        if one.state is ImportState.DONE and one.kind is not None:
+            self._table.put(Key(pk, f"{_LAST}{one.kind}"), values)
 
     def under_way(self, tenant: str, connection: str) -> Import | None:
         """The import that is running; None if none is. Strongly consistent.
@@ -242,9 +237,9 @@ class DynamoFileRows:
         """The import of this id; None if there is none. Strongly consistent."""
         return self._import(tenant, connection, import_id)
 
-    def last_import(self, tenant: str, connection: str, table: Table) -> Import | None:
-        """The import that ended last in this table; None if there is none. Strongly consistent."""
-        return self._import(tenant, connection, f"{_LAST}{table}")
+    def last_import(self, tenant: str, connection: str, kind: Kind) -> Import | None:
+        """The import of this kind that ended last; None if there is none. Strongly consistent."""
+        return self._import(tenant, connection, f"{_LAST}{kind}")
 
     def imports(self, tenant: str, connection: str) -> Iterator[Import]:
         """All that are kept, in no order."""
@@ -282,26 +277,26 @@ def _asking() -> Iterator[None]:
         raise UnavailableError("The table cannot be reached.", detail=type(error).__name__) from error
 
 
-def _row_pk(tenant: str, connection: str, table: Table, partition: int) -> str:
-    return joined(tenant, "file_row", connection, f"{table}.{partition:02}")
+def _row_pk(tenant: str, connection: str, kind: Kind, partition: int) -> str:
+    return joined(tenant, "file_row", connection, f"{kind}.{partition:02}")
 
 
-def _row_key(tenant: str, connection: str, table: Table, row_id: str) -> Key:
-    return Key(_row_pk(tenant, connection, table, zlib.crc32(row_id.encode()) % PARTITIONS), row_id)
+def _row_key(tenant: str, connection: str, kind: Kind, row_id: str) -> Key:
+    return Key(_row_pk(tenant, connection, kind, zlib.crc32(row_id.encode()) % PARTITIONS), row_id)
 
 
-def _feed_pk(tenant: str, connection: str, table: Table) -> str:
-    return joined(tenant, "file_feed", connection, table)
+def _feed_pk(tenant: str, connection: str, kind: Kind) -> str:
+    return joined(tenant, "file_feed", connection, kind)
 
 
-def _name_pk(tenant: str, connection: str, table: Table, field: str, folded: str) -> str:
-    digest = hashlib.blake2b(f"{table}\x00{field}\x00{folded}".encode(), digest_size=_NAME_BYTES).hexdigest()
+def _name_pk(tenant: str, connection: str, kind: Kind, field: str, folded: str) -> str:
+    digest = hashlib.blake2b(f"{kind}\x00{field}\x00{folded}".encode(), digest_size=_NAME_BYTES).hexdigest()
     return joined(tenant, "file_name", connection, digest)
 
 
 def _name_keys(tenant: str, connection: str, row: FileRow) -> list[Key]:
     return [
-        Key(_name_pk(tenant, connection, row.table, field, fold(_text(row, field))), row.id)
+        Key(_name_pk(tenant, connection, row.kind, field, fold(_text(row, field))), row.id)
         for field in INDEXED
         if _text(row, field).strip()
     ]
@@ -323,9 +318,9 @@ def _row_values(row: FileRow) -> dict[str, Scalar]:
     }
 
 
-def _row(table: Table, item: dict[str, Any]) -> FileRow:
+def _row(kind: Kind, item: dict[str, Any]) -> FileRow:
     return FileRow(
-        table=table,
+        kind=kind,
         id=item["sk"],
         fields=unpack(item["fields"]),
         digest=item["digest"],
@@ -353,7 +348,7 @@ def _import(tenant: str, connection: str, item: dict[str, Any]) -> Import:
         **kept
         | {
             "state": ImportState(kept["state"]),
-            "table": None if kept["table"] is None else Table(kept["table"]),
+            "kind": None if kept["kind"] is None else Kind(kept["kind"]),
             "results": tuple(kept["results"]),
         }
         | {name: time_of(item[name]) for name in _TIMES if name in item},
