@@ -11,6 +11,7 @@ WORKER_ON_TABLE = {
     for action in ("BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")
 }
 KEEP_SECRETS = {("secretsmanager:GetSecretValue", SECRETS), ("secretsmanager:PutSecretValue", SECRETS)}
+CARRY_PARCELS = {(f"s3:{action}", "${ExchangeBucket.Arn}/bridge/*") for action in ("GetObject", "PutObject")}
 LET_WAIT = {("sqs:SendMessage", "RetryQueue.Arn")}
 GROUP = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule-group/${ScheduleGroup}"
 
@@ -34,21 +35,34 @@ ALLOWED = {
         ("secretsmanager:GetSecretValue", SECRETS),
         ("sqs:SendMessage", "ChangesQueue.Arn"),
     },
+    "ServeBridgeRole": TRACES
+    | logs("ServeBridgeLogs")
+    | {(f"dynamodb:{one}", "Table.Arn") for one in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}
+    | KEEP_SECRETS
+    | CARRY_PARCELS
+    | {
+        ("dynamodb:Query", "${Table.Arn}/index/unsynced"),
+        ("lambda:InvokeFunction", "PollChanges.Arn"),
+        ("sqs:SendMessage", "ChangesQueue.Arn"),
+    },
     "PollChangesRole": TRACES
     | logs("PollChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
+    | CARRY_PARCELS
     | {("dynamodb:Query", "${Table.Arn}/index/unsynced"), ("sqs:SendMessage", "ChangesQueue.Arn")},
     "ApplyChangesRole": TRACES
     | logs("ApplyChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
+    | CARRY_PARCELS
     | LET_WAIT
     | takes("ChangesQueue", "BackfillQueue"),
     "RetryChangesRole": TRACES
     | logs("RetryChangesLogs")
     | WORKER_ON_TABLE
     | KEEP_SECRETS
+    | CARRY_PARCELS
     | LET_WAIT
     | takes("RetryQueue"),
     "ParkChangeRole": TRACES
@@ -144,10 +158,13 @@ def test_only_lambda_and_the_own_scheduler_take_roles_on(of_type):
             assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
-def test_only_the_route_may_invoke_the_webhook_function(of_type):
-    [permission] = of_type("AWS::Lambda::Permission").values()
-    assert permission["FunctionName"] == "ReceiveWebhook"
-    assert permission["SourceArn"].endswith(":${Api}/*/POST/webhooks/*")
+def test_only_their_routes_may_invoke_the_functions_behind_the_api(of_type):
+    permissions = of_type("AWS::Lambda::Permission").values()
+    assert {(one["FunctionName"], one["SourceArn"].rpartition(":")[2]) for one in permissions} == {
+        ("ReceiveWebhook", "${Api}/*/POST/webhooks/*"),
+        ("ServeBridge", "${Api}/*/POST/bridge/*"),
+        ("ServeBridge", "${Api}/*/*/webconnector/*"),
+    }
 
 
 def test_queues_and_topic_refuse_what_is_not_encrypted_on_the_way(of_type):
@@ -166,7 +183,7 @@ def test_queues_and_topic_refuse_what_is_not_encrypted_on_the_way(of_type):
 
 
 def test_the_audit_trail_can_only_be_added_to_and_only_over_tls(of_type):
-    [policy] = of_type("AWS::S3::BucketPolicy").values()
+    policy = of_type("AWS::S3::BucketPolicy")["AuditBucketPolicy"]
     everything = "${AuditBucket.Arn}/*"
     assert {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]} == {
         "TlsOnly": {
@@ -193,6 +210,18 @@ def test_the_audit_trail_can_only_be_added_to_and_only_over_tls(of_type):
             "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
             "Resource": everything,
         },
+    }
+
+
+def test_files_only_travel_over_tls(of_type):
+    [statement] = of_type("AWS::S3::BucketPolicy")["ExchangeBucketPolicy"]["PolicyDocument"]["Statement"]
+    assert statement == {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["ExchangeBucket.Arn", "${ExchangeBucket.Arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
 

@@ -22,6 +22,7 @@ ALWAYS = {
     "POWERTOOLS_LOG_LEVEL",
 }
 WORKER = {
+    "TIEOUT_EXCHANGE_BUCKET",
     "TIEOUT_RETRY_QUEUE_URL",
     "TIEOUT_SECRETS_PREFIX",
     "TIEOUT_RETRY_BASE_SECONDS",
@@ -29,7 +30,18 @@ WORKER = {
 }
 VARIABLES = {
     "ReceiveWebhook": {"TIEOUT_CHANGES_QUEUE_URL", "TIEOUT_SECRETS_PREFIX"},
-    "PollChanges": {"TIEOUT_CHANGES_QUEUE_URL", "TIEOUT_SECRETS_PREFIX", "TIEOUT_WORKER_TIMEOUT_SECONDS"},
+    "ServeBridge": {
+        "TIEOUT_CHANGES_QUEUE_URL",
+        "TIEOUT_EXCHANGE_BUCKET",
+        "TIEOUT_POLL_FUNCTION_ARN",
+        "TIEOUT_SECRETS_PREFIX",
+    },
+    "PollChanges": {
+        "TIEOUT_CHANGES_QUEUE_URL",
+        "TIEOUT_EXCHANGE_BUCKET",
+        "TIEOUT_SECRETS_PREFIX",
+        "TIEOUT_WORKER_TIMEOUT_SECONDS",
+    },
     "ApplyChanges": WORKER,
     "RetryChanges": WORKER,
     "ParkChange": {"TIEOUT_RETRY_QUEUE_URL"},
@@ -38,6 +50,7 @@ VARIABLES = {
 }
 TIMEOUTS = {
     "ReceiveWebhook": 5,
+    "ServeBridge": 29,
     "PollChanges": "WorkerTimeoutSeconds",
     "ApplyChanges": "WorkerTimeoutSeconds",
     "RetryChanges": "WorkerTimeoutSeconds",
@@ -182,6 +195,8 @@ RUN = ITEM | {"pk": {"S": "acme#run#s"}, "checkpoint": {"S": "{}"}}
         (None, ITEM | {"pk": {"S": "acme#lease"}}, False),
         (None, ITEM | {"pk": {"S": "acme#cursor#act"}, "cursor": {"S": "c"}}, False),
         (None, ITEM | {"pk": {"S": "acme#alert"}, "alert": {"S": "{}"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#bridge#sync#jobs"}, "body": {"S": "{}"}}, False),
+        (None, ITEM | {"pk": {"S": "acme#installation"}, "revision": {"N": "1"}}, False),
         (None, ITEM | {"pk": {"S": "acme#audit"}, "seq": {"N": "1"}}, False),  # otherwise it would feed itself
     ],
 )
@@ -195,21 +210,31 @@ def test_only_what_belongs_into_the_trail_starts_its_function(stream, old, new, 
     assert any(matches({"dynamodb": told}, one) for one in patterns) is starts
 
 
-def test_the_audit_trail_is_encrypted_versioned_private_and_kept(resources, of_type):
-    [bucket] = of_type("AWS::S3::Bucket").values()
+@pytest.mark.parametrize("name", ["AuditBucket", "ExchangeBucket"])
+def test_a_bucket_is_encrypted_private_and_kept(resources, of_type, name):
+    bucket = of_type("AWS::S3::Bucket")[name]
     [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption == {"BucketKeyEnabled": True, "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
-    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-    kept = resources["AuditBucket"]
+    kept = resources[name]
     assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
+def test_only_what_is_kept_for_ever_has_versions(of_type):
+    versioned = {name for name, one in of_type("AWS::S3::Bucket").items() if "VersioningConfiguration" in one}
+    assert versioned == {"AuditBucket"}
+    assert of_type("AWS::S3::Bucket")["AuditBucket"]["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_what_goes_to_an_office_and_back_is_gone_in_a_day(of_type):
+    rules = of_type("AWS::S3::Bucket")["ExchangeBucket"]["LifecycleConfiguration"]["Rules"]
+    assert [one["ExpirationInDays"] for one in rules if one["Prefix"] == "bridge/"] == [1]
+
+
 def test_nothing_of_the_audit_trail_ever_expires_and_all_of_it_can_be_read_at_once(of_type):
-    [bucket] = of_type("AWS::S3::Bucket").values()
-    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    [rule] = of_type("AWS::S3::Bucket")["AuditBucket"]["LifecycleConfiguration"]["Rules"]
     assert not [name for name in rule if "Expir" in name]
     assert [one["StorageClass"] for one in rule["Transitions"]] == ["GLACIER_IR"]
 
@@ -304,11 +329,18 @@ def test_scheduled_functions_do_not_pile_up(of_type):
     }
 
 
-def test_the_api_has_one_route_throttled_and_logged(of_type):
-    [route] = of_type("AWS::ApiGatewayV2::Route").values()
-    assert route["RouteKey"] == "POST /webhooks/{connection}"
-    [integration] = of_type("AWS::ApiGatewayV2::Integration").values()
-    assert (integration["IntegrationUri"], integration["PayloadFormatVersion"]) == ("ReceiveWebhook.Arn", "2.0")
+def test_the_api_has_these_routes_throttled_and_logged(of_type):
+    assert {one["RouteKey"]: one["Target"] for one in of_type("AWS::ApiGatewayV2::Route").values()} == {
+        "POST /webhooks/{connection}": "integrations/${WebhookIntegration}",
+        "POST /bridge/{connection}/{call}": "integrations/${BridgeIntegration}",
+        "POST /webconnector/{connection}": "integrations/${BridgeIntegration}",
+        "GET /webconnector/{connection}": "integrations/${BridgeIntegration}",
+    }
+    integrations = of_type("AWS::ApiGatewayV2::Integration")
+    assert {name: (one["IntegrationUri"], one["PayloadFormatVersion"]) for name, one in integrations.items()} == {
+        "WebhookIntegration": ("ReceiveWebhook.Arn", "2.0"),
+        "BridgeIntegration": ("ServeBridge.Arn", "2.0"),
+    }
     [stage] = of_type("AWS::ApiGatewayV2::Stage").values()
     settings = stage["DefaultRouteSettings"]
     assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (100, 200)

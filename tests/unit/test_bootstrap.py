@@ -18,6 +18,7 @@ from tieout.domain.errors import SettingsError, UnavailableError
 FUNCTIONS = {
     "ReceiveWebhook": "receive_webhook",
     "PollChanges": "poll_changes",
+    "ServeBridge": "serve_bridge",
     "ApplyChanges": "apply_changes",
     "RetryChanges": "apply_changes",
     "ParkChange": "park_changes",

@@ -17,6 +17,10 @@ from tieout.domain.errors import SettingsError
 if TYPE_CHECKING:
     from tieout.adapters.aws import Clients
     from tieout.adapters.dynamodb.table import Table
+    from tieout.bridge.line import Line
+    from tieout.bridge.presence import Presence
+    from tieout.bridge.serve import ServeBridge
+    from tieout.bridge.webconnector import ServeWebConnector
     from tieout.domain.changes import Lane
     from tieout.domain.connections import Connection
     from tieout.engine.alerts import SendAlerts
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from tieout.engine.quota import Quotas
     from tieout.engine.receive import ReceiveWebhook
     from tieout.ports.audit import Archive, TipStore
+    from tieout.ports.bridge import InstallationStore, Outbox, Parcels
     from tieout.ports.clock import Clock
     from tieout.ports.connector import Connector, Limit, Provider
     from tieout.ports.http import Http
@@ -63,6 +68,8 @@ class Settings(BaseModel):
     retry_queue_url: str = ""
     alert_topic_arn: str = ""
     audit_bucket: str = ""
+    exchange_bucket: str = ""
+    poll_function_arn: str = ""
     secrets_prefix: str = ""
     retry_base_seconds: int = Field(default=15, ge=1, le=900)
     worker_timeout_seconds: int = Field(default=120, ge=1, le=900)
@@ -256,6 +263,62 @@ class Deployment:
         self.settings.need("audit_bucket")
         return Audit(archive=self.archive, tips=self.tips, config=self.config, links=self.links, clock=self.clock)
 
+    def serve_bridge(self) -> ServeBridge:
+        """What agents ask; one a process, as it remembers when it read a secret again."""
+        return self._bridge
+
+    @cached_property
+    def _bridge(self) -> ServeBridge:
+        from tieout import __version__  # noqa: PLC0415 - see the module
+        from tieout.bridge.serve import ServeBridge  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "changes_queue_url", "exchange_bucket", "poll_function_arn", "secrets_prefix")
+        return ServeBridge(
+            config=self.config,
+            secrets=self.secrets,
+            outbox=self.outbox,
+            installations=self.installations,
+            parcels=self._parcels,
+            presence=self.presence,
+            manifest=lambda name: self.provider(name).manifest,
+            clock=self.clock,
+            latest=__version__,
+        )
+
+    def serve_web_connector(self) -> ServeWebConnector:
+        """What the QuickBooks Web Connector asks."""
+        from tieout import __version__  # noqa: PLC0415 - see the module
+        from tieout.bridge.webconnector import ServeWebConnector  # noqa: PLC0415 - see the module
+
+        self.settings.need("table", "changes_queue_url", "exchange_bucket", "poll_function_arn", "secrets_prefix")
+        return ServeWebConnector(
+            config=self.config,
+            secrets=self.secrets,
+            outbox=self.outbox,
+            installations=self.installations,
+            presence=self.presence,
+            manifest=lambda name: self.provider(name).manifest,
+            clock=self.clock,
+            version=__version__,
+        )
+
+    @cached_property
+    def presence(self) -> Presence:
+        """What knows who stands beside the systems in offices."""
+        from tieout.adapters.waker import LambdaWaker  # noqa: PLC0415 - see the module
+        from tieout.bridge.presence import Presence  # noqa: PLC0415 - see the module
+
+        return Presence(
+            config=self.config,
+            links=self.links,
+            installations=self.installations,
+            queue=self.queue,
+            alerts=self.alerts,
+            waker=LambdaWaker(self._clients, self.settings.poll_function_arn),
+            manifest=lambda name: self.provider(name).manifest,
+            clock=self.clock,
+        )
+
     # Ports
 
     @cached_property
@@ -315,6 +378,26 @@ class Deployment:
         return DynamoTips(self._table)
 
     @cached_property
+    def outbox(self) -> Outbox:
+        """Jobs for systems in offices."""
+        from tieout.adapters.dynamodb.bridge import DynamoOutbox  # noqa: PLC0415 - see the module
+
+        return DynamoOutbox(self._table, self._parcels)
+
+    @cached_property
+    def installations(self) -> InstallationStore:
+        """Who fetches them."""
+        from tieout.adapters.dynamodb.bridge import DynamoInstallations  # noqa: PLC0415 - see the module
+
+        return DynamoInstallations(self._table)
+
+    @cached_property
+    def _parcels(self) -> Parcels:
+        from tieout.adapters.parcels import S3Parcels  # noqa: PLC0415 - see the module
+
+        return S3Parcels(self._clients, self.settings.exchange_bucket)
+
+    @cached_property
     def queue(self) -> ChangeQueue:
         """Where changes wait."""
         from tieout.adapters.sqs import SqsQueue  # noqa: PLC0415 - see the module
@@ -360,12 +443,16 @@ class Deployment:
             lane: Live if None. Calls of the backfill lane let live ones overtake them.
         """
         from tieout.adapters import lease  # noqa: PLC0415 - see the module
-        from tieout.ports.connector import Context  # noqa: PLC0415 - see the module
+        from tieout.bridge.connector import BridgedConnector  # noqa: PLC0415 - see the module
+        from tieout.ports.connector import Context, Reachability, reached  # noqa: PLC0415 - see the module
 
         former, connector = self._connectors.get((connection.address, lane), (None, None))
         if connector is not None and former == connection and secrets is None:
             return connector
         provider = self.provider(connection.provider)
+        if reached(connection, provider.manifest) is Reachability.ON_PREMISES:
+            # Its limits are kept where its calls are made.
+            return BridgedConnector(provider.manifest, self._line(connection))
         held = partial(lease.held, self.budget, self.clock, connection.tenant)
         connector = provider.open(
             Context(
@@ -380,11 +467,26 @@ class Deployment:
             self._connectors[connection.address, lane] = (connection, connector)
         return connector
 
+    def _line(self, connection: Connection) -> Line:
+        from tieout.bridge.line import Line  # noqa: PLC0415 - see the module
+
+        return Line(
+            connection,
+            self.provider(connection.provider).manifest.title,
+            outbox=self.outbox,
+            installations=self.installations,
+            clock=self.clock,
+        )
+
     def http(self, connection: Connection, lane: Lane | None = None) -> Http:
         """One door a connection, lane and process: it keeps the line open. Both lanes spend one budget."""
+        from tieout.bridge.door import BridgedDoor  # noqa: PLC0415 - see the module
         from tieout.domain.changes import Lane  # noqa: PLC0415 - see the module
+        from tieout.ports.connector import Reachability  # noqa: PLC0415 - see the module
         from tieout.transport import Budget, RequestsHttp  # noqa: PLC0415 - see the module
 
+        if self.provider(connection.provider).manifest.reachability is Reachability.WEB_CONNECTOR:
+            return BridgedDoor(self._line(connection))
         limits = self.provider(connection.provider).limits_of(connection)
         name, lane = (connection.address, limits), lane or Lane.LIVE
         if name not in self._budgets:

@@ -15,6 +15,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_dynamodb import DynamoDBClient
+    from types_boto3_lambda import LambdaClient
     from types_boto3_s3 import S3Client
     from types_boto3_scheduler import EventBridgeSchedulerClient
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -60,6 +61,12 @@ class Clients:
     def dynamodb(self) -> DynamoDBClient:
         """Of DynamoDB."""
         client: DynamoDBClient = self._create("dynamodb")
+        return client
+
+    @cached_property
+    def functions(self) -> LambdaClient:
+        """Of Lambda."""
+        client: LambdaClient = self._create("lambda")
         return client
 
     @cached_property

@@ -26,6 +26,7 @@ class Connection:
         account: The provider's own id of the account (a realm, a database); webhooks name it.
         settings: What the connector's settings model accepts; no secrets.
         poll: How often to ask for changes, as an EventBridge rate; empty for the deployment's default.
+        through_agent: It stands in an office, though others of its provider are reached from the cloud.
         paused_because: The sentence for people; empty while active.
     """
 
@@ -38,6 +39,7 @@ class Connection:
     state: ConnectionState = ConnectionState.ACTIVE
     paused_because: str = ""
     paused_at: datetime | None = None
+    through_agent: bool = False
 
     @property
     def address(self) -> str:

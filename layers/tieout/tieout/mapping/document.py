@@ -274,6 +274,9 @@ class ConnectionDocument(_Written):
         pattern=r"^(rate\((1 (minute|hour|day)|([2-9]|[1-9][0-9]{1,3}) (minutes|hours|days))\))?$",
         description="How often to ask for changes, such as `rate(1 hour)`; without it as the deployment says.",
     )
+    through_agent: bool = Field(
+        default=False, description="The system stands in an office: an agent beside it does the work."
+    )
 
 
 type AnyDocument = SyncDocument | ConnectionDocument

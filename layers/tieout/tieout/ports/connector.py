@@ -26,10 +26,14 @@ class Role(StrEnum):
 
 
 class Reachability(StrEnum):
-    """ON_PREMISES is reached by an agent beside the system."""
+    """How calls get there. ON_PREMISES: an agent beside the system runs the connector and fetches its calls.
+
+    WEB_CONNECTOR: the connector runs in the cloud, and the system's own program fetches its requests.
+    """
 
     CLOUD = "cloud"
     ON_PREMISES = "on_premises"
+    WEB_CONNECTOR = "web_connector"
 
 
 class Window(StrEnum):
@@ -114,6 +118,11 @@ class Manifest:
         if known is None:
             return kind in self.writes
         return path in known or (path.startswith("custom_fields.") and "custom_fields.*" in known)
+
+
+def reached(connection: Connection, manifest: Manifest) -> Reachability:
+    """How this connection is reached: some systems stand in the cloud here, and in an office there."""
+    return Reachability.ON_PREMISES if connection.through_agent else manifest.reachability
 
 
 @dataclass(frozen=True, slots=True)

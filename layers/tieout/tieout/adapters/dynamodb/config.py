@@ -54,6 +54,8 @@ class DynamoConfig:
             "state": connection.state,
             "paused_because": connection.paused_because,
         }
+        if connection.through_agent:
+            values["through_agent"] = 1
         if connection.account:
             values["account_pk"] = _account_pk(connection.provider, connection.account)
         if connection.paused_at is not None:
@@ -133,6 +135,7 @@ def connection_of(item: dict[str, Any]) -> Connection:
         poll=item["poll"],
         state=ConnectionState(item["state"]),
         paused_because=item["paused_because"],
+        through_agent=bool(item.get("through_agent", 0)),
         paused_at=time_of(item["paused_at"]) if "paused_at" in item else None,
     )
 

@@ -1,0 +1,1 @@
+"""Asks connections for changes."""

@@ -1,0 +1,105 @@
+"""Who is there: what waits for an installation goes on when it comes back; a person hears of one that is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from tieout.bridge.line import silence
+from tieout.bridge.outbox import changed
+from tieout.domain.bridge import Installation
+from tieout.domain.changes import Alert, Unsynced, UnsyncedState
+from tieout.domain.connections import Connection
+from tieout.domain.errors import SettingsError
+from tieout.mapping import compile_sync
+from tieout.ports.bridge import InstallationStore, Waker
+from tieout.ports.clock import Clock
+from tieout.ports.connector import Manifest
+from tieout.ports.queue import ChangeQueue
+from tieout.ports.state import AlertStore, ConfigStore, LinkStore
+
+AWAY_SECONDS = 120
+"""Who comes back after so long finds what waited meanwhile queued at once; else its own delay brings it back."""
+
+WOKEN_MAX = 1000
+SILENT_WITH_WORK = timedelta(hours=1)
+SILENT_WITHOUT_WORK = timedelta(hours=24)
+"""A computer that is off over night is no news, unless something waits for it."""
+
+
+class Presence:
+    """Knows the installations of a deployment."""
+
+    def __init__(
+        self,
+        *,
+        config: ConfigStore,
+        links: LinkStore,
+        installations: InstallationStore,
+        queue: ChangeQueue,
+        alerts: AlertStore,
+        waker: Waker,
+        manifest: Callable[[str], Manifest],
+        clock: Clock,
+    ) -> None:
+        self._config, self._links, self._installations = config, links, installations
+        self._queue, self._alerts, self._waker = queue, alerts, waker
+        self._manifest, self._clock = manifest, clock
+
+    def heard(self, connection: Connection, before: Installation, now: datetime) -> None:
+        """It was heard just now; what waits goes on if it was away."""
+        if before.seen_at is None or now - before.seen_at > timedelta(seconds=AWAY_SECONDS):
+            self.wake(connection)
+
+    def wake(self, connection: Connection) -> None:
+        """Queue again what waits for the connection, and have it asked for changes."""
+        waiting = [one.change for one in islice(self._waiting(connection), WOKEN_MAX)]
+        if waiting:
+            self._queue.send(waiting)
+        self._waker.poll(connection.tenant, connection.id)
+
+    def watch(self, connection: Connection) -> bool:
+        """True if its installation is silent for so long that a person was told, now or before."""
+        there, now = self._installations.installation(connection.tenant, connection.id), self._clock.now()
+        if there is None or there.enrolled_at is None:
+            return False
+        if there.told_at is not None:
+            return True
+        silent = now - (there.seen_at or there.enrolled_at)
+        if silent < SILENT_WITH_WORK:
+            return False
+        waits = next(self._waiting(connection), None) is not None
+        if silent < SILENT_WITHOUT_WORK and not waits:
+            return False
+        title = self._manifest(connection.provider).title
+        then = "What waits for it goes on by itself as soon as it is back."
+        self._alerts.put(
+            [
+                Alert(
+                    tenant=connection.tenant,
+                    cause=f"silent-{connection.id}",
+                    subject=f"Nothing is heard from {title} ({connection.id})",
+                    reason=silence(there, title),
+                    next_step=f"Start that computer, and see that it is online and that {title} is open. {then}",
+                    command=f"tieout status --tenant {connection.tenant}",
+                    raised_at=now,
+                )
+            ]
+        )
+        changed(self._installations, there, lambda one: replace(one, told_at=now))
+        return True
+
+    def _waiting(self, connection: Connection) -> Iterator[Unsynced]:
+        concerned = set()
+        for stored in self._config.syncs(connection.tenant):
+            try:
+                sync = compile_sync(stored.text)
+            except SettingsError:  # not understood after an upgrade: the worker says so
+                continue
+            if connection.id in (sync.source, sync.target):
+                concerned.add(stored.name)
+        for one in self._links.unsynced(connection.tenant, UnsyncedState.WAITING):
+            if one.sync in concerned:
+                yield one
