@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 
 from tieout.connectors.quickbooks_online import wire
 from tieout.connectors.quickbooks_online.client import Client, quoted
 from tieout.domain.errors import RejectedError
 from tieout.ports.clock import Clock
-
-# A connection may stay open for hours in a warm worker, while somebody changes the company's preferences.
-KEPT_FOR = timedelta(minutes=10)
+from tieout.transport.kept import KeptFacts
 
 
 class List(StrEnum):
@@ -35,20 +33,7 @@ class Company:
     def __init__(self, client: Client, income_account: str, clock: Clock) -> None:
         self._client = client
         self._income_account = income_account
-        self._clock = clock
-        self.forget()
-
-    def refresh(self) -> None:
-        """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
-        if self._clock.now() - self._since > KEPT_FOR:
-            self.forget()
-
-    def forget(self) -> None:
-        """Ask again when it is next needed."""
-        self._since = self._clock.now()
-        self._known_preferences: wire.Preferences | None = None
-        self._ids: dict[tuple[List, str], str] = {}
-        self._names: dict[tuple[List, str], str] = {}
+        self.kept = KeptFacts(clock)
 
     @property
     def numbers_itself(self) -> bool:
@@ -80,9 +65,9 @@ class Company:
         Raises:
             RejectedError: If there is none that is active.
         """
-        if (where, name) not in self._ids:
-            rows, _ = self._client.query(where.value, f"Name = {quoted(name)}")
-            entries = [entry for entry in map(wire.Named.model_validate, rows) if entry.active]
+
+        def ask() -> str:
+            entries = self._active(where, f"Name = {quoted(name)}")
             if not entries:
                 field, word = _WORDS[where]
                 raise RejectedError(
@@ -90,20 +75,21 @@ class Company:
                     field=field,
                     next_step=f"Create the {word} in QuickBooks, or correct the mapping of `{field}`.",
                 )
-            self._ids[where, name] = entries[0].id
-            self._names[where, entries[0].id] = entries[0].name
-        return self._ids[where, name]
+            self.kept.note((where, "name", entries[0].id), entries[0].name)
+            return entries[0].id
+
+        return self.kept.fact((where, "id", name), ask)
 
     def name_of(self, where: List, ref: wire.Ref) -> str | None:
         """The name of the entry, which the reference often leaves out; None if it is gone."""
         if ref.name:
             return ref.name
-        if (where, ref.value) not in self._names:
+
+        def ask() -> str | None:
             rows, _ = self._client.query(where.value, f"Id = {quoted(ref.value)}")
-            if not rows:
-                return None
-            self._names[where, ref.value] = wire.Named.model_validate(rows[0]).name
-        return self._names[where, ref.value]
+            return wire.Named.model_validate(rows[0]).name if rows else None
+
+        return self.kept.fact((where, "name", ref.value), ask)
 
     def income_account_id(self) -> str:
         """The account that new items earn to: the one of the settings, or the first active income account.
@@ -113,20 +99,22 @@ class Company:
         """
         if self._income_account:
             return self.id_of(List.ACCOUNTS, self._income_account)
-        if (List.ACCOUNTS, "") not in self._ids:
-            rows, _ = self._client.query("Account", "AccountType = 'Income'")
-            entries = [entry for entry in map(wire.Named.model_validate, rows) if entry.active]
-            if not entries:
-                raise RejectedError(
-                    "QuickBooks has no active income account for a new item.",
-                    field="income_account",
-                    next_step="Create one in QuickBooks, or name one in the connection's settings (income_account).",
-                )
-            self._ids[List.ACCOUNTS, ""] = entries[0].id
-        return self._ids[List.ACCOUNTS, ""]
+        return self.kept.fact("income account", self._first_income_account_id)
+
+    def _first_income_account_id(self) -> str:
+        entries = self._active(List.ACCOUNTS, "AccountType = 'Income'")
+        if not entries:
+            raise RejectedError(
+                "QuickBooks has no active income account for a new item.",
+                field="income_account",
+                next_step="Create one in QuickBooks, or name one in the connection's settings (income_account).",
+            )
+        return entries[0].id
+
+    def _active(self, where: List, condition: str) -> list[wire.Named]:
+        rows, _ = self._client.query(where.value, condition)
+        return [entry for entry in map(wire.Named.model_validate, rows) if entry.active]
 
     @property
     def _preferences(self) -> wire.Preferences:
-        if self._known_preferences is None:
-            self._known_preferences = self._client.preferences()
-        return self._known_preferences
+        return self.kept.fact("preferences", self._client.preferences)

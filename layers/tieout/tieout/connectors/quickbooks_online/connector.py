@@ -109,7 +109,7 @@ class QuickBooksOnlineConnector:
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
         """By effect id, what may already be its document."""
-        self._company.refresh()
+        self._company.kept.refresh()
         found: dict[str, Sequence[Match]] = {}
         by_kind: defaultdict[Kind, list[Effect]] = defaultdict(list)
         for effect in effects:
@@ -140,7 +140,7 @@ class QuickBooksOnlineConnector:
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect; all of them go in one batch call."""
-        self._company.refresh()
+        self._company.kept.refresh()
         outcomes: list[Outcome] = []
         sent: dict[str, Effect] = {}
         items: list[wire.Json] = []
@@ -160,7 +160,7 @@ class QuickBooksOnlineConnector:
         if sent:
             outcomes += self._write_batch(items, sent)
         if any(isinstance(one, NotDone) and one.error.code == _CLOSED for one in outcomes):
-            self._company.forget()  # once somebody opened the period, a new try is to see that
+            self._company.kept.forget()  # once somebody opened the period, a new try is to see that
         return outcomes
 
     def _dates_of(self, effects: Sequence[Effect]) -> dict[tuple[Kind, str], date]:

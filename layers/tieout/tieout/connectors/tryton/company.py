@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from tieout.connectors.tryton import wire
@@ -11,9 +11,7 @@ from tieout.connectors.tryton.client import Client
 from tieout.connectors.tryton.manifest import Settings
 from tieout.domain.errors import RejectedError
 from tieout.ports.clock import Clock
-
-# A connection may stay open for hours in a warm worker, while somebody changes the set-up.
-KEPT_FOR = timedelta(minutes=10)
+from tieout.transport.kept import KeptFacts
 
 
 class Company:
@@ -23,18 +21,7 @@ class Company:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self.forget()
-
-    def refresh(self) -> None:
-        """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
-        if self._clock.now() - self._since > KEPT_FOR:
-            self.forget()
-
-    def forget(self) -> None:
-        """Ask again when it is next needed."""
-        self._since = self._clock.now()
-        self._own: wire.Row | None = None
-        self._ids: dict[tuple[str, str], int] = {}
+        self.kept = KeptFacts(clock)
 
     @property
     def id(self) -> int:
@@ -108,27 +95,29 @@ class Company:
         if name:
             domain = [["name", "=", name], ["accounting", "=", True]]
             return self._find("product.category", name, domain, "", f"accounting category named `{name}`")
-        if ("product.category", "") not in self._ids:
-            found = self._client.rows("product.category", [["accounting", "=", True]], ["name"], limit=2)
-            if len(found) != 1:
-                raise RejectedError(
-                    f"Tryton has {'several accounting categories' if found else 'no such category'} for new items.",
-                    next_step="Name one in the connection's settings (item_category); create it in Tryton if needed.",
-                )
-            self._ids["product.category", ""] = found[0]["id"]
-        return self._ids["product.category", ""]
+        return self.kept.fact(("product.category", ""), self._only_category_id)
+
+    def _only_category_id(self) -> int:
+        found = self._client.rows("product.category", [["accounting", "=", True]], ["name"], limit=2)
+        if len(found) != 1:
+            raise RejectedError(
+                f"Tryton has {'several accounting categories' if found else 'no such category'} for new items.",
+                next_step="Name one in the connection's settings (item_category); create it in Tryton if needed.",
+            )
+        return int(found[0]["id"])
 
     @property
     def _row(self) -> wire.Row:
-        if self._own is None:
-            found = self._client.rows("company.company", [["id", "=", self.id]], ["party.name", "currency.code"])
-            if not found:
-                raise RejectedError(
-                    "Tryton has no company of this id, or its user may not see it.",
-                    next_step="Correct `company` in the connection document.",
-                )
-            self._own = found[0]
-        return self._own
+        return self.kept.fact("company", self._own_row)
+
+    def _own_row(self) -> wire.Row:
+        found = self._client.rows("company.company", [["id", "=", self.id]], ["party.name", "currency.code"])
+        if not found:
+            raise RejectedError(
+                "Tryton has no company of this id, or its user may not see it.",
+                next_step="Correct `company` in the connection document.",
+            )
+        return found[0]
 
     def _find(self, model: str, key: str, domain: Sequence[Any], field: str, what: str) -> int:
         """The id of the first that fulfils the domain.
@@ -136,7 +125,8 @@ class Company:
         Raises:
             RejectedError: If there is none.
         """
-        if (model, key) not in self._ids:
+
+        def ask() -> int:
             found = self._client.rows(model, domain, ["id"], limit=1)
             if not found:
                 raise RejectedError(
@@ -144,5 +134,6 @@ class Company:
                     field=field,
                     next_step="Create it in Tryton, or correct the mapping of the field.",
                 )
-            self._ids[model, key] = found[0]["id"]
-        return self._ids[model, key]
+            return int(found[0]["id"])
+
+        return self.kept.fact((model, key), ask)

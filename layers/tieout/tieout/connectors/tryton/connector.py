@@ -68,7 +68,7 @@ class TrytonConnector:
 
     def probe(self) -> Account:
         """The company: database and id, name and currency."""
-        self._company.forget()
+        self._company.kept.forget()
         name, currency = self._company.name, self._company.currency
         return Account(f"{self._settings.database}/{self._company.id}", name, currency)
 
@@ -123,7 +123,7 @@ class TrytonConnector:
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
         """By effect id, what may already be its document; a draft of ours that still says the same is unfinished."""
-        self._company.refresh()
+        self._company.kept.refresh()
         found: dict[str, Sequence[Match]] = {}
         by_kind: defaultdict[Kind, list[Effect]] = defaultdict(list)
         for effect in effects:
@@ -167,7 +167,7 @@ class TrytonConnector:
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect, one after the other: an effect that is refused would undo the others."""
-        self._company.refresh()
+        self._company.kept.refresh()
         return [self._write(effect) for effect in effects]
 
     def _write(self, effect: Effect) -> Outcome:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from tieout.connectors.zoho_books import wire
 from tieout.connectors.zoho_books.client import Client, parsed, unreadable
 from tieout.domain.errors import RejectedError
 from tieout.ports.clock import Clock
+from tieout.transport.kept import KeptFacts
 
-# A connection may stay open for hours in a warm worker, while somebody changes the organisation's settings.
-KEPT_FOR = timedelta(minutes=10)
 # So many taxes fit into a sentence.
 _NAMED_MAX = 12
 
@@ -20,17 +17,7 @@ class Company:
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
-        self._clock = clock
-        self._since = clock.now()
-        self._known_currencies: dict[str, str] | None = None
-        self._known_taxes: list[wire.Named] | None = None
-        self._known_users: list[wire.User] | None = None
-
-    def refresh(self) -> None:
-        """Forget what is older than ten minutes. Called between writes, so that one write sees one state."""
-        if self._clock.now() - self._since > KEPT_FOR:
-            self._since = self._clock.now()
-            self._known_currencies = self._known_taxes = self._known_users = None
+        self.kept = KeptFacts(clock)
 
     def currency_id(self, code: str) -> str:
         """The id of a currency.
@@ -75,12 +62,11 @@ class Company:
             return code
         if code == "NON":
             return ""
-        if self._known_taxes is None:
-            self._known_taxes = [parsed(wire.Named, row) for row in self._client.rows("settings/taxes", "taxes", {})]
-        found = [tax.tax_id or "" for tax in self._known_taxes if _folded(tax.tax_name) == _folded(code)]
+        taxes = self._taxes()
+        found = [tax.tax_id or "" for tax in taxes if _folded(tax.tax_name) == _folded(code)]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(f"`{tax.tax_name}`" for tax in self._known_taxes[:_NAMED_MAX]) or "none"
+        known = ", ".join(f"`{tax.tax_name}`" for tax in taxes[:_NAMED_MAX]) or "none"
         raise RejectedError(
             f"Zoho Books has {'several taxes' if found else 'no tax'} named `{code}`; it has: {known}.",
             field=field,
@@ -134,16 +120,20 @@ class Company:
         """
         return parsed(wire.Project, self._client.one(f"projects/{key}", "project"))
 
+    def _taxes(self) -> list[wire.Named]:
+        return self.kept.fact("taxes", lambda: self._named("settings/taxes", "taxes"))
+
     def _users(self) -> list[wire.User]:
-        if self._known_users is None:
-            self._known_users = [parsed(wire.User, row) for row in self._client.rows("users", "users", {})]
-        return self._known_users
+        return self.kept.fact(
+            "users", lambda: [parsed(wire.User, row) for row in self._client.rows("users", "users", {})]
+        )
 
     def _currencies(self) -> dict[str, str]:
-        if self._known_currencies is None:
-            named = [parsed(wire.Named, row) for row in self._client.rows("settings/currencies", "currencies", {})]
-            self._known_currencies = {each.currency_code or "": each.currency_id or "" for each in named}
-        return self._known_currencies
+        named = self.kept.fact("currencies", lambda: self._named("settings/currencies", "currencies"))
+        return {each.currency_code or "": each.currency_id or "" for each in named}
+
+    def _named(self, path: str, rows: str) -> list[wire.Named]:
+        return [parsed(wire.Named, row) for row in self._client.rows(path, rows, {})]
 
 
 def _task(project: wire.Project, name: str) -> wire.Task | None:

@@ -116,7 +116,7 @@ class ZohoBooksConnector:
 
     def find(self, effects: Sequence[Effect]) -> Mapping[str, Sequence[Match]]:
         """By effect id, what may already be its document: customers and items by name, documents by our reference."""
-        self._company.refresh()
+        self._company.kept.refresh()
         found = {
             effect.id: self._find_named(effect) if effect.kind in MANIFEST.natural_key else self._find_ours(effect)
             for effect in effects
@@ -125,7 +125,7 @@ class ZohoBooksConnector:
 
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect, one after the other; what keeps one from being sent keeps those after it."""
-        self._company.refresh()
+        self._company.kept.refresh()
         outcomes: list[Outcome] = []
         closed: ProviderError | None = None
         for effect in effects:
