@@ -44,6 +44,9 @@ def handler(event: edge.Event, context: edge.Context) -> dict[str, int]:
             break
         with edge.logger.append_context_keys(tenant=command.tenant, connection=command.connection):
             try:
+                if deployment.is_away(command.tenant, command.connection):
+                    edge.logger.info("Nobody stands beside this system now; it is asked when its computer is back.")
+                    continue
                 queued += work(command, deployment, context)
             except Exception as error:  # noqa: BLE001 - the outermost edge: the other connections still have their turn
                 edge.log_failure("The connection could not be asked for changes.", error)

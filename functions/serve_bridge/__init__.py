@@ -1,1 +1,1 @@
-"""Asks connections for changes."""
+"""Gives systems in offices their work."""

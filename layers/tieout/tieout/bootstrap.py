@@ -319,6 +319,15 @@ class Deployment:
             clock=self.clock,
         )
 
+    def is_away(self, tenant: str, connection: str) -> bool:
+        """True if the connection is to a system in an office that cannot be asked now; a person hears of it in time."""
+        from tieout.ports.connector import Reachability, reached  # noqa: PLC0415 - see the module
+
+        found = self.config.connection(tenant, connection)
+        if found is None or reached(found, self.provider(found.provider).manifest) is Reachability.CLOUD:
+            return False
+        return self.presence.is_away(found)
+
     # Ports
 
     @cached_property

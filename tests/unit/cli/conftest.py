@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 from typer.testing import CliRunner
 
+from tests.bridge import MemoryInstallations, MemoryOutbox
 from tests.engine.world import BOOKS, CRM, TENANT, FakeProvider, World
 from tieout.bootstrap import Deployment, Settings
 from tieout.cli import desk as desk_module
@@ -185,6 +186,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
         ("plans", world.plans),
         ("queue", world.queue),
         ("secrets", secrets),
+        ("installations", MemoryInstallations()),
+        ("outbox", MemoryOutbox()),
     ):
         setattr(deployment, name, port)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
-from tieout.bridge.line import silence
+from tieout.bridge.line import is_silent, silence
 from tieout.bridge.outbox import changed
 from tieout.domain.bridge import Installation
 from tieout.domain.changes import Alert, Unsynced, UnsyncedState
@@ -60,19 +60,22 @@ class Presence:
             self._queue.send(waiting)
         self._waker.poll(connection.tenant, connection.id)
 
-    def watch(self, connection: Connection) -> bool:
-        """True if its installation is silent for so long that a person was told, now or before."""
+    def is_away(self, connection: Connection) -> bool:
+        """True if nobody fetches its work now; a person hears of it if that is so for long."""
         there, now = self._installations.installation(connection.tenant, connection.id), self._clock.now()
         if there is None or there.enrolled_at is None:
-            return False
-        if there.told_at is not None:
             return True
+        if not is_silent(there, now):
+            return False
         silent = now - (there.seen_at or there.enrolled_at)
-        if silent < SILENT_WITH_WORK:
-            return False
-        waits = next(self._waiting(connection), None) is not None
-        if silent < SILENT_WITHOUT_WORK and not waits:
-            return False
+        due = silent > SILENT_WITHOUT_WORK or (
+            silent > SILENT_WITH_WORK and next(self._waiting(connection), None) is not None
+        )
+        if due and there.told_at is None:
+            self._tell(connection, there, now)
+        return True
+
+    def _tell(self, connection: Connection, there: Installation, now: datetime) -> None:
         title = self._manifest(connection.provider).title
         then = "What waits for it goes on by itself as soon as it is back."
         self._alerts.put(
@@ -89,7 +92,6 @@ class Presence:
             ]
         )
         changed(self._installations, there, lambda one: replace(one, told_at=now))
-        return True
 
     def _waiting(self, connection: Connection) -> Iterator[Unsynced]:
         concerned = set()

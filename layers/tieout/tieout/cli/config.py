@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tieout.cli.beside import is_let_in
 from tieout.cli.desk import Desk
 from tieout.cli.documents import Written, check_sides, known_manifests, read_documents, refuse
 from tieout.cli.talk import Answer, Problem, Talk
@@ -14,6 +15,7 @@ from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import SettingsError
 from tieout.domain.words import counted
 from tieout.mapping import ConnectionDocument, SyncDocument
+from tieout.ports.connector import Manifest, Reachability, reached
 from tieout.ports.state import StoredSync
 
 if TYPE_CHECKING:
@@ -135,18 +137,24 @@ def _moved(written: Sequence[Written], stored: dict[str, Connection]) -> list[Pr
 
 def _connection(desk: Desk, document: ConnectionDocument, former: Connection | None) -> _Applied:
     manifest = desk.deployment.provider(document.provider).manifest
-    signed_in = _signed_in(desk, document.id)
     fresh = former is None
     if former is None:
         former = Connection(desk.tenant, document.id, document.provider)
-        if not signed_in:
-            former = replace(
-                former,
-                state=ConnectionState.PAUSED,
-                paused_because=NOT_SIGNED_IN,
-                paused_at=desk.deployment.clock.now(),
-            )
-    wanted = replace(former, account=document.account or former.account, settings=document.settings, poll=document.poll)
+    signed_in = _signed_in(desk, replace(former, through_agent=document.through_agent), manifest)
+    if fresh and not signed_in:
+        former = replace(
+            former,
+            state=ConnectionState.PAUSED,
+            paused_because=NOT_SIGNED_IN,
+            paused_at=desk.deployment.clock.now(),
+        )
+    wanted = replace(
+        former,
+        account=document.account or former.account,
+        settings=document.settings,
+        poll=document.poll,
+        through_agent=document.through_agent,
+    )
     if fresh or wanted != former:
         desk.deployment.config.put_connection(wanted)
     rate = document.poll or desk.poll_default
@@ -160,9 +168,11 @@ def _connection(desk: Desk, document: ConnectionDocument, former: Connection | N
     )
 
 
-def _signed_in(desk: Desk, connection: str) -> bool:
+def _signed_in(desk: Desk, connection: Connection, manifest: Manifest) -> bool:
+    if reached(connection, manifest) is not Reachability.CLOUD:
+        return is_let_in(desk, connection.id)
     try:
-        desk.deployment.secrets.read(desk.tenant, connection, fresh=True)
+        desk.deployment.secrets.read(desk.tenant, connection.id, fresh=True)
     except SettingsError:
         return False
     return True

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets as random_secrets
 import webbrowser
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
 from tieout.cli import asking
+from tieout.cli.beside import Beside, let_in, reach, revoke
 from tieout.cli.desk import Desk
 from tieout.cli.loopback import listening, state_fits
 from tieout.cli.talk import Answer, AnswerError, Code, Talk, moment
@@ -19,7 +20,7 @@ from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.errors import SettingsError
 from tieout.engine.health import Standing
 from tieout.engine.patient import PatientConnector
-from tieout.ports.connector import Account, Consent, Grant, Manifest
+from tieout.ports.connector import Account, Consent, Grant, Manifest, Provider, Reachability, reached
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,6 +45,7 @@ class Way:
         redirect: Another registered address to come back to; the person then pastes where they ended. Without it and
             without a port it is that of the last consent.
         browser: Open the browser.
+        beside: For a system in an office: how its installation is let in.
     """
 
     secrets_file: str = ""
@@ -51,6 +53,7 @@ class Way:
     port: int | None = None
     redirect: str = ""
     browser: bool = True
+    beside: Beside = field(default_factory=Beside)
 
 
 def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
@@ -66,6 +69,8 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
     connection = desk.connection(name)
     provider = deployment.provider(connection.provider)
     manifest, consent = provider.manifest, provider.consent
+    if reached(connection, manifest) is not Reachability.CLOUD:
+        return _connect_beside(desk, talk, connection, provider, way.beside)
     known = _known(desk, connection, manifest, way, paused_keys=consent is None)
     if consent is not None:
         redirect = way.redirect or (known.get(REDIRECT, "") if way.port is None else "")
@@ -88,6 +93,23 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
     deployment.config.put_connection(connection)
     desk.schedules.put(connection, connection.poll or desk.poll_default, enabled=True)
     return _answer(desk, connection, manifest, account, deployment.health.signed_in(connection))
+
+
+def _connect_beside(desk: Desk, talk: Talk, connection: Connection, provider: Provider, wanted: Beside) -> Answer:
+    """Let the installation in, and have it prove that the system can be asked."""
+    if wanted.revoke:
+        return revoke(desk, connection)
+    waits = let_in(desk, talk, connection, provider, wanted)
+    if waits is not None:
+        return waits
+    account = reach(desk, connection, provider.manifest.title, wait=wanted.wait)
+    _same_account(connection, account.id)
+    connection = replace(
+        connection, account=account.id, state=ConnectionState.ACTIVE, paused_because="", paused_at=None
+    )
+    desk.deployment.config.put_connection(connection)
+    desk.schedules.put(connection, connection.poll or desk.poll_default, enabled=True)
+    return _answer(desk, connection, provider.manifest, account, Standing(None, None))
 
 
 def _answer(desk: Desk, connection: Connection, manifest: Manifest, account: Account, standing: Standing) -> Answer:

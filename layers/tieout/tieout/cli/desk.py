@@ -27,6 +27,7 @@ class Desk:
         webhook_url: A connection's webhook address is this followed by its own.
         poll_default: How often a connection is asked for changes if its document does not say.
         who: Asks who is at the desk; decisions are kept with that.
+        bridge_url: Where agents and the Web Connector fetch their work.
     """
 
     deployment: Deployment
@@ -35,6 +36,7 @@ class Desk:
     webhook_url: str = ""
     poll_default: str = ""
     who: Callable[[], str] = caller_here
+    bridge_url: str = ""
 
     def __post_init__(self) -> None:
         """The tenant stands in keys, addresses and names of schedules, so nothing else may stand in it."""
@@ -87,6 +89,7 @@ def open_desk(stack: str, tenant: str) -> Desk:
         tenant=tenant,
         schedules=schedules,
         webhook_url=outputs.get("WebhookUrl", ""),
+        bridge_url=outputs.get("BridgeUrl", ""),
         poll_default=outputs.get("PollSchedule", ""),
         who=lambda: caller_of(clients),
     )

@@ -105,16 +105,22 @@ def connect(
     ] = None,
     redirect: Annotated[str, typer.Option(help="Another registered address to come back to; remembered.")] = "",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+    new_code: Annotated[bool, typer.Option("--new-code", help="In an office: let another computer in.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="In an office: let none in any more.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="In an office: wait for the installation.")] = True,
+    file: Annotated[Path | None, typer.Option(help="Where to write the file for the QuickBooks Web Connector.")] = None,
     tenant: Tenant = TENANT,
     stack: Stack = STACK,
     as_json: Json = False,
 ) -> None:
     """Sign a connection in, prove that it works, and let it go on."""
     with talk(as_json) as conversation:
+        from tieout.cli import beside as in_office
         from tieout.cli import connect as work
         from tieout.cli import desk
 
-        way = work.Way(secrets_file=secrets_file, ask=ask, port=port, redirect=redirect, browser=browser)
+        beside = in_office.Beside(new_code=new_code, revoke=revoke, wait=wait, file=file)
+        way = work.Way(secrets_file=secrets_file, ask=ask, port=port, redirect=redirect, browser=browser, beside=beside)
         conversation.answer(work.connect(desk.open_desk(stack, tenant), conversation, connection, way))
 
 

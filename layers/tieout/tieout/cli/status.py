@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from tieout.bridge.line import is_silent
 from tieout.cli.desk import Desk
 from tieout.cli.parked import operate
 from tieout.cli.quotas import data_of, left_of
 from tieout.cli.sweep import noun, sweep
 from tieout.cli.talk import Answer, Code, moment, table
+from tieout.domain.bridge import Installation, JobState
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.words import age, counted
 from tieout.engine.health import Standing, standing
@@ -32,6 +34,7 @@ def status(desk: Desk) -> Answer:
     needs_person = bool(paused or parked or held)
     quotas = {one.id: desk.deployment.quotas().waiting(desk.tenant, one) for one in found.connections}
     standings = {one.id: standing(desk.deployment.config, one) for one in found.connections}
+    beside = {one.connection: one for one in desk.deployment.installations.installations(desk.tenant)}
 
     def view() -> Iterator[RenderableType]:
         if not found.steps:
@@ -46,6 +49,8 @@ def status(desk: Desk) -> Answer:
             yield rows
         for connection in found.connections:
             yield _line(desk, connection, standings[connection.id])
+            if connection.id in beside:
+                yield f"  {_beside(desk, beside[connection.id])}"
             if (quota := quotas[connection.id]) is not None:
                 yield f"  {left_of(quota)}"
         yield "Queues: " + ", ".join(f"{name} {count:,}" for name, count in found.queues.items())
@@ -73,6 +78,7 @@ def status(desk: Desk) -> Answer:
                 "sign_in_ends_at": standings[one.id].ends_at,
                 "quota": data_of(quotas[one.id]),
                 "webhook": desk.webhook_address(one),
+                "installation": _installation(desk, beside.get(one.id)),
             }
             for one in found.connections
         ],
@@ -96,3 +102,34 @@ def _line(desk: Desk, connection: Connection, standing: Standing) -> str:
         f"Connection {connection.id} ({connection.provider}): paused{since}{contact}: {connection.paused_because} "
         f"Run `tieout connect {connection.id} --tenant {desk.tenant}`; changes wait, nothing is lost."
     )
+
+
+def _installation(desk: Desk, there: Installation | None) -> dict[str, object] | None:
+    """What stands beside a system in an office, for programs; None if the connection needs nothing there."""
+    if there is None:
+        return None
+    return {
+        "let_in": there.enrolled_at is not None,
+        "silent": is_silent(there, desk.deployment.clock.now()),
+        "last_seen_at": there.seen_at,
+        "last_job_at": there.worked_at,
+        "machine": there.machine,
+        "system": there.system,
+        "version": there.version,
+        "backlog": _backlog(desk, there),
+    }
+
+
+def _beside(desk: Desk, there: Installation) -> str:
+    if there.enrolled_at is None:
+        return f"Nothing is installed beside it yet: run `tieout connect {there.connection} --tenant {desk.tenant}`."
+    seen = f"last seen {moment(there.seen_at)}" if there.seen_at is not None else "never seen"
+    names = " ".join(one for one in (there.machine, there.system) if one) or "its computer"
+    version = f", version {there.version}" if there.version else ""
+    silent = ", silent now" if is_silent(there, desk.deployment.clock.now()) else ""
+    return f"Beside it: {names}{version}, {seen}{silent}, {counted(_backlog(desk, there), 'job')} to fetch"
+
+
+def _backlog(desk: Desk, there: Installation) -> int:
+    jobs = desk.deployment.outbox.jobs(there.tenant, there.connection)
+    return sum(one.state is JobState.QUEUED for one in jobs)

@@ -311,6 +311,26 @@ class Handshaker(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class SetupFile:
+    """A file that a person opens beside the system, so that its own program fetches requests here."""
+
+    name: str
+    text: str = field(repr=False)
+
+
+@runtime_checkable
+class OwnProgram(Protocol):
+    """A provider, too, of WEB_CONNECTOR reachability: its system's own program is told of us by a file."""
+
+    def setup_file(self, connection: Connection, *, address: str, user: str) -> SetupFile:
+        """The file; the same again for the same connection. No secret is in it.
+
+        Raises:
+            SettingsError: If the settings are not what the provider's model accepts.
+        """
+
+
 @runtime_checkable
 class Subscriber(Protocol):
     """A connector, too, whose provider forgets to whom it tells changes unless it is reminded."""
