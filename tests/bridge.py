@@ -68,6 +68,18 @@ class MemoryInstallations:
         return self.stored[name]
 
 
+class AlwaysThere(MemoryInstallations):
+    """An installation that was heard just now, whenever somebody looks."""
+
+    def __init__(self, clock: Clock, *there: Installation) -> None:
+        super().__init__(*there)
+        self._clock = clock
+
+    def installation(self, tenant: str, connection: str) -> Installation | None:
+        found = super().installation(tenant, connection)
+        return None if found is None else replace(found, seen_at=self._clock.now())
+
+
 @dataclass
 class Waiting:
     """The clock of whoever waits: each time it sleeps, others do their part. The time itself goes on by the sleep."""
@@ -96,7 +108,7 @@ class Beside:
 
     def __init__(self, connection: Connection, connector: Connector, clock: Clock) -> None:
         there = Installation(connection.tenant, connection.id, enrolled_at=clock.now(), seen_at=clock.now())
-        self.outbox, self.installations = MemoryOutbox(), MemoryInstallations(there)
+        self.outbox, self.installations = MemoryOutbox(), AlwaysThere(clock, there)
         self._connection, self._connector, self._clock = connection, connector, clock
         self._counter = Counter(self.outbox, self.installations, clock)
         self.lose: Callable[[Job], bool] = lambda _: False
@@ -119,7 +131,6 @@ class Beside:
         """Do what is to be done now."""
         there = self.installations.installation(self._connection.tenant, self._connection.id)
         assert there is not None
-        there = self.installations.put_installation(replace(there, seen_at=self._clock.now()))
         self._counter.end_lost(there)
         while (job := self._counter.lease(there)) is not None:
             self.ran.append(job.call)
