@@ -20,7 +20,7 @@ from tieout.domain.connections import Connection
 from tieout.domain.errors import SettingsError
 
 ENROLMENT_FILE, SPOOL_FILE, LOCK_FILE, LOG_FILE = "enrolment.json", "spool.sqlite3", "lock.sqlite3", "agent.log"
-LOCK_WAIT_SECONDS = 2.0
+LOCK_WAIT_SECONDS = 0.5
 REPLACE_TRIES = 5
 ICACLS_SECONDS_MAX = 30
 _NAME = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")

@@ -58,6 +58,8 @@ sweep_app = typer.Typer(no_args_is_help=True, help="Records that vanished all at
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(mapping_app, name="mapping")
 app.add_typer(audit_app, name="audit")
+agent_app = typer.Typer(no_args_is_help=True, help="On the computer beside a system that the cloud cannot reach.")
+app.add_typer(agent_app, name="agent")
 
 Tenant = Annotated[str, typer.Option(envvar="TIEOUT_TENANT", help="Whose data.")]
 Stack = Annotated[str, typer.Option(envvar="TIEOUT_STACK", help="Name of the deployed stack.")]
@@ -534,6 +536,89 @@ def audit_show(
         from tieout.cli import audit, desk
 
         conversation.answer(audit.shown(desk.open_desk(stack, tenant), conversation, record))
+
+
+Data = Annotated[Path | None, typer.Option("--data", help="The agent's folder.")]
+Beside = Annotated[str, typer.Argument(metavar="[CONNECTION]", help="Of several: which, such as acme.tally.")]
+SecretsFile = Annotated[str, typer.Option(help="JSON object of secrets; - reads the standard input.")]
+
+
+@agent_app.command("install")
+def agent_install(
+    code: Annotated[str, typer.Argument(help="As `tieout connect` printed it.")],
+    *,
+    address: Annotated[str, typer.Option(help="As `tieout connect` printed it: https://…/bridge/….")],
+    data: Data = None,
+    proxy: Annotated[str | None, typer.Option(help="The office's proxy; else HTTPS_PROXY.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file of further authorities to trust.")] = None,
+    secrets_file: SecretsFile = "",
+    as_json: Json = False,
+) -> None:
+    """Enrol this computer for a connection, and try the system beside it."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        wish = agent.Wish(proxy=proxy, ca=ca, secrets_file=secrets_file)
+        conversation.answer(agent.install(conversation, agent.folder_of(data), address, code, wish))
+
+
+@agent_app.command("run")
+def agent_run(*, data: Data = None, as_json: Json = False) -> None:
+    """Work for all connections of the folder; Ctrl-C ends it in order."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        conversation.answer(agent.run(conversation, agent.folder_of(data)))
+
+
+@agent_app.command("status")
+def agent_status(*, data: Data = None, as_json: Json = False) -> None:
+    """Say whether all is well, and what to do if not."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        conversation.answer(agent.status(agent.folder_of(data)))
+
+
+@agent_app.command("check")
+def agent_check(
+    connection: Beside = "",
+    *,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for every secret again.")] = False,
+    data: Data = None,
+    secrets_file: SecretsFile = "",
+    as_json: Json = False,
+) -> None:
+    """Try the system beside this computer, and agree to changed settings or give new passwords."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        folder = agent.folder_of(data)
+        conversation.answer(agent.check(conversation, folder, connection, ask=ask, secrets_file=secrets_file))
+
+
+@agent_app.command("service")
+def agent_service(
+    *,
+    system: Annotated[str, typer.Option("--for", help="windows, linux or macos; else this computer's.")] = "",
+    into: Annotated[Path, typer.Option(help="Where to write the file.")] = Path(),
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Write the file that makes the agent start with the computer, and say what to do with it."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        conversation.answer(agent.service_for(agent.folder_of(data), system, into))
+
+
+@agent_app.command("remove")
+def agent_remove(connection: Beside = "", *, yes: Yes = False, data: Data = None, as_json: Json = False) -> None:
+    """Forget a connection on this computer: its key and its passwords."""
+    with talk(as_json) as conversation:
+        from tieout.cli import agent
+
+        conversation.answer(agent.remove(conversation, agent.folder_of(data), connection, yes=yes))
 
 
 def add_plugins(wanted: str) -> None:
