@@ -36,7 +36,7 @@ from tieout.domain.errors import (
     UncertainError,
 )
 from tieout.domain.records import Kind, Record
-from tieout.ports.connector import Connector, Context, Provider, Webhook
+from tieout.ports.connector import Connector, Context, Provider, Reachability, Webhook
 from tieout.ports.http import Answer, Http, Request
 from tieout.transport import RequestsHttp
 from tieout_sandbox.simulators.clock import SimulatedClock
@@ -146,7 +146,8 @@ class ConnectorContract:
         assert manifest.deletions_visible <= manifest.reads
         assert manifest.read_batch_max >= 1
         assert manifest.write_batch_max >= 1
-        assert manifest.secrets
+        # Some systems let in whoever reaches them; then only an agent beside them does.
+        assert manifest.secrets or manifest.reachability is Reachability.ON_PREMISES
         assert manifest.documentation
         if not any(field.is_required() for field in manifest.settings.model_fields.values()):
             assert world.provider.limits_of(connection) == manifest.limits
