@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -17,6 +19,7 @@ from tieout.mapping.paths import parse_path, path_text
 type Reads = Literal["text", "number", "date", "list"]
 
 _TEXT: Reads = "text"
+_SAMPLE_ROWS = 200
 
 
 class Column(BaseModel):
@@ -65,6 +68,7 @@ def suggest(source: SourceFile, kind: Kind | None = None) -> Columns:
     locale = source.findings.locale.value
     layout = source.findings.layout.value or "generic"
     meanings = {title: meaning_of(title, locale, layout) for title in source.columns}
+    meanings |= _swapped(source, meanings)
     kind = kind or _kind(layout, meanings)
     columns: list[Column] = []
     taken: set[str] = set()
@@ -75,7 +79,7 @@ def suggest(source: SourceFile, kind: Kind | None = None) -> Columns:
             continue
         rule = f"{layout} ({locale})" if locale else layout
         columns += [_column(title, place, f"the title, as in {rule}") for place in places]
-    return Columns(kind=kind, columns=_without_rivals(columns), key=_key(source, columns))
+    return Columns(kind=kind, columns=_without_rivals(columns, taken), key=_key(source, columns))
 
 
 def problems_of(columns: Columns, source: SourceFile) -> tuple[str, ...]:
@@ -133,8 +137,8 @@ def _kept(title: str, taken: set[str]) -> Column:
     return Column(title=title, path=f"custom_fields.{unique}", by="no rule knows it: kept as a custom field")
 
 
-def _without_rivals(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Of two columns for one field and rank, the later one comes after all that stand there."""
+def _without_rivals(columns: Iterable[Column], names: set[str]) -> tuple[Column, ...]:
+    """Of two columns for one field, the later one gets a custom field too, and counts where the first is empty."""
     taken: set[tuple[str, int]] = set()
     kept: list[Column] = []
     for column in columns:
@@ -143,8 +147,41 @@ def _without_rivals(columns: Iterable[Column]) -> tuple[Column, ...]:
             while (column.path, rank) in taken:
                 rank += 1
             taken.add((column.path, rank))
+            if rank != column.rank and column.rank == 1:
+                kept.append(_kept(column.title, names))
         kept.append(column.model_copy(update={"rank": rank}))
     return tuple(kept)
+
+
+def _swapped(source: SourceFile, meanings: Mapping[str, str | None]) -> dict[str, str]:
+    """State and country the other way round, where the cells say so: "Land" can be either in German files."""
+    found: dict[str, str] = {}
+    by_meaning = {meaning: title for title, meaning in meanings.items()}
+    for place in ("business", "home", "other"):
+        state, country = by_meaning.get(f"{place}.state"), by_meaning.get(f"{place}.country")
+        if state is None or country is None:
+            continue
+        names = country_names((source.findings.locale.value or "en_US").split("_")[0])
+        counts = {state: 0, country: 0}
+        for row in islice(source.rows(), _SAMPLE_ROWS):
+            for title in counts:
+                counts[title] += (row.values.get(title) or "").strip().casefold() in names
+        if counts[state] > counts[country]:
+            found |= {state: f"{place}.country", country: f"{place}.state"}
+    return found
+
+
+@lru_cache(maxsize=16)
+def country_names(language: str) -> frozenset[str]:
+    """Names of countries in the language and in English, in small letters."""
+    from babel import Locale  # noqa: PLC0415 - only loaded where it is used
+
+    return frozenset(
+        name.casefold()
+        for each in {language, "en"}
+        for code, name in Locale(each).territories.items()
+        if code.isalpha() and len(code) == len("DE")
+    )
 
 
 def _kind(layout: str, meanings: Mapping[str, str | None]) -> Kind:

@@ -39,16 +39,10 @@ def find_encoding(file: BinaryIO, chosen: str | None) -> Finding:
     sample = file.read(SAMPLE_BYTES)
     if chosen is not None:
         return Finding(_as_chosen(file, chosen, sample), "chosen")
-    for mark, name in _MARKS:
-        if sample.startswith(mark):
-            _check(file, name)
-            return Finding(name)
-    if b"\0" in sample:
-        wide = _wide(sample)
-        if wide is None:
-            raise FileError("This is not a text file.", next_step="Export it again, as CSV, vCard, Excel or DBF.")
-        _check(file, wide)
-        return Finding(wide)
+    evident = evident_encoding(sample)
+    if evident is not None:
+        _check(file, evident)
+        return Finding(evident)
     controls = len(sample) - len(sample.translate(None, _CONTROLS))
     if controls > _CONTROLS_MAX + len(sample) // 500:
         raise FileError("This is not a text file.", next_step="Export it again, as CSV, vCard, Excel or DBF.")
@@ -57,6 +51,23 @@ def find_encoding(file: BinaryIO, chosen: str | None) -> Finding:
         return Finding("utf-8")
     _refuse_damaged(file, fault)
     return Finding(_code_page(file, sample), "guessed")
+
+
+def evident_encoding(sample: bytes) -> str | None:
+    """What a mark at the beginning, or every other byte being zero, says; None if neither is there.
+
+    Raises:
+        FileError: If there are zeros, and it is no text.
+    """
+    for mark, name in _MARKS:
+        if sample.startswith(mark):
+            return name
+    if b"\0" not in sample:
+        return None
+    wide = _wide(sample)
+    if wide is None:
+        raise FileError("This is not a text file.", next_step="Export it again, as CSV, vCard, Excel or DBF.")
+    return wide
 
 
 def first_fault(file: BinaryIO, encoding: str) -> int | None:

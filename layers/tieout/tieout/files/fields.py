@@ -68,7 +68,10 @@ def to_fields(row: Row, columns: Columns, findings: Findings) -> tuple[dict[str,
     fields: dict[str, Any] = {}
     problems: list[Problem] = []
     for group in _groups(columns):
-        for column in _counting(group, row):
+        counting = _counting(group, row)
+        for path in {column.path for column in group} - {column.path for column in counting}:
+            _put(fields, path or "", None)  # of an address: what the one that counts has no column for
+        for column in counting:
             try:
                 _put(fields, column.path or "", _read(column, row.values.get(column.title), findings))
             except _Refused as refused:

@@ -10,7 +10,6 @@ _BY_FORMAT = {
     Format.JCARD: "vcard",
     Format.XCARD: "vcard",
     Format.TALLY_XML: "tally",
-    Format.GOLDMINE_XML: "goldmine",
 }
 # Titles that only this program writes; so many of them must be there.
 _MARKS = {
@@ -29,6 +28,8 @@ def layout_of(table: Table) -> tuple[Finding, Finding]:
     locale, _ = locale_of(table.columns)
     if table.format in _BY_FORMAT:
         return Finding(_BY_FORMAT[table.format]), Finding(None)
+    if table.findings.layout.value != "generic":
+        return table.findings.layout, Finding(locale)
     have = {folded(title) for title in table.columns}
     sure = Finding(locale, "sure" if known_titles(table.columns) * 2 >= len(table.columns) else "guessed")
     for layout, (enough, marks) in _MARKS.items():

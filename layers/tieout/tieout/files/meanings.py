@@ -33,16 +33,17 @@ _LINES = {
 _CUSTOM_TEXTS = (
     "middle_name prefix suffix nickname department notes website gender initials manager assistant spouse children"
     " profession office hobby language location referred_by account billing_information organization_id government_id"
-    " user_1 user_2 user_3 user_4 uid role im home_website maiden_name record_manager status last_results"
+    " user_1 user_2 user_3 user_4 uid role im im_aim im_icq im_jabber im_msn im_skype im_yahoo website_2 website_blog"
+    " website_profile website_other home_website maiden_name record_manager status last_results salutation"
+    " accountno recid guid parent"
 )
-_CUSTOM_PHONES = (
-    "business_2 home_2 business_fax home_fax other_fax pager car assistant callback isdn radio telex tty video"
-)
+_CUSTOM_PHONES = "business_fax home_fax other_fax pager isdn telex"
+_OTHER_PHONES = "car assistant callback radio tty video"
 _DATES = ("birthday", "anniversary")
 _FILLERS = (
     "email_type email_2_type email_3_type email_display_name email_2_display_name email_3_display_name priority private"
     " sensitivity directory_server free_busy mileage keywords given_yomi family_yomi company_yomi birth_day birth_month"
-    " birth_year photo"
+    " birth_year photo shadow"
 )
 """What Outlook fills by itself, or nobody asks for."""
 
@@ -57,6 +58,8 @@ def _of_contact() -> dict[str, tuple[Place, ...]]:
         "email": (Place("email"),),
         "email_2": (Place("custom_fields.email_2"), Place("email", rank=3)),
         "email_3": (Place("custom_fields.email_3"), Place("email", rank=4)),
+        "email_4": (Place("custom_fields.email_4"),),
+        "email_5": (Place("custom_fields.email_5"),),
         "email_home": (Place("custom_fields.email_home"), Place("email", rank=2)),
         "email_other": (Place("custom_fields.email_other"), Place("email", rank=5)),
         "phone.business": (Place("phone"),),
@@ -71,7 +74,11 @@ def _of_contact() -> dict[str, tuple[Place, ...]]:
     for name in _CUSTOM_TEXTS.split():
         places[name] = (Place(f"custom_fields.{name}"),)
     for name in _CUSTOM_PHONES.split():
-        places[f"phone.{name}"] = (Place(f"custom_fields.{name}{'' if 'fax' in name else '_phone'}"),)
+        places[f"phone.{name}"] = (Place(f"custom_fields.{name}"),)
+    for name in _OTHER_PHONES.split():
+        places[f"phone.{name}"] = (Place(f"custom_fields.{name}_phone"),)
+    for place in ("business", "home"):
+        places[f"phone.{place}_2"] = (Place(f"custom_fields.{place}_phone_2"),)
     for name in _DATES:
         places[name] = (Place(f"custom_fields.{name}", "date"),)
     for part, line in _LINES.items():
