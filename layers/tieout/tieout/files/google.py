@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tieout.files.cards import NO_PREFERENCE, Property, in_order, titled, types_of
-from tieout.files.source import Limits as _Limits
-from tieout.files.source import Row, Table, too_long
+from tieout.files.source import Finding, Limits, Row, Table, too_long
 
 _PAIRED = re.compile(r"(E-mail|Phone|Address|Organization|Website|Relation|Event) (\d+) - (.+)")
 _TYPES = ("Type", "Label")
@@ -28,7 +27,7 @@ def is_google(columns: tuple[str, ...]) -> bool:
     return any((match := _PAIRED.fullmatch(title)) and match[3] in ("Value", "Street") for title in columns)
 
 
-def ungoogled(table: Table, limits: _Limits) -> Table:
+def ungoogled(table: Table, limits: Limits) -> Table:
     """The same table with a column for each mailbox, number and address, named by its type."""
     titles: dict[str, None] = {}
     for row in table.read():
@@ -41,7 +40,8 @@ def ungoogled(table: Table, limits: _Limits) -> Table:
             full = {title: values.get(title) for title in columns}
             yield Row(row.number, full, row.problem or too_long(full, limits))
 
-    return replace(table, columns=columns, read=rows)
+    findings = replace(table.findings, layout=Finding("google"))
+    return replace(table, columns=columns, read=rows, findings=findings)
 
 
 def _values(row: Mapping[str, str | None]) -> dict[str, str]:

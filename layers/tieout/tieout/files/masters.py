@@ -1,7 +1,8 @@
 """XML that Tally and GoldMine export: masters of the books, and contacts.
 
 Tally writes references to characters that XML forbids (`&#4;`), a prefix that it does not declare (`UDF:`) and often
-UTF-16: all of that is mended before it is parsed. Source: https://help.tallysolutions.com/xml-integration/ and public exports of TallyPrime, read 2026-11-22.
+UTF-16: all of that is mended before it is parsed. Source: https://help.tallysolutions.com/xml-integration/ and public
+exports of TallyPrime, read 2026-11-22.
 GoldMine's form is published nowhere: a record is an element of one of the known names, a field a child of it.
 """
 
