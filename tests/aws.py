@@ -21,6 +21,7 @@ from tieout.bootstrap import Settings
 REGION = "eu-west-1"
 TABLE = "tieout-table"
 BUCKET = "tieout-audit"
+EXCHANGE = "tieout-exchange"
 START = datetime(2026, 11, 22, 9, 0, 0, 123456, tzinfo=UTC)
 TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
@@ -93,14 +94,20 @@ def create_bucket(clients: Clients) -> None:
     clients.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
 
+def create_exchange(clients: Clients) -> None:
+    """The bucket that files come into."""
+    clients.s3.create_bucket(Bucket=EXCHANGE, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+
+
 def deploy(clients: Clients) -> Settings:
     """Everything that the functions need."""
     create_table(clients)
     urls = {
         lane: clients.sqs.create_queue(QueueName=f"tieout-{lane}")["QueueUrl"]
-        for lane in ("changes", "backfill", "retry")
+        for lane in ("changes", "backfill", "retry", "files")
     }
     create_bucket(clients)
+    create_exchange(clients)
     topic = clients.sns.create_topic(Name="tieout-alerts")["TopicArn"]
     return Settings(
         stack="tieout-test",
@@ -110,5 +117,7 @@ def deploy(clients: Clients) -> Settings:
         retry_queue_url=urls["retry"],
         alert_topic_arn=topic,
         audit_bucket=BUCKET,
+        exchange_bucket=EXCHANGE,
+        files_queue_url=urls["files"],
         secrets_prefix="tieout/tieout-test",
     )

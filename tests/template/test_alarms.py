@@ -12,6 +12,8 @@ WATCHED = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "ChangesQueue.QueueName"): 900,
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RetryQueue.QueueName"): 3600,
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "BackfillQueue.QueueName"): 86400,
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "FilesQueue.QueueName"): 21600,
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "FilesDeadLetterQueue.QueueName"): 0,
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "ChangesDeadLetterQueue.QueueName"): 0,
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "LostQueue.QueueName"): 0,
     ("Tieout", "OldestUnsyncedSeconds", "AWS::StackName"): 3600,

@@ -12,6 +12,7 @@ from tieout.bootstrap import Settings
 PARAMETERS = {
     "AlertEmail": "",
     "PollSchedule": "rate(1 hour)",
+    "FileRetentionDays": 30,
     "Architecture": "arm64",
     "LogRetentionDays": 30,
     "LogLevel": "INFO",

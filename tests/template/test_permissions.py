@@ -75,6 +75,24 @@ ALLOWED = {
     }
     | LET_WAIT
     | takes("ChangesDeadLetterQueue"),
+    "ImportFileRole": TRACES
+    | logs("ImportFileLogs")
+    | {
+        (f"dynamodb:{action}", "Table.Arn")
+        for action in ("BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query")
+    }
+    | {
+        ("s3:GetObject", "${ExchangeBucket.Arn}/inbox/*"),
+        ("s3:ListBucket", "ExchangeBucket.Arn"),
+        ("s3:PutObject", "${ExchangeBucket.Arn}/outbox/*"),
+        ("s3:DeleteObject", "${ExchangeBucket.Arn}/work/*"),
+        ("s3:GetObject", "${ExchangeBucket.Arn}/work/*"),
+        ("s3:PutObject", "${ExchangeBucket.Arn}/work/*"),
+        ("sqs:SendMessage", "FilesQueue.Arn"),
+        ("sqs:SendMessage", "ChangesQueue.Arn"),
+        ("sqs:SendMessage", "BackfillQueue.Arn"),
+    }
+    | takes("FilesQueue"),
     "SendAlertsRole": TRACES
     | logs("SendAlertsLogs")
     | {
@@ -222,6 +240,25 @@ def test_files_only_travel_over_tls(of_type):
         "Action": "s3:*",
         "Resource": ["ExchangeBucket.Arn", "${ExchangeBucket.Arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def test_only_buckets_of_the_account_may_tell_of_files(of_type):
+    allowed = {
+        name: one
+        for name, policy in of_type("AWS::SQS::QueuePolicy").items()
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow"
+    }
+    assert allowed == {
+        "FilesQueuePolicy": {
+            "Sid": "BucketsOfTheAccountMayTell",
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": "FilesQueue.Arn",
+            "Condition": {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}},
+        }
     }
 
 

@@ -11,6 +11,8 @@ QUEUES = {
     "ChangesQueue": "ChangesDeadLetterQueue",
     "BackfillQueue": "ChangesDeadLetterQueue",
     "RetryQueue": "ChangesDeadLetterQueue",
+    "FilesQueue": "FilesDeadLetterQueue",
+    "FilesDeadLetterQueue": None,
     "ChangesDeadLetterQueue": "LostQueue",
     "LostQueue": None,
 }
@@ -45,6 +47,13 @@ VARIABLES = {
     "ApplyChanges": WORKER,
     "RetryChanges": WORKER,
     "ParkChange": {"TIEOUT_RETRY_QUEUE_URL"},
+    "ImportFile": {
+        "TIEOUT_CHANGES_QUEUE_URL",
+        "TIEOUT_BACKFILL_QUEUE_URL",
+        "TIEOUT_FILES_QUEUE_URL",
+        "TIEOUT_EXCHANGE_BUCKET",
+        "TIEOUT_WORKER_TIMEOUT_SECONDS",
+    },
     "SendAlerts": {"TIEOUT_ALERT_TOPIC_ARN"},
     "ArchiveAudit": {"TIEOUT_AUDIT_BUCKET"},
 }
@@ -55,6 +64,7 @@ TIMEOUTS = {
     "ApplyChanges": "WorkerTimeoutSeconds",
     "RetryChanges": "WorkerTimeoutSeconds",
     "ParkChange": 30,
+    "ImportFile": "WorkerTimeoutSeconds",
     "SendAlerts": 50,
     "ArchiveAudit": 60,
 }
@@ -64,6 +74,7 @@ EVENT_SOURCES = {
     ("ApplyChanges", "BackfillQueue"): (10, 2),
     ("RetryChanges", "RetryQueue"): (10, 2),
     ("ParkChange", "ChangesDeadLetterQueue"): (10, 2),
+    ("ImportFile", "FilesQueue"): (1, 2),
 }
 
 
@@ -233,6 +244,27 @@ def test_what_goes_to_an_office_and_back_is_gone_in_a_day(of_type):
     assert [one["ExpirationInDays"] for one in rules if one["Prefix"] == "bridge/"] == [1]
 
 
+def test_what_people_drop_and_its_results_are_kept_as_long_as_was_asked(of_type):
+    rules = of_type("AWS::S3::Bucket")["ExchangeBucket"]["LifecycleConfiguration"]["Rules"]
+    kept = {one["Prefix"]: one["ExpirationInDays"] for one in rules}
+    assert kept == {"inbox/": "FileRetentionDays", "outbox/": "FileRetentionDays", "work/": 7, "bridge/": 1}
+    assert {one["Status"] for one in rules} == {"Enabled"}
+
+
+def test_the_bucket_tells_of_what_is_dropped_and_of_nothing_else(resources, of_type):
+    told = of_type("AWS::S3::Bucket")["ExchangeBucket"]["NotificationConfiguration"]
+    inbox = {"S3Key": {"Rules": [{"Name": "prefix", "Value": "inbox/"}]}}
+    assert told == {
+        "QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Filter": inbox, "Queue": "FilesQueue.Arn"}]
+    }
+    assert resources["ExchangeBucket"]["DependsOn"] == "FilesQueuePolicy"
+
+
+def test_a_file_has_room_on_the_disk_of_its_function(functions):
+    room = {name: one["EphemeralStorage"]["Size"] for name, one in functions.items() if "EphemeralStorage" in one}
+    assert room == {"ImportFile": 2048}
+
+
 def test_nothing_of_the_audit_trail_ever_expires_and_all_of_it_can_be_read_at_once(of_type):
     [rule] = of_type("AWS::S3::Bucket")["AuditBucket"]["LifecycleConfiguration"]["Rules"]
     assert not [name for name in rule if "Expir" in name]
@@ -280,7 +312,7 @@ def test_only_what_feeds_its_own_queue_may_loop(functions, of_type):
         for one in policy["PolicyDocument"]["Statement"]
         if one["Action"] == "sqs:SendMessage" and one["Resource"] == source["EventSourceArn"]
     }
-    assert feeding == {"RetryChanges"}
+    assert feeding == {"RetryChanges", "ImportFile"}
     assert {name for name, one in functions.items() if one.get("RecursiveLoop") == "Allow"} == feeding
 
 

@@ -22,6 +22,7 @@ FUNCTIONS = {
     "ApplyChanges": "apply_changes",
     "RetryChanges": "apply_changes",
     "ParkChange": "park_changes",
+    "ImportFile": "imports",
     "SendAlerts": "send_alerts",
     "ArchiveAudit": "archive_audit",
 }
@@ -125,6 +126,7 @@ HEAVY = ("babel", "phonenumbers", "stdnum", "jinja2", "ruamel", "slugify", "boto
         "apply_changes",
         "retry_changes",
         "park_change",
+        "import_file",
         "send_alerts",
         "archive_audit",
     ],

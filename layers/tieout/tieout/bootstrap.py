@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tieout.engine.archive import ArchiveAudit
     from tieout.engine.audit import Audit
     from tieout.engine.health import Health
+    from tieout.engine.imports import Imports
     from tieout.engine.measure import MeasureUnsynced
     from tieout.engine.park import ParkChanges
     from tieout.engine.poll import PollChanges
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tieout.ports.bridge import InstallationStore, Outbox, Parcels
     from tieout.ports.clock import Clock
     from tieout.ports.connector import Connector, Limit, Provider
+    from tieout.ports.files import Exchange, FileStore
     from tieout.ports.http import Http
     from tieout.ports.queue import ChangeQueue
     from tieout.ports.secrets import Secrets
@@ -69,6 +71,7 @@ class Settings(BaseModel):
     alert_topic_arn: str = ""
     audit_bucket: str = ""
     exchange_bucket: str = ""
+    files_queue_url: str = ""
     poll_function_arn: str = ""
     secrets_prefix: str = ""
     retry_base_seconds: int = Field(default=15, ge=1, le=900)
@@ -263,6 +266,25 @@ class Deployment:
         self.settings.need("audit_bucket")
         return Audit(archive=self.archive, tips=self.tips, config=self.config, links=self.links, clock=self.clock)
 
+    def imports(self) -> Imports:
+        """What takes files in."""
+        from tieout.adapters.sqs import SqsFiles  # noqa: PLC0415 - see the module
+        from tieout.engine.imports import Imports  # noqa: PLC0415 - see the module
+
+        settings = self.settings
+        settings.need("table", "changes_queue_url", "backfill_queue_url", "exchange_bucket", "files_queue_url")
+        return Imports(
+            rows=self.file_rows,
+            config=self.config,
+            exchange=self.exchange,
+            files=SqsFiles(self._clients.sqs, settings.files_queue_url),
+            queue=self.queue,
+            leases=self.budget,
+            alerts=self.alerts,
+            connect=self.connect,
+            clock=self.clock,
+        )
+
     def serve_bridge(self) -> ServeBridge:
         """What agents ask; one a process, as it remembers when it read a secret again."""
         return self._bridge
@@ -387,6 +409,20 @@ class Deployment:
         return DynamoTips(self._table)
 
     @cached_property
+    def file_rows(self) -> FileStore:
+        """Rows of files, and the imports that brought them."""
+        from tieout.adapters.dynamodb.file_rows import DynamoFileRows  # noqa: PLC0415 - see the module
+
+        return DynamoFileRows(self._table)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """The bucket that files come into."""
+        from tieout.adapters.s3 import S3Exchange  # noqa: PLC0415 - see the module
+
+        return S3Exchange(self._clients.s3, self.settings.exchange_bucket)
+
+    @cached_property
     def outbox(self) -> Outbox:
         """Jobs for systems in offices."""
         from tieout.adapters.dynamodb.bridge import DynamoOutbox  # noqa: PLC0415 - see the module
@@ -470,6 +506,7 @@ class Deployment:
                 http=self.http(connection, lane),
                 clock=self.clock,
                 lease=lambda name: held(f"{connection.id}/{name}"),
+                rows=self.file_rows,
             )
         )
         if secrets is None:

@@ -119,6 +119,25 @@ class SqsQueue:
         raise _not_stored(codes)
 
 
+class SqsFiles:
+    """Implements `tieout.ports.files.FileQueue`: on the queue that the bucket tells of new files, too."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client, self._url = client, url
+
+    def send(self, place: str, *, delay_seconds: int, run: str = "") -> None:
+        """Let the file at the place be looked at after `delay_seconds` (0 to 900); `run` if that import goes on.
+
+        Raises:
+            UnavailableError: If it could not be stored.
+        """
+        body = json.dumps({"place": place, "run": run})
+        try:
+            self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_seconds)
+        except (BotoCoreError, ClientError) as error:
+            raise UnavailableError("The queue of files did not store one.", detail=type(error).__name__) from error
+
+
 def _not_stored(codes: Iterable[str]) -> UnavailableError:
     return UnavailableError("The queue did not store a change.", detail=f"SQS: {', '.join(sorted(codes))}")
 

@@ -89,7 +89,8 @@ class Import:
         complete: A record that is not in the file is gone.
         held: Nothing is queued; a person plans first.
         problem: Why it waits or was refused; `next_step` says what to do.
-        results: Names of the result files, or of their parts until it is done.
+        place: Where it lies in the bucket; empty if it came from elsewhere.
+        results: Where the result file is; where its parts are until it is done.
     """
 
     tenant: str
@@ -107,6 +108,7 @@ class Import:
     complete: bool = False
     held: bool = False
     by: str = ""
+    place: str = ""
     problem: str = ""
     next_step: str = ""
     results: tuple[str, ...] = ()

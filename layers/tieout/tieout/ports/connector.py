@@ -14,6 +14,7 @@ from tieout.domain.connections import Connection
 from tieout.domain.effects import Effect, Match, Outcome
 from tieout.domain.records import Kind, Record
 from tieout.ports.clock import Clock
+from tieout.ports.files import FileRows
 from tieout.ports.http import Http
 from tieout.ports.secrets import Secrets
 
@@ -201,6 +202,7 @@ class Context:
     Attributes:
         lease: `lease("token")` is held by one worker at a time in the whole deployment; entering waits up to 20
             seconds and then raises UnavailableError.
+        rows: The rows of files, for a connector that reads those.
     """
 
     connection: Connection
@@ -208,6 +210,7 @@ class Context:
     http: Http
     clock: Clock
     lease: Callable[[str], AbstractContextManager[None]]
+    rows: FileRows | None = None
 
 
 @dataclass(frozen=True, slots=True)

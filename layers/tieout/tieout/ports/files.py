@@ -120,8 +120,8 @@ class Exchange(Protocol):
 class FileQueue(Protocol):
     """Where dropped files wait."""
 
-    def send(self, place: str, *, delay_seconds: int) -> None:
-        """Let the file at the place be looked at after `delay_seconds` (0 to 900).
+    def send(self, place: str, *, delay_seconds: int, run: str = "") -> None:
+        """Let the file at the place be looked at after `delay_seconds` (0 to 900); `run` if that import goes on.
 
         Raises:
             UnavailableError: If it could not be stored.

@@ -1,0 +1,1 @@
+"""Imports files that were dropped into the bucket."""
