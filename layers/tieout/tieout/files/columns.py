@@ -199,7 +199,5 @@ def _key(source: SourceFile, columns: Iterable[Column]) -> tuple[str, ...]:
     known = next((by_title[key] for key in KEYS if key in by_title), None)
     if known is not None:
         return (known,)
-    mail = [
-        each.title for each in columns if each.path in ("email", "contact.email") and each.title not in source.empty
-    ]
-    return tuple(mail[:1])
+    mails = [each for each in columns if each.path in ("email", "contact.email") and each.title not in source.empty]
+    return tuple(each.title for each in sorted(mails, key=lambda one: one.rank)[:1])

@@ -25,6 +25,7 @@ _CYRILLIC = re.compile(rb"[\xc0-\xff\xa8\xb8]{4,}")
 _CONTROLS = bytes(each for each in range(32) if each not in b"\t\n\r\f\x1a\x1b")
 _CONTROLS_MAX = 2
 _PRINTABLE_SHARE, _ASCII_SHARE = 0.99, 0.02
+_LONGEST_CHARACTER = 4
 _SURE_OF_UTF8 = 4
 """So many good characters for each bad one mean that the text is damaged UTF-8, not a code page."""
 
@@ -134,7 +135,8 @@ def _refuse_damaged(file: BinaryIO, fault: int) -> None:
     text = file.read(SAMPLE_BYTES * 2).decode("utf-8", "replace")
     faults = text.count("\ufffd")
     good = sum(not each.isascii() for each in text) - faults
-    if good > faults * _SURE_OF_UTF8:
+    at_the_end = fault >= file.seek(0, 2) - _LONGEST_CHARACTER
+    if good > (0 if at_the_end else faults * _SURE_OF_UTF8):
         raise FileError(
             f"The text is UTF-8, but damaged or cut off after {fault:,} bytes.",
             next_step="Export the file again, or choose its encoding.",

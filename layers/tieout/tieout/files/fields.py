@@ -78,9 +78,12 @@ def to_fields(row: Row, columns: Columns, findings: Findings) -> tuple[dict[str,
                 value = (row.values.get(column.title) or "")[:_VALUE_CHARACTERS]
                 problems.append(Problem(column.title, column.path or "", str(refused), value))
     _tidy_addresses(fields)
-    person = fields.get("contact") if columns.kind is Kind.COMPANY else fields
-    if columns.kind in (Kind.CONTACT, Kind.COMPANY) and isinstance(person, dict):
-        _name(person, company=columns.kind is Kind.COMPANY)
+    if columns.kind is Kind.CONTACT:
+        _name(fields, else_from=("company_name", "email"))
+    elif isinstance(fields.get("contact"), dict):
+        _name(fields["contact"])
+        if not any(fields["contact"].values()):
+            fields["contact"] = None
     return fields, tuple(problems)
 
 
@@ -209,11 +212,12 @@ def _tidy_addresses(fields: dict[str, Any]) -> None:
         fields |= {name: line or None for name, line in zip(_LINES, [*three, None, None], strict=False)}
 
 
-def _name(person: dict[str, Any], *, company: bool) -> None:
+def _name(person: dict[str, Any], else_from: tuple[str, ...] = ()) -> None:
+    """Makes a name of its parts, or the other way round."""
     name, given, family = (person.get(each) for each in ("name", "given_name", "family_name"))
     if name is None:
-        parts = [part for part in (given, family) if part]
-        name = " ".join(parts) or (None if company else person.get("company_name") or person.get("email"))
+        parts = " ".join(part for part in (given, family) if part)
+        name = parts or next((person[each] for each in else_from if person.get(each)), None)
         if name:
             person["name"] = name
     if name and family and "given_name" not in person and name.endswith(f" {family}"):
