@@ -119,7 +119,7 @@ class Office:
             if primary:
                 connection.execute(
                     "UPDATE CONTSUPP SET ZIP = SUBSTR(ZIP, 1, 1) || '0' || SUBSTR(ZIP, 3) WHERE ACCOUNTNO = ?"
-                    " AND RECTYPE = 'P' AND CONTACT = 'E-mail Address' AND COALESCE(LINKACCT, '') = ?",
+                    " AND RECTYPE = 'P' AND CONTACT = 'E-mail Address' AND RTRIM(COALESCE(LINKACCT, '')) = ?",
                     [account, person],
                 )
             row = {
@@ -232,9 +232,12 @@ class Office:
     def rows(self, table: str, **equal: str) -> list[Row]:
         """As they are stored."""
         conditions = " AND ".join(f"{name} = ?" for name in equal) or "1"
+        return self.query(f"SELECT * FROM {table} WHERE {conditions}", *equal.values())  # noqa: S608 - our own names
+
+    def query(self, statement: str, *values: object) -> list[Row]:
+        """What a consultant asks by SQL."""
         with self._work() as connection:
-            found = connection.execute(f"SELECT * FROM {table} WHERE {conditions}", [*equal.values()])  # noqa: S608 - ours
-            return [dict(row) for row in found]
+            return [dict(row) for row in connection.execute(statement, values)]
 
     def run(self, statement: str, *values: object) -> None:
         """What a consultant does by SQL: no stamp is set, and no shadow."""
@@ -288,6 +291,7 @@ class Office:
         with self._lock:
             connection = sqlite3.connect(self.file)
             connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA synchronous = OFF")  # a scratch database may be lost with the machine
             try:
                 with connection:
                     yield connection

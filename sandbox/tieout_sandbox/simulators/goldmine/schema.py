@@ -61,7 +61,7 @@ SHADOWED: Mapping[str, tuple[str, ...]] = {
 def create_statements() -> list[str]:
     """What makes the tables."""
     return [
-        f"CREATE TABLE {table} ({', '.join(f'{name} {_type(form)}' for name, form in columns.items())})"
+        f"CREATE TABLE {table} ({', '.join(f'{name} {_type(name, form)}' for name, form in columns.items())})"
         for table, columns in COLUMNS.items()
     ]
 
@@ -72,5 +72,6 @@ def width(table: str, column: str) -> int | None:
     return int(form) if form.isdigit() else None
 
 
-def _type(form: str) -> str:
-    return _TYPES[form] if form in _TYPES else _TEXT.format(form)
+def _type(name: str, form: str) -> str:
+    made = _TYPES[form] if form in _TYPES else _TEXT.format(form)
+    return f"{made} PRIMARY KEY" if name == "RECID" else made

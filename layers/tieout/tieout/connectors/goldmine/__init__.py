@@ -31,9 +31,8 @@ class GoldMineProvider:
         """None: the login of SQL Server is typed in."""
         return None
 
-    def limits_of(self, connection: Connection) -> tuple[Limit, ...]:
+    def limits_of(self, connection: Connection) -> tuple[Limit, ...]:  # noqa: ARG002 - the port's signature
         """None: the database belongs to the customer, and calls of one connection go one after the other."""
-        settings_of(connection.settings)
         return MANIFEST.limits
 
     def open(self, context: Context) -> Connector:

@@ -120,10 +120,8 @@ class Database:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise error_of(error.orig, write=False) from None
-        except (sa.exc.SQLAlchemyError, UnicodeError) as error:
-            raise UnavailableError(
-                "The GoldMine database sent something that Tieout does not understand.", detail=type(error).__name__
-            ) from None
+        except sa.exc.SQLAlchemyError as error:
+            raise _strange(error) from None
 
 
 class Change:
@@ -153,7 +151,15 @@ class Change:
 
 
 def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> list[Row]:
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    try:
+        return [dict(row) for row in connection.execute(statement).mappings()]
+    except ValueError as error:  # a value that is not of its column's type, such as a day that is none
+        raise _strange(error) from None
+
+
+def _strange(error: Exception) -> UnavailableError:
+    sentence = "The GoldMine database sent something that Tieout does not understand."
+    return UnavailableError(sentence, detail=type(error).__name__)
 
 
 def _check(tables: Mapping[str, Table]) -> None:

@@ -169,13 +169,13 @@ class Statements:
     ) -> Select:
         """Keys of rows whose column equals one of the values, ignoring case."""
         table = self._tables[name]
-        condition = sa.func.upper(table[column]).in_([each.upper() for each in values])
+        condition = _upper(table[column]).in_([each.upper() for each in values])
         return self._hinted(self._keys(name, key, condition, *conditions))
 
     def with_address(self, values: Iterable[str]) -> Select:
         """E-mail details that begin like one of these addresses."""
         table = self._tables["CONTSUPP"]
-        first = sa.func.upper(table["CONTSUPREF"]).in_([each[:EMAIL_PART].upper() for each in values])
+        first = _upper(table["CONTSUPREF"]).in_([each[:EMAIL_PART].upper() for each in values])
         return self.rows("CONTSUPP", "CONTACT", [EMAIL], table["RECTYPE"] == "P", first)
 
     def persons_named(self, values: Iterable[str]) -> Select:
@@ -242,6 +242,10 @@ class Statements:
 
     def _hinted(self, statement: Select) -> Select:
         return statement.with_statement_hint(ONE_CORE, MSSQL)
+
+
+def _upper(column: ColumnElement[Any]) -> ColumnElement[str]:
+    return sa.func.upper(sa.func.rtrim(column))
 
 
 def _changes(name: str, since: int) -> sa.TextClause:
