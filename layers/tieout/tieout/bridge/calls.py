@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from tieout.domain import errors
@@ -13,6 +15,9 @@ from tieout.domain.errors import ProviderError, SettingsError, TieoutError, Unce
 from tieout.domain.packing import pack, unpack
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Connector
+
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
+"""What reading a text raises that somebody else wrote: one that is nested too deep, or a number that is none, too."""
 
 
 class UnreadableError(ValueError):
@@ -35,8 +40,8 @@ def run_call(connector: Connector, name: str, text: str) -> str:
     if prepare is None:
         raise UnreadableError(f"there is no call {name[:40]!r}")
     try:
-        call = prepare(connector, unpack(text))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        call = prepare(connector, _dict(_unpacked(text)))
+    except _NONSENSE:
         raise UnreadableError(f"these are not the arguments of {name}") from None
     return pack(call())
 
@@ -55,12 +60,12 @@ def _read(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object
 
 
 def _search(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]:
-    kind, field, values = Kind(given["kind"]), str(given["field"]), _texts(given["values"])
+    kind, field, values = Kind(given["kind"]), _text(given["field"]), _texts(given["values"])
     return lambda: [_from_record(record) for record in connector.search(kind, field, values)]
 
 
 def _changes(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]:
-    kind, cursor = Kind(given["kind"]), given["cursor"]
+    kind, cursor = Kind(given["kind"]), _text_or_none(given["cursor"])
 
     def call() -> object:
         page = connector.changes(kind, cursor)
@@ -81,7 +86,7 @@ def _cursor_now(connector: Connector, given: Mapping[str, Any]) -> Callable[[], 
 
 
 def _ids(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]:
-    kind, after = Kind(given["kind"]), given["after"]
+    kind, after = Kind(given["kind"]), _text_or_none(given["after"])
 
     def call() -> object:
         ids, following = connector.ids(kind, after)
@@ -91,7 +96,7 @@ def _ids(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]
 
 
 def _find(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]:
-    effects = [_to_effect(one) for one in given["effects"]]
+    effects = [_to_effect(one) for one in _list(given["effects"])]
 
     def call() -> object:
         return {
@@ -106,7 +111,7 @@ def _find(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object
 
 
 def _write(connector: Connector, given: Mapping[str, Any]) -> Callable[[], object]:
-    effects = [_to_effect(one) for one in given["effects"]]
+    effects = [_to_effect(one) for one in _list(given["effects"])]
     return lambda: [_from_outcome(outcome) for outcome in connector.write(effects)]
 
 
@@ -131,12 +136,12 @@ class Results:
     @staticmethod
     def probe(text: str) -> Account:
         """The account."""
-        return _read_as(text, lambda one: Account(str(one["id"]), str(one["name"]), one["currency"]))
+        return _read_as(text, lambda one: Account(_text(one["id"]), _text(one["name"]), _text_or_none(one["currency"])))
 
     @staticmethod
     def records(text: str) -> list[Record]:
         """Of `read` and `search`."""
-        return _read_as(text, lambda some: [_to_record(one) for one in some])
+        return _read_as(text, lambda some: [_to_record(one) for one in _list(some)])
 
     @staticmethod
     def changes(text: str) -> ChangePage:
@@ -144,11 +149,11 @@ class Results:
 
         def page(one: Mapping[str, Any]) -> ChangePage:
             return ChangePage(
-                [_to_record(record) for record in one["records"]],
-                str(one["cursor"]),
-                more=one["more"] is True,
+                [_to_record(record) for record in _list(one["records"])],
+                _text(one["cursor"]),
+                more=_flag(one["more"]),
                 gone=_texts(one["gone"]),
-                deletions_unsure=one["deletions_unsure"] is True,
+                deletions_unsure=_flag(one["deletions_unsure"]),
             )
 
         return _read_as(text, page)
@@ -156,32 +161,37 @@ class Results:
     @staticmethod
     def cursor(text: str) -> str:
         """Of `cursor_now`."""
-        return _read_as(text, str)
+        return _read_as(text, _text)
 
     @staticmethod
     def ids(text: str) -> tuple[Sequence[str], str | None]:
         """A page of ids, and where to go on."""
-        return _read_as(text, lambda pair: (_texts(pair[0]), None if pair[1] is None else str(pair[1])))
+
+        def page(pair: Any) -> tuple[Sequence[str], str | None]:  # noqa: ANN401 - what was reported
+            ids, following = _list(pair)
+            return _texts(ids), _text_or_none(following)
+
+        return _read_as(text, page)
 
     @staticmethod
     def matches(text: str) -> dict[str, Sequence[Match]]:
         """Of `find`, by effect id."""
 
         def match(one: Mapping[str, Any]) -> Match:
-            return Match(_to_record(one["record"]), MatchedBy(one["by"]), unfinished=one["unfinished"] is True)
+            return Match(_to_record(one["record"]), MatchedBy(one["by"]), unfinished=_flag(one["unfinished"]))
 
-        return _read_as(text, lambda found: {str(key): [match(one) for one in some] for key, some in found.items()})
+        return _read_as(text, lambda found: {key: [match(one) for one in _list(some)] for key, some in found.items()})
 
     @staticmethod
     def outcomes(text: str) -> list[Outcome]:
         """Of `write`."""
-        return _read_as(text, lambda some: [_to_outcome(one) for one in some])
+        return _read_as(text, lambda some: [_to_outcome(one) for one in _list(some)])
 
 
 def _read_as[Result](text: str, read: Callable[[Any], Result]) -> Result:
     try:
-        return read(unpack(text))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return read(_unpacked(text))
+    except _NONSENSE:
         raise UnreadableError("the result is not of the form that was expected") from None
 
 
@@ -217,10 +227,10 @@ def _from_error(error: TieoutError) -> dict[str, Any]:
 
 def _to_error(given: Mapping[str, Any]) -> TieoutError:
     kind = _ERRORS[given["error"]]
-    arguments: dict[str, Any] = {name: str(given[name]) for name in _TEXTS if name in given}
+    arguments: dict[str, Any] = {name: _text(given[name]) for name in _TEXTS if name in given}
     if kind is errors.ThrottledError:
-        arguments["retry_after_seconds"] = int(given.get("retry_after_seconds", 0))
-    return kind(str(given["message"]), **arguments)
+        arguments["retry_after_seconds"] = _seconds(given["retry_after_seconds"])
+    return kind(_text(given["message"]), **arguments)
 
 
 # Values
@@ -235,10 +245,69 @@ def _plain(value: object) -> object:
     return value
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
-    if not all(isinstance(value, str) for value in values):
-        raise TypeError("texts are expected")
-    return list(values)
+def _unpacked(text: str) -> Any:  # noqa: ANN401 - it was anything
+    """What was packed; what `pack` never writes is refused, as it would be told from it nowhere later."""
+    value = unpack(text)
+    _check(value)
+    return value
+
+
+def _check(value: object) -> None:
+    match value:
+        case float():
+            raise TypeError("a float is not exact")
+        case Decimal() if not value.is_finite():
+            raise ValueError("this is no number")
+        case datetime() if value.tzinfo is None:
+            raise ValueError("a time without its zone")
+        case str() if not value.isascii():
+            value.encode()  # half a character of two halves can be kept nowhere
+        case list():
+            for one in value:
+                _check(one)
+        case dict():
+            for key, one in value.items():
+                _text(key)
+                _check(key)
+                _check(one)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError("a text is expected")
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError("yes or no is expected")
+
+
+def _seconds(value: object) -> int:
+    if isinstance(value, int) and value >= 0:
+        return value
+    raise ValueError("a number of seconds is expected")
+
+
+def _list(value: object) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise TypeError("a list is expected")
+
+
+def _dict(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise TypeError("names and values are expected")
+
+
+def _texts(values: object) -> list[str]:
+    return [_text(value) for value in _list(values)]
 
 
 def _from_record(record: Record) -> dict[str, Any]:
@@ -255,12 +324,18 @@ def _from_record(record: Record) -> dict[str, Any]:
 def _to_record(given: Mapping[str, Any]) -> Record:
     return Record(
         Kind(given["kind"]),
-        str(given["id"]),
-        version=str(given["version"]),
-        edited_at=given["edited_at"],
-        edited_by=str(given["edited_by"]),
-        fields=dict(given["fields"]),
+        _text(given["id"]),
+        version=_text(given["version"]),
+        edited_at=_time_or_none(given["edited_at"]),
+        edited_by=_text(given["edited_by"]),
+        fields=_dict(given["fields"]),
     )
+
+
+def _time_or_none(value: object) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    raise TypeError("a time is expected")
 
 
 def _from_effect(effect: Effect) -> dict[str, Any]:
@@ -286,17 +361,17 @@ def _from_effect(effect: Effect) -> dict[str, Any]:
 def _to_effect(given: Mapping[str, Any]) -> Effect:
     kind = Kind(given["kind"])
     return Effect(
-        id=given["id"],
+        id=_text(given["id"]),
         operation=Operation(given["operation"]),
         kind=kind,
-        document=_to_document(kind, given["document"]),
-        reference=given["reference"],
-        target_id=given["target_id"],
-        target_version=given["target_version"],
-        attempt=given["attempt"],
-        label=given["label"],
-        notices=tuple(given["notices"]),
-        similar=given["similar"],
+        document=_to_document(kind, _dict(given["document"])),
+        reference=_text(given["reference"]),
+        target_id=_text_or_none(given["target_id"]),
+        target_version=_text(given["target_version"]),
+        attempt=_text(given["attempt"]),
+        label=_text(given["label"]),
+        notices=tuple(_texts(given["notices"])),
+        similar=_flag(given["similar"]),
     )
 
 
