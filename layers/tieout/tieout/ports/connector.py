@@ -335,6 +335,15 @@ class OwnProgram(Protocol):
 
 
 @runtime_checkable
+class FedByFiles(Protocol):
+    """A connector, too, whose records are what was imported from files."""
+
+    @property
+    def imports(self) -> frozenset[Kind]:
+        """Kinds whose rows it shows."""
+
+
+@runtime_checkable
 class Subscriber(Protocol):
     """A connector, too, whose provider forgets to whom it tells changes unless it is reminded."""
 
