@@ -269,8 +269,8 @@ class LocalAws:
         document = json.dumps({"Version": "2012-10-17", "Statement": [{**policy, "Resource": arn}]})
         queue.set_queue_attributes(QueueUrl=mailbox, Attributes={"Policy": document})
         self.client("sns").subscribe(TopicArn=outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
-        address = f"{self.endpoint}/_aws/execute-api/{outputs['ApiId']}/$default/webhooks/"
-        return Deployment(stack, {**outputs, "WebhookUrl": address}, mailbox)
+        api = f"{self.endpoint}/_aws/execute-api/{outputs['ApiId']}/$default"
+        return Deployment(stack, {**outputs, "WebhookUrl": f"{api}/webhooks/", "BridgeUrl": api}, mailbox)
 
     def _allow_batches(self, stack: str) -> None:
         """Let a role that may send messages send several at once.

@@ -66,6 +66,10 @@ class Operator(Protocol):
         """Where the connection's webhooks go."""
         ...
 
+    def install_agent(self, connection: str, secrets: Mapping[str, str]) -> object:
+        """Let an agent in beside the connection's system, and have it prove that the system answers."""
+        ...
+
 
 class Side(Protocol):
     """A provider on the stage.

@@ -45,6 +45,67 @@ def sides(crm: str, books: str, deals: int | None = None) -> tuple[CrmSide, Book
     return crm_side(crm)(sync.source, target.deals_max if deals is None else deals), target
 
 
+class Agent:
+    """An agent in a process of its own, beside a system. It knows the bridge's address and nothing of AWS."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._environment = {
+            name: value for name, value in environment.items() if not name.startswith(("AWS_", "TIEOUT_"))
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run_once(self, *arguments: str, given: str = "") -> str:
+        """What one of the agent's commands prints.
+
+        Raises:
+            StageError: If it does not end well.
+        """
+        done = subprocess.run(  # noqa: S603 - our own program
+            [*terminal(), "agent", *arguments, "--data", str(self.folder)],
+            env=self._environment,
+            input=given or None,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(f"`tieout agent {arguments[0]}` ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    def start(self) -> None:
+        """Have it fetch its work."""
+        log = (self.folder / "process.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [*terminal(), "agent", "run", "--data", str(self.folder)],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def log(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "process.log").read_text("utf-8", "replace")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(ANSWER_SECONDS_MAX)
+            self._process = None
+
+    def stop(self) -> None:
+        """End it in order, or else as a power cut would."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(ANSWER_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._process = None
+
+
 @dataclass
 class Stage[C: CrmSide, B: BooksSide]:
     """Everything of the tour, up while the context is open.
@@ -55,6 +116,7 @@ class Stage[C: CrmSide, B: BooksSide]:
         say: Gets a line before each step that takes seconds.
         parameters: Of the stack, beside those of samconfig's `local`.
         authorize: True makes the local AWS refuse what a role does not allow; it then speaks TLS.
+        agents: By the id of their connection, those that were installed.
     """
 
     crm: C
@@ -63,6 +125,7 @@ class Stage[C: CrmSide, B: BooksSide]:
     parameters: Mapping[str, str] = field(default_factory=dict)
     folder: Path = ROOT / ".sandbox"
     authorize: bool = False
+    agents: dict[str, Agent] = field(default_factory=dict, init=False)
     _resources: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     aws: LocalAws = field(init=False)
     stack: Deployment = field(init=False)
@@ -178,6 +241,28 @@ class Stage[C: CrmSide, B: BooksSide]:
                     requests.get(address, headers={OPERATOR_HEADER: "1"}, timeout=ANSWER_SECONDS_MAX)
             if process.wait(ANSWER_SECONDS_MAX) != 0:
                 raise StageError(f"`tieout connect {connection}` did not end well.")
+
+    def install_agent(self, connection: str, secrets: Mapping[str, str]) -> Agent:
+        """Let an agent in beside the connection's system, start it, and have it prove that the system answers.
+
+        Args:
+            connection: Its id.
+            secrets: What the system's sign-in needs; they stay in the agent's folder.
+
+        Raises:
+            StageError: If one of the commands does not end well.
+        """
+        agent = Agent(self.folder / f"agent-{connection}", self.environment)
+        code = self.ask("connect", connection, "--no-wait")["code"]
+        address = f"{self.stack.outputs['BridgeUrl']}/bridge/{TENANT}.{connection}"  # the printed one is AWS's own form
+        given = json.dumps(dict(secrets))
+        trust = ("--ca", str(self.aws.certificate)) if self.aws.certificate else ()
+        agent.run_once("install", "--address", address, code, *trust, "--secrets-file", "-", given=given)
+        self.agents[connection] = agent
+        self._resources.callback(agent.stop)
+        agent.start()
+        self.tieout("connect", connection)
+        return agent
 
     # The clockwork, without waiting for it
 

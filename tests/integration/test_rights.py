@@ -15,6 +15,7 @@ from functions.send_alerts import app as send_alerts
 from tests.aws import template
 from tests.engine.world import TENANT
 from tests.integration.conftest import sample
+from tieout.domain.bridge import Job
 from tieout.domain.connections import Connection
 from tieout.domain.errors import ReconnectError
 from tieout.domain.links import Link, LinkKey
@@ -78,6 +79,13 @@ def sign_in(stack: Any) -> None:
     stack.deployment.budget.read_budget(TENANT, "act")
 
 
+def carry_a_parcel(stack: Any) -> None:
+    """What a call to a system in an office does whose body is too large for the table."""
+    outbox, now = stack.deployment.outbox, stack.deployment.clock.now()
+    outbox.put(Job(TENANT, "office", "1", "write", "x" * 300_000, write=True, queued_at=now, begin_by=now))
+    assert len(outbox.job(TENANT, "office", "1").body) == 300_000
+
+
 @pytest.fixture
 def signed_in(stack, asked):
     stack.deployment.secrets.write(TENANT, "act", {"token": "t"})
@@ -114,6 +122,7 @@ def test_the_poller(stack, asked, monkeypatch):
         for event in ({}, {"sweep": True}, {"sweep": True}):
             poll_changes.handler(event, stack.context)
     sign_in(stack)
+    carry_a_parcel(stack)
     stack.world.deal("d2")
     poll_changes.handler({}, stack.context)
     monkeypatch.setattr(stack.world.crm, "changes", turned_away)
@@ -128,6 +137,7 @@ def test_the_workers(stack, asked, role):
         stack.world.deal(name)
     apply_changes.handler(sample("apply_changes"), stack.context)
     sign_in(stack)
+    carry_a_parcel(stack)
     stack.world.books.fault = lambda _: ReconnectError("No.")
     stack.world.deal("d1", amount="7.00")
     apply_changes.handler(sample("apply_changes"), stack.context)

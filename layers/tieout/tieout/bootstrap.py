@@ -514,14 +514,16 @@ class Deployment:
         return connector
 
     def _line(self, connection: Connection) -> Line:
-        from tieout.bridge.line import Line  # noqa: PLC0415 - see the module
+        from tieout.bridge.line import Line, Patience  # noqa: PLC0415 - see the module
 
+        # Workers begin nothing in their last third, or their last 40 seconds: see `tieout.edge.out_of_time`.
         return Line(
             connection,
             self.provider(connection.provider).manifest.title,
             outbox=self.outbox,
             installations=self.installations,
             clock=self.clock,
+            patience=Patience.within(min(40, self.settings.worker_timeout_seconds / 3)),
         )
 
     def http(self, connection: Connection, lane: Lane | None = None) -> Http:

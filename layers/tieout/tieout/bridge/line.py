@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from tieout.bridge.calls import UnreadableError, decode_error
 from tieout.domain.bridge import Ended, Installation, Job, JobState
@@ -28,14 +29,20 @@ class Patience:
 
     Attributes:
         lease_seconds: Until somebody fetches the job. Longer than an idle agent's pause.
-        report_seconds: From then on until the report. With the former less than the time that a worker keeps for its
-            last batch, see `tieout.edge.out_of_time`.
+        report_seconds: From then on until the report.
         look_seconds: Between looks.
     """
 
     lease_seconds: float = 12
     report_seconds: float = 25
     look_seconds: float = 0.2
+
+    @classmethod
+    def within(cls, seconds: float) -> Self:
+        """As patient as a caller may be that has so much time left for its last call; not more than usual."""
+        usual = cls()
+        share = min(1.0, seconds / (usual.lease_seconds + usual.report_seconds + 1))
+        return cls(usual.lease_seconds * share, usual.report_seconds * share, usual.look_seconds)
 
 
 class Line:

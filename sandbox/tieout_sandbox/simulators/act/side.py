@@ -41,8 +41,9 @@ class Act:
     mistake = "A deal is won for a product that the catalogue does not have"
     simulator: Server
 
-    def __init__(self, connection: str = "act", deals: int | None = None) -> None:
+    def __init__(self, connection: str = "act", deals: int | None = None, *, in_office: bool = False) -> None:
         self.connection = connection
+        self._in_office = in_office
         self._deals = deals
         self._token = ""
         self._before: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -57,12 +58,16 @@ class Act:
 
     def document(self, operator: Operator) -> str:  # noqa: ARG002 - a connection without webhooks
         """The connection document."""
-        return _DOCUMENT.format(id=self.connection, url=self.simulator.url, database=_DATABASE)
+        document = _DOCUMENT.format(id=self.connection, url=self.simulator.url, database=_DATABASE)
+        return f"{document}through_agent: true\n" if self._in_office else document
 
     def connect(self, operator: Operator) -> None:
-        """Sign in with keys."""
-        keys = json.dumps({"username": _USER, "password": _PASSWORD})
-        operator.tieout("connect", self.connection, "--secrets-file", "-", given=keys)
+        """Sign in with keys, here or beside the server."""
+        keys = {"username": _USER, "password": _PASSWORD}
+        if self._in_office:
+            operator.install_agent(self.connection, keys)
+        else:
+            operator.tieout("connect", self.connection, "--secrets-file", "-", given=json.dumps(keys))
 
     def writes(self) -> int:
         """Calls and parts of batches that changed something, whoever's they were."""
