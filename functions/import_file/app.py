@@ -34,7 +34,8 @@ def _import(deployment: bootstrap.Deployment, place: str, run: str, out_of_time:
             edge.logger.info("There is nothing to import, or not yet.")
             return
         edge.logger.info("A file was looked at.", state=one.state, row=one.row, rows=dict(one.counts))
-        edge.count(RowsImported=sum(one.counts.values()), FilesWaiting=int(one.state == "waiting"))
+        if one.state != "running":
+            edge.count(FilesTaken=1, RowsTaken=sum(one.counts.values()))
 
 
 def _files(body: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from tieout.domain.changes import Alert
 from tieout.domain.connections import Connection
+from tieout.domain.errors import SettingsError
 from tieout.domain.files import Import, ImportState, Layout, RowState
 from tieout.domain.records import Kind
 from tieout.domain.words import counted
@@ -29,6 +30,7 @@ from tieout.engine.import_rows import BusyError, ImportRows, Progress
 from tieout.engine.rows import Read, read_row
 from tieout.files import Choices, Columns, FileError, SourceFile, open_file, problems_of, suggest
 from tieout.ports.clock import Clock
+from tieout.ports.connector import FedByFiles
 from tieout.ports.files import Exchange, FileQueue, FileStore
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import BudgetStore, ConfigStore
@@ -145,8 +147,14 @@ class Imports:
             kind: What its rows are, if a person says so; then what was decided before does not count.
 
         Raises:
+            SettingsError: If no files feed the connection.
             FileError: If it cannot be read as a whole.
         """
+        if not self._is_fed(connection):
+            raise SettingsError(
+                f"The connection {connection.id} is not fed by files.",
+                next_step="Name one whose document says `provider: files`.",
+            )
         source = open_file(file, name=name, choices=choices or Choices())
         layout = _layout_digest(source)
         decided = None if kind is not None else self._rows.layout(connection.tenant, connection.id, layout)
@@ -316,7 +324,7 @@ class Imports:
         """
         named = _INBOX.fullmatch(place)
         connection = None if named is None else self._config.connection(named[1], named[2])
-        if named is None or connection is None:
+        if named is None or connection is None or not self._is_fed(connection):
             return None
         under_way = self._rows.under_way(connection.tenant, connection.id)
         dropped = self._exchange.there(place)
@@ -335,6 +343,13 @@ class Imports:
             return None
         except FileError as error:
             return self._refuse(connection, name, place, error)
+
+    def _is_fed(self, connection: Connection) -> bool:
+        """True if files feed the connection."""
+        try:
+            return isinstance(self._connect(connection), FedByFiles)
+        except SettingsError:
+            return False
 
     def _drop(
         self,

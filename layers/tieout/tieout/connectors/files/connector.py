@@ -11,7 +11,7 @@ from tieout.connectors.files.manifest import MANIFEST, FilesSettings
 from tieout.connectors.files.translate import company_of, record_of
 from tieout.domain.effects import Effect, Match, NotDone, Outcome
 from tieout.domain.errors import RejectedError, SettingsError
-from tieout.domain.files import FileRow
+from tieout.domain.files import KINDS, FileRow
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Context, Manifest
 from tieout.ports.files import FileRows
@@ -48,6 +48,11 @@ class FilesConnector:
     def manifest(self) -> Manifest:
         """What files can do."""
         return MANIFEST
+
+    @property
+    def imports(self) -> frozenset[Kind]:
+        """Kinds whose rows files bring."""
+        return KINDS
 
     def probe(self) -> Account:
         """The connection itself: its files are in nobody's account."""
