@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tieout.bridge.calls import Results, UnreadableError, encode_call
 from tieout.bridge.line import Line
 from tieout.domain.effects import Effect, Match, NotDone, Outcome, Unknown
-from tieout.domain.errors import ProviderError, UncertainError
+from tieout.domain.errors import ProviderError, ReconnectError, SettingsError, UncertainError
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage, Manifest
 
@@ -54,11 +54,20 @@ class BridgedConnector:
     def write(self, effects: Sequence[Effect]) -> Sequence[Outcome]:
         """One outcome for each effect; what the report does not tell is unknown, each in its own name."""
         try:
-            return Results.outcomes(self._line.call("write", encode_call(effects=list(effects)), write=True))
+            told = Results.outcomes(self._line.call("write", encode_call(effects=list(effects)), write=True))
         except UnreadableError:
-            error: ProviderError = self._line.unreadable(write=True)
+            return self._all(effects, self._line.unreadable(write=True))
         except ProviderError as failed:
-            error = failed
+            return self._all(effects, failed)
+        except SettingsError as wrong:  # beside the system, where nothing was begun
+            refused = ReconnectError(wrong.message, next_step=wrong.next_step, detail=wrong.detail)
+            return self._all(effects, refused)
+        outcomes = {outcome.effect_id: outcome for outcome in told}
+        left_out = [effect for effect in effects if effect.id not in outcomes]
+        outcomes |= {one.effect_id: one for one in self._all(left_out, self._line.unreadable(write=True))}
+        return [outcomes[effect.id] for effect in effects]
+
+    def _all(self, effects: Sequence[Effect], error: ProviderError) -> Sequence[Outcome]:
         if isinstance(error, UncertainError):
             return [Unknown(effect.id, error) for effect in effects]
         return [NotDone(effect.id, error) for effect in effects]
