@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from tieout.files.source import Choices, DateOrder, Decimal, Finding, Row
 
-_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[T ].*)?")
+_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[T ].*)?", re.ASCII)
 _NUMBER = re.compile(
-    r"\(?[-+]?\s?(?:[$€£¥₹]|[A-Z]{3})?\s?[-+]?\d[\d.,' \u00a0\u202f\u2019]*\s?(?:[$€£¥₹]|[A-Z]{3})?-?\)?"
+    r"\(?[-+]?\s?(?:[$€£¥₹]|[A-Z]{3})?\s?[-+]?\d[\d.,' \u00a0\u202f\u2019]*\s?(?:[$€£¥₹]|[A-Z]{3})?-?\)?",
+    re.ASCII,
 )
 _EMPTY_DATE = re.compile(r"0{1,4}[./-]0{1,2}[./-]0{1,4}(?: .*)?")
 _BEGINS_WITH_YEAR = re.compile(r"\d{4}\D")

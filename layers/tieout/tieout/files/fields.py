@@ -27,11 +27,11 @@ _NO_GENDER = frozenset(
         "non specificato", "nie określono", "não especificado", "määrittämätön", "не указан", "neurčené", "未指定",
     }
 )  # fmt: skip
-_DATE_PARTS = re.compile(r"(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})(?:[T ].*)?")
-_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T.*)?")
+_DATE_PARTS = re.compile(r"(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})(?:[T ].*)?", re.ASCII)
+_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T.*)?", re.ASCII)
 _CENTURY_ENDS = 69
 _YEAR_DIGITS, _TWO = 4, 2
-_NOT_A_DIGIT = re.compile(r"[^\d.,]")
+_NOT_A_DIGIT = re.compile(r"[^0-9.,]")
 
 
 @dataclass(frozen=True, slots=True)

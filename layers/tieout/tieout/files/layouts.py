@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tieout.domain.records import Kind
+from tieout.files.meanings import BY_KIND, KINDS
 from tieout.files.source import Finding, Format, Table
-from tieout.files.titles import folded, known_titles, locale_of
+from tieout.files.titles import folded, known_titles, locale_of, meaning_of
 
 _BY_FORMAT = {
     Format.VCARD: "vcard",
@@ -35,6 +37,8 @@ def layout_of(table: Table) -> tuple[Finding, Finding]:
     for layout, (enough, marks) in _MARKS.items():
         if len(have & marks) >= enough and (layout != "goldmine" or have & _GOLDMINE_ONLY):
             return Finding(layout), sure
-    if locale is not None and known_titles(table.columns) * 2 >= len(table.columns):
+    meanings = [meaning_of(title, locale, "outlook") for title in table.columns]
+    of_people = [each for each in meanings if each in BY_KIND[Kind.CONTACT]]
+    if len(of_people) * 2 >= len(meanings) and any(each in KINDS[Kind.CONTACT] for each in of_people):
         return Finding("outlook", "guessed"), sure
     return Finding("generic", "guessed"), sure
