@@ -30,13 +30,14 @@ class MemoryOutbox:
         return self.stored.get((tenant, connection, job_id))
 
     def jobs(self, tenant: str, connection: str) -> Sequence[Job]:
-        return [job for name, job in sorted(self.stored.items()) if name[:2] == (tenant, connection)]
+        found = [job for name, job in sorted(self.stored.items()) if name[:2] == (tenant, connection)]
+        return [replace(job, body="", result=None) for job in found]
 
     def change(self, job: Job, *, was: JobState, lease: str = "") -> bool:
         former = self.job(job.tenant, job.connection, job.id)
         if former is None or former.state is not was or (lease and former.lease != lease):
             return False
-        self.put(job)
+        self.put(replace(job, body=former.body))
         return True
 
     def drop(self, job: Job, *, was: JobState) -> bool:

@@ -34,7 +34,7 @@ class Counter:
                 self._end(job, Ended.LOST, None)
 
     def lease(self, there: Installation, *, hold_seconds: float = 0) -> Job | None:
-        """The next job, now the installation's alone; None if there is none, nor comes while it is held."""
+        """The next job, whole, now the installation's alone; None if there is none, nor comes while it is held."""
         until = self._clock.now() + timedelta(seconds=hold_seconds)
         while True:
             for job in self._outbox.jobs(there.tenant, there.connection):
@@ -56,7 +56,9 @@ class Counter:
         leased = replace(
             job, state=JobState.LEASED, lease=secrets.token_hex(16), instance=there.instance, leased_at=now
         )
-        return leased if self._outbox.change(leased, was=JobState.QUEUED) else None
+        if not self._outbox.change(leased, was=JobState.QUEUED):
+            return None
+        return self._outbox.job(job.tenant, job.connection, job.id)  # a list of jobs has no bodies
 
     def _end(self, job: Job, ended: Ended, result: str | None, *, apart: bool = False) -> bool:
         if self._clock.now() - job.queued_at > timedelta(seconds=CALLER_SECONDS):

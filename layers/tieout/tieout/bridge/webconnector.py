@@ -173,9 +173,8 @@ class ServeWebConnector:
             goes_on = self._clock.now() - session.began < PATIENCE
             self._keep(there, replace(session, error=COME_AGAIN if goes_on else "").text())
             return ""
-        whole = self._outbox.job(job.tenant, job.connection, job.id) or job
         self._keep(there, replace(session, job=job.id, error="").text())
-        return body_of(whole.body)
+        return body_of(job.body)
 
     def _receive(self, there: Installation, session: _Session, call: soap.ReceiveResponse) -> int:
         failed = bool(call.hresult)
