@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import BinaryIO
 
-from tieout.files.encodings import first_fault
+from tieout.files.encodings import known_encoding
 from tieout.files.source import Choices, FileError, Finding, Findings, Format, Limits, Row, Table, titles_of, too_long
 
 VERSIONS = frozenset({0x02, 0x03, 0x30, 0x31, 0x32, 0x43, 0x63, 0x83, 0x8B, 0xCB, 0xF5, 0xFB})
@@ -121,15 +121,14 @@ def _form(file: BinaryIO) -> _Form:
 def _encoding(file: BinaryIO, form: _Form, choices: Choices) -> Finding:
     """The code page of the header, which is often wrong: only sure where no letter depends on it."""
     if choices.encoding is not None:
-        try:
-            "".encode(choices.encoding)
-        except LookupError:
-            raise FileError(
-                f"“{choices.encoding[:40]}” is not an encoding.", next_step="Choose one such as windows-1252."
-            ) from None
-        return Finding(choices.encoding, "chosen")
+        return Finding(known_encoding(choices.encoding), "chosen")
     named = _CODE_PAGES.get(form.language, "cp1252")
-    return Finding(named, "sure" if first_fault(file, "ascii") is None else "guessed")
+    return Finding(named, "sure" if _is_ascii(file, form) else "guessed")
+
+
+def _is_ascii(file: BinaryIO, form: _Form) -> bool:
+    file.seek(form.begin)
+    return all(file.read(form.length).isascii() for _ in range(form.records))
 
 
 def _is_elsewhere(field: _Field) -> bool:

@@ -91,7 +91,12 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-def _as_chosen(file: BinaryIO, chosen: str, sample: bytes) -> str:
+def known_encoding(chosen: str) -> str:
+    """The name under which Python knows the encoding.
+
+    Raises:
+        FileError: If it knows none of that name.
+    """
     try:
         name = codecs.lookup(chosen).name
         "".encode(name)
@@ -100,6 +105,11 @@ def _as_chosen(file: BinaryIO, chosen: str, sample: bytes) -> str:
         raise FileError(
             f"“{chosen[:40]}” is not an encoding.", next_step="Choose one such as utf-8 or windows-1252."
         ) from None
+    return name
+
+
+def _as_chosen(file: BinaryIO, chosen: str, sample: bytes) -> str:
+    name = known_encoding(chosen)
     if name == "utf-8" and sample.startswith(codecs.BOM_UTF8):
         name = "utf-8-sig"
     _check(file, name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
+from lzma import LZMAError
 from typing import TYPE_CHECKING, BinaryIO
 from xml.etree.ElementTree import ParseError
 
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
     from openpyxl import Workbook
 
 ROWS_OF_A_SHEET_MAX = 1_048_576
+_ROWS_AT_A_TIME = 200
 _SMALL_BYTES = 1_000_000
 _CHUNK_BYTES = 1_048_576
 _FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!"})
 _BROKEN = (
     zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, IndexError, EOFError, OSError, ParseError,
-    DefusedXmlException, RuntimeError, NotImplementedError, OverflowError, StopIteration,
+    DefusedXmlException, RuntimeError, zlib.error, LZMAError, NotImplementedError, OverflowError, StopIteration,
 )  # fmt: skip
 """What openpyxl and zipfile raise on what is no workbook: no error of theirs names them all."""
 _DAMAGED = "The workbook is damaged or was cut off."
@@ -61,7 +64,7 @@ def read_excel(file: BinaryIO, choices: Choices, limits: Limits) -> Table:
     return Table(
         Format.XLSX,
         heading.titles,
-        lambda: rows_of(_records(file, sheet), heading, limits),
+        lambda: rows_of(_records(file, sheet), heading, limits, ragged=True),
         Findings(header_row=heading.row, decimal=Finding("."), warnings=tuple(told)),
     )
 
@@ -141,33 +144,31 @@ def _sample(file: BinaryIO, sheet: str) -> list[tuple[int, Cells]]:
 
 
 def _records(file: BinaryIO, sheet: str) -> Iterator[tuple[int, Cells, str]]:
-    """Number, cells and problem of each row, which is as wide as the first at least; a blank one has no cells."""
+    """Number, cells up to the last that is filled, and problem of each row; a blank one has no cells."""
     workbook = _loaded(file)
     found = workbook[sheet]
     found.reset_dimensions()  # what a sheet says of its size is often wrong
-    rows = found.iter_rows(values_only=True)
-    number = width = 0
-    while True:
-        number += 1
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of dates that are none: they are read as text
-                row = next(rows, None)
-        except _BROKEN:
-            raise FileError(f"{_DAMAGED[:-1]} at row {number:,}.", next_step=_AGAIN) from None
-        if row is None:
-            return
+    for number, row in enumerate(_rows(found.iter_rows(values_only=True)), 1):
         if number > ROWS_OF_A_SHEET_MAX:
             raise FileError(_DAMAGED, next_step=_AGAIN)
         cells: Cells = [_text(value) for value in row]
         while cells and cells[-1] is None:
             cells.pop()
-        if not cells:
-            yield number, [], ""
-            continue
-        width = width or len(cells)
-        cells += [None] * (width - len(cells))
         broken = next((each for each in cells if each in _ERRORS), None)
         yield number, cells, f"A cell holds the error {broken}." if broken else ""
+
+
+def _rows(rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+    """The rows, some at a time: openpyxl warns of dates that are none, and they are read as text."""
+    while True:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                some = list(islice(rows, _ROWS_AT_A_TIME))
+        except _BROKEN:
+            raise FileError(_DAMAGED, next_step=_AGAIN) from None
+        if not some:
+            return
+        yield from some
 
 
 def _text(value: object) -> str | None:  # noqa: PLR0911 - one return a type

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from tieout.files.source import Choices, FileError, Finding, Limits, Row, titles_of, too_long
 from tieout.files.titles import known_titles
@@ -50,13 +51,16 @@ def heading_of(sample: Sequence[tuple[int, Cells]], choices: Choices, limits: Li
     return Heading(titles, row, warnings)
 
 
-def rows_of(records: Iterator[tuple[int, Cells, str]], heading: Heading, limits: Limits) -> Iterator[Row]:
+def rows_of(
+    records: Iterator[tuple[int, Cells, str]], heading: Heading, limits: Limits, *, ragged: bool = False
+) -> Iterator[Row]:
     """The rows below the titles that are not blank.
 
     Args:
         records: Number, cells and problem of each row; a blank one has no cells.
         heading: The titles.
         limits: May refuse the length of a cell.
+        ragged: Whether a row may end before its last cell, if nothing stands in it.
     """
     width, header_row = len(heading.titles), int(heading.row.value or 0)
     for number, cells, problem in records:
@@ -67,9 +71,8 @@ def rows_of(records: Iterator[tuple[int, Cells, str]], heading: Heading, limits:
             continue
         while len(cells) > width and cells[-1] is None:
             cells.pop()
-        values = dict(zip(heading.titles, cells, strict=False))
-        if len(cells) != width:
-            values |= dict.fromkeys(heading.titles[len(cells) :])
+        values = dict(zip_longest(heading.titles, cells[:width]))
+        if len(cells) != width and not (ragged and len(cells) < width):
             yield Row(number, values, f"The row has {len(cells)} cells, the titles are {width}.")
             continue
         yield Row(number, values, too_long(values, limits))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from xml.etree.ElementTree import Element
 
 from tieout.files.cards import NO_PREFERENCE, Property, in_order, titled, told_unread, types_of
-from tieout.files.encodings import SAMPLE_BYTES, evident_encoding, first_fault
+from tieout.files.encodings import SAMPLE_BYTES, evident_encoding, first_fault, known_encoding
 from tieout.files.lines import Lines
 from tieout.files.source import Choices, FileError, Finding, Findings, Format, Limits, Row, Table, too_long
 from tieout.transport.xml import UnreadableXmlError, stream_xml
@@ -69,8 +69,10 @@ def read_vcard(file: BinaryIO, choices: Choices, limits: Limits) -> Table:
     encoding = _encoding(file, choices)
     name = encoding.value or "utf-8"
     wide = name.startswith(("utf-16", "utf-32"))
+    # Where it is guessed, each value is looked at by itself: programs mix encodings.
+    own = "utf-8" if encoding.certainty == "guessed" else name.removesuffix("-sig")
     cards = partial(_cards, file, name if wide else _BYTES)
-    to_properties = partial(_properties, encoding=None if wide else name.removesuffix("-sig"))
+    to_properties = partial(_properties, encoding=None if wide else own)
     return _table(Format.VCARD, cards, to_properties, Findings(encoding=encoding), limits)
 
 
@@ -145,7 +147,7 @@ def _table[Found](
 
 def _encoding(file: BinaryIO, choices: Choices) -> Finding:
     if choices.encoding is not None:
-        return Finding(choices.encoding, "chosen")
+        return Finding(known_encoding(choices.encoding), "chosen")
     file.seek(0)
     evident = evident_encoding(file.read(SAMPLE_BYTES))
     if evident is not None:
