@@ -138,7 +138,7 @@ class Bridge:
 
     def _enrol(self, given: Mapping[str, Any]) -> dict[str, Any]:
         assert re.fullmatch("[0-9a-f]{64}", given["key"])
-        assert set(given["agent"]) >= AGENT_FIELDS
+        assert set(given["agent"]) == AGENT_FIELDS - {"instance"}
         if given["code"] != self.code:
             raise RefusedError(403, "code_unknown")
         if self.key and self.key != given["key"]:

@@ -53,7 +53,7 @@ def enrolled(folder: Folder, clock: Clock, *, address: str, code: str, proxy: st
     with office_session(proxy=proxy, ca_file=ca_file) as session:
         http = RequestsHttp(lambda _: None, clock=clock, session=session)
         try:
-            told = enrol(http, address, code=code, key=key, agent=myself().told())
+            told = enrol(http, address, code=code, key=key, agent=_said())
         except (RefusedError, UnavailableError) as error:
             raise _explained(error, former.name, folder, clock) from None
     connection, title, sequence = _connection_of(told, former.name)
@@ -71,6 +71,11 @@ def enrolled(folder: Folder, clock: Clock, *, address: str, code: str, proxy: st
     )
     folder.keep(done)
     return done
+
+
+def _said() -> dict[str, str]:
+    """What is said of this computer; not which process it is, since it is the next one that will work."""
+    return {name: value for name, value in myself().told().items() if name != "instance"}
 
 
 def _key_for(former: Enrolment, address: str, code_hash: str) -> str:

@@ -26,6 +26,7 @@ LOOK_SECONDS = 5
 """So often it is looked for new enrolments, and for threads that ended."""
 
 BEGIN_AGAIN_SECONDS = 60
+END_SECONDS = 1
 TEXT_LENGTH_MAX = 100
 
 _log = logging.getLogger("tieout.agent")
@@ -95,9 +96,9 @@ class Agent:
         for name, served in list(self._served.items()):
             if name not in wanted or served.binding != _binding(wanted[name]):
                 served.stop.set()
-                if served.thread.is_alive():
-                    continue  # it finishes its job; the next look begins anew
-                del self._served[name]
+                served.thread.join(END_SECONDS)
+                if not served.thread.is_alive():  # else it still works at a job, and the next look begins anew
+                    del self._served[name]
             elif not served.thread.is_alive():
                 del self._served[name]
         for name, enrolment in wanted.items():

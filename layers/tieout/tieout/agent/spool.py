@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +27,7 @@ TOLD_KEPT = 1000
 """So many leases are remembered after their report was told, lest one be given twice."""
 
 FORMER_MAX = 20
+HEARD_AGAIN = timedelta(seconds=5)
 _SCHEMA = """
 create table if not exists facts (name text primary key, value text not null) strict;
 create table if not exists jobs (
@@ -113,7 +114,7 @@ class Spool:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._heard = ""
+        self._heard_at: datetime | None = None
         try:
             self._base = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
         except sqlite3.Error as error:
@@ -176,8 +177,10 @@ class Spool:
         return [name for name in reversed(json.loads(self._fact("former") or "[]")) if name != instance]
 
     def heard(self, instance: str, now: datetime) -> None:
-        """The cloud accepted a call of this process. Durable with the next number."""
-        self._heard = time_text(now)
+        """The cloud accepted a call of this process; the time is stored every few seconds."""
+        if self._heard_at is None or abs(now - self._heard_at) >= HEARD_AGAIN:
+            self._heard_at = now
+            self._set("heard_at", time_text(now))
         if self.former(instance):
             self._set("former", json.dumps([instance]))
 
@@ -185,9 +188,6 @@ class Spool:
 
     def next_sequence(self) -> int:
         """A number that no request had before. If others went on with a copy of this folder, the one they outran."""
-        if self._heard:
-            self._set("heard_at", self._heard)
-            self._heard = ""
         if self.outrun:
             return self.sequence
         found = self._do(
