@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from tieout.bridge.outbox import Counter, changed, is_busy
+from tieout.bridge.outbox import TRIES_MAX, Counter, changed, is_busy
 from tieout.bridge.presence import Presence
 from tieout.domain.bridge import Ended, Installation, Job, JobState
 from tieout.domain.connections import Connection
@@ -36,7 +36,6 @@ CLOCK_SECONDS_MAX = 300
 SECOND_AGENT_SECONDS = 60
 HOLD_SECONDS = 5
 IDLE_SECONDS = 10
-LOOK_AGAIN_SECONDS = 30
 BEGIN_SECONDS = 15
 INLINE_BYTES_MAX = 1_000_000
 PARCEL_BYTES_MAX = 20_000_000
@@ -44,6 +43,7 @@ PARCEL_SECONDS = 600
 _TEXT_MAX = 200
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"[0-9]{1,15}")
+_PLAIN = re.compile(r"[A-Za-z0-9.:_-]*")
 
 
 class Refusal(Exception):  # noqa: N818 - it is no failure of ours, but an answer
@@ -87,7 +87,6 @@ class ServeBridge:
         self._outbox, self._installations, self._parcels = outbox, installations, parcels
         self._presence, self._manifest, self._latest = presence, manifest, latest
         self._counter = Counter(outbox, installations, clock)
-        self._looked_at: dict[str, datetime] = {}
 
     def answer(self, asked: Asked) -> dict[str, Any]:
         """The body of the answer.
@@ -101,9 +100,9 @@ class ServeBridge:
         answers = {"lease": self._lease, "report": self._report, "upload": self._upload}
         if asked.call not in answers:
             raise Refusal(HTTPStatus.NOT_FOUND, "unknown_call", "There is no such call.")
-        key_hash = self._check_signature(connection, asked)
+        there = self._check_signature(connection, asked)
         given = _object(asked.body)
-        return answers[asked.call](connection, self._let_in(connection, asked, given, key_hash), given)
+        return answers[asked.call](connection, self._let_in(connection, asked, given, there), given)
 
     # Who it is
 
@@ -114,11 +113,11 @@ class ServeBridge:
             raise _revoked()
         return connection
 
-    def _check_signature(self, connection: Connection, asked: Asked) -> str:
-        """The hash of the key that made the signature.
+    def _check_signature(self, connection: Connection, asked: Asked) -> Installation:
+        """The installation whose key made the signature.
 
         Raises:
-            Refusal: If no key of the connection did.
+            Refusal: If no key that is let in did.
         """
         if asked.headers.get("tieout-version") != VERSION:
             raise Refusal(
@@ -128,31 +127,12 @@ class ServeBridge:
                 f"Install Tieout {self._latest} on this computer.",
                 supported=[int(VERSION)],
             )
-        signed = self._signed(connection, asked, fresh=False)
-        now, looked = self._clock.now(), self._looked_at.get(connection.address)
-        if not signed and (looked is None or now - looked > timedelta(seconds=LOOK_AGAIN_SECONDS)):
-            self._looked_at[connection.address] = now
-            signed = self._signed(connection, asked, fresh=True)
-        if not signed:
-            raise Refusal(
-                HTTPStatus.UNAUTHORIZED,
-                "bad_signature",
-                "The key of this agent is not the one that is let in.",
-                f"Run `tieout connect {connection.id} --tenant {connection.tenant} --new-code`, and install it again.",
-            )
-
-        return signed
-
-    def _signed(self, connection: Connection, asked: Asked, *, fresh: bool) -> str:
-        """The hash of the connection's key, if it made the signature; else empty."""
-        try:
-            key = self._secrets.read(connection.tenant, connection.id, fresh=fresh).get(KEY, "")
-        except SettingsError:
-            return ""
-        if not _KEY.fullmatch(key):
-            return ""
+        there = self._installations.installation(connection.tenant, connection.id)
+        if there is None or there.enrolled_at is None or not there.key_hash:
+            raise _revoked()
+        key = self._key(connection, there)
         headers = asked.headers
-        wanted = signature(
+        wanted = key and signature(
             bytes.fromhex(key),
             f"{asked.address}/{asked.call}",
             headers.get("tieout-time", ""),
@@ -160,9 +140,29 @@ class ServeBridge:
             asked.body,
         )
         same = hmac.compare_digest(wanted.encode(), headers.get("tieout-signature", "").encode())
-        return hashlib.sha256(key.encode()).hexdigest() if same else ""
+        if not wanted or not same:
+            raise Refusal(
+                HTTPStatus.UNAUTHORIZED,
+                "bad_signature",
+                "The key of this agent is not the one that is let in.",
+                f"Run `tieout connect {connection.id} --tenant {connection.tenant} --new-code`, and install it again.",
+            )
+        return there
 
-    def _let_in(self, connection: Connection, asked: Asked, given: Mapping[str, Any], key_hash: str) -> Installation:
+    def _key(self, connection: Connection, there: Installation) -> str:
+        """The key that the installation says is let in, in hexadecimal digits; empty if it is not kept (yet)."""
+        for fresh in (False, True):  # what we remember may be a former one
+            try:
+                key = self._secrets.read(connection.tenant, connection.id, fresh=fresh).get(KEY, "")
+            except SettingsError:
+                continue
+            if _KEY.fullmatch(key) and hmac.compare_digest(_hash(key), there.key_hash):
+                return key
+        return ""
+
+    def _let_in(
+        self, connection: Connection, asked: Asked, given: Mapping[str, Any], there: Installation
+    ) -> Installation:
         """The installation, with the request's number and when it was heard, stored.
 
         Raises:
@@ -174,10 +174,7 @@ class ServeBridge:
         if not _NUMBER.fullmatch(number):
             raise _bad("The number of the request is missing.")
         agent = _agent(given)
-        for _ in range(3):
-            there = self._installations.installation(connection.tenant, connection.id)
-            if there is None or there.enrolled_at is None or there.key_hash != key_hash:
-                raise _revoked()  # perhaps we still remember a key that was replaced
+        for _ in range(TRIES_MAX):
             if int(number) <= there.sequence:
                 raise Refusal(
                     HTTPStatus.UNAUTHORIZED,
@@ -191,10 +188,22 @@ class ServeBridge:
             try:
                 heard = self._installations.put_installation(heard)
             except ClaimedError:
+                there = self._still_let_in(there)
                 continue
             self._presence.heard(connection, there, now)
             return heard
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Another request of this agent is being answered.")
+
+    def _still_let_in(self, there: Installation) -> Installation:
+        """The installation as it is stored now.
+
+        Raises:
+            Refusal: If it was revoked meanwhile.
+        """
+        now = self._installations.installation(there.tenant, there.connection)
+        if now is None or now.enrolled_at is None or now.key_hash != there.key_hash:
+            raise _revoked()
+        return now
 
     def _check_clock(self, asked: Asked, now: datetime) -> None:
         text = asked.headers.get("tieout-time", "")
@@ -228,7 +237,7 @@ class ServeBridge:
             raise Refusal(
                 HTTPStatus.FORBIDDEN, "code_unknown", "This code was good for an hour, which is over.", _ANOTHER_CODE
             )
-        key_hash = hashlib.sha256(key.encode()).hexdigest()
+        key_hash = _hash(key)
         if there.key_hash and not hmac.compare_digest(there.key_hash, key_hash):
             raise Refusal(HTTPStatus.FORBIDDEN, "code_used", "This code was used already.", _ANOTHER_CODE)
         if not there.key_hash:
@@ -262,6 +271,12 @@ class ServeBridge:
         self._counter.end_lost(there)
         busy = is_busy(there, self._clock.now())
         job = self._counter.lease(there, hold_seconds=HOLD_SECONDS if busy else 0)
+        if job is not None:
+            try:
+                self._still_let_in(there)
+            except Refusal:  # while it was held
+                self._counter.report(job, Ended.NOT_BEGUN, None)
+                raise
         return {
             "job": None if job is None else self._told(job),
             "wait_seconds": 0 if busy or job is not None else IDLE_SECONDS,
@@ -284,7 +299,7 @@ class ServeBridge:
     def _report(self, connection: Connection, there: Installation, given: Mapping[str, Any]) -> dict[str, Any]:
         job_id, lease, how = _short(given, "id"), _short(given, "lease"), _short(given, "ended")
         body, at = given.get("body"), given.get("body_at")
-        if how not in set(Ended) or not (body is None or isinstance(body, str)):
+        if how not in set(Ended) or not (body is None or _is_text(body)):
             raise _bad("The report does not say how the job ended.")
         job = self._outbox.job(connection.tenant, connection.id, job_id)
         if job is None:
@@ -314,6 +329,8 @@ class ServeBridge:
         job = self._outbox.job(connection.tenant, connection.id, job_id)
         if job is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "unknown_job", "Nobody waits for this job any more.")
+        if job.state is JobState.ENDED:
+            raise Refusal(HTTPStatus.CONFLICT, "closed", "This job has ended.")
         url, headers = self._parcels.address_to_put(job.report_parcel, size=size, sha256=digest, seconds=PARCEL_SECONDS)
         return {"url": url, "headers": headers, "key": job.report_parcel}
 
@@ -326,7 +343,12 @@ def signature(key: bytes, call: str, time: str, sequence: str, body: bytes) -> s
 
 def code_hash(code: str) -> str:
     """What is kept of a one-time code; hyphens, blanks and case do not count."""
-    return hashlib.sha256(re.sub(r"[\s-]", "", code).upper().encode()).hexdigest()
+    return _hash(re.sub(r"[\s-]", "", code).upper())
+
+
+def _hash(text: str) -> str:
+    # JSON can say half a character of two halves, which is no text that is ever let in.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 _ANOTHER_CODE = "Ask for another code: `tieout connect CONNECTION --new-code`."
@@ -371,9 +393,16 @@ def _shown(value: object) -> str:
 
 def _short(given: Mapping[str, Any], name: str) -> str:
     value = given.get(name, "")
-    if not isinstance(value, str) or len(value) > _TEXT_MAX or "#" in value:
+    if not isinstance(value, str) or len(value) > _TEXT_MAX or not _PLAIN.fullmatch(value):
         raise _bad(f"`{name}` is not of the right form.")
     return value
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:  # half a character of two halves, which can be kept nowhere
+        return False
 
 
 def _check_alone(there: Installation, agent: _Agent, now: datetime) -> None:
