@@ -60,7 +60,7 @@ class FilesWorld:
             rows = Faulty(error if isinstance(error, type) else error[fault["status"]])
         connection = Connection(*HERE, "files", settings=settings)
         http: Any = None
-        return self.provider.open(Context(connection, self.secrets, http, self.clock, MemoryLease(), rows))
+        return self.provider.open(Context(connection, self.secrets, http, self.clock, MemoryLease(), lambda: rows))
 
     def put(self, kind: Kind, **fields: Any) -> str:
         """A row of a file that was imported just now; its id."""

@@ -506,7 +506,7 @@ class Deployment:
                 http=self.http(connection, lane),
                 clock=self.clock,
                 lease=lambda name: held(f"{connection.id}/{name}"),
-                rows=self.file_rows,
+                rows=lambda: self.file_rows,
             )
         )
         if secrets is None:

@@ -14,7 +14,8 @@ import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -125,22 +126,36 @@ class ImportRows:
         self._counts: Counter[str] = Counter(one.counts)
         self._fed = self._rows.newest_fed(*self._here, self._kind)
         self._ids = array("Q") if one.complete else None
-        reads = self._left(file)
-        batch = list(islice(reads, BATCH_ROWS))
         parts: dict[str, Path] = {}
         polled = self._is_polled()
+        with closing(self._left(file)) as reads:  # whatever happens, before the file itself is closed
+            if self._blocks(reads, parts, polled=polled, progress=progress, out_of_time=out_of_time):
+                return self._finish(parts, polled=polled)
+        return self._one
+
+    def _blocks(
+        self,
+        reads: Iterator[Read],
+        parts: dict[str, Path],
+        *,
+        polled: bool,
+        progress: Progress,
+        out_of_time: Callable[[], bool],
+    ) -> bool:
+        """True at the end of the file; False if the time is over."""
+        batch = list(islice(reads, BATCH_ROWS))
         while batch:
             path, row = self._block(batch, reads, progress, out_of_time)
-            parts[f"work/{self._address}/{one.id}/{one.time}-{path.name}"] = path
+            parts[f"work/{self._address}/{self._one.id}/{self._one.time}-{path.name}"] = path
             over = out_of_time()
             batch = [] if over else list(islice(reads, BATCH_ROWS))
             if batch or over:
                 self._commit(row, parts, polled=polled)
             if over:
-                return self._one
-        return self._finish(parts, polled=polled)
+                return False
+        return True
 
-    def _left(self, file: Readable) -> Iterator[Read]:
+    def _left(self, file: Readable) -> Generator[Read]:
         """The rows behind the last one that is done; of a complete file, the keys of all rows are noted."""
         done = self._one.row
         for row in file.source.rows():

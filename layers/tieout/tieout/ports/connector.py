@@ -202,7 +202,7 @@ class Context:
     Attributes:
         lease: `lease("token")` is held by one worker at a time in the whole deployment; entering waits up to 20
             seconds and then raises UnavailableError.
-        rows: The rows of files, for a connector that reads those.
+        rows: Gives the rows of files, to a connector that reads those.
     """
 
     connection: Connection
@@ -210,7 +210,7 @@ class Context:
     http: Http
     clock: Clock
     lease: Callable[[str], AbstractContextManager[None]]
-    rows: FileRows | None = None
+    rows: Callable[[], FileRows] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class FilesConnector:
     def __init__(self, context: Context, settings: FilesSettings) -> None:
         if context.rows is None:
             raise SettingsError("This connection needs the store of rows, which is not there.")
-        self._rows: FileRows = context.rows
+        self._rows: FileRows = context.rows()
         self._settings, self._clock = settings, context.clock
         self._tenant, self._connection = context.connection.tenant, context.connection.id
         self._address = context.connection.address
