@@ -12,7 +12,7 @@ import threading
 import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,20 @@ import requests
 from typer.testing import CliRunner
 
 from tests.aws import deploy, mocked
+from tests.bridge import Beside
+from tests.contract.fakes import MemoryLease, MemorySecrets
 from tests.engine.world import MemoryQueue
 from tieout.bootstrap import Deployment
 from tieout.cli import desk as desk_module
 from tieout.cli.desk import Desk
 from tieout.cli.main import app
-from tieout.connectors import PROVIDERS
+from tieout.connectors import PROVIDERS, provider
 from tieout.domain.changes import Change, Origin
-from tieout.domain.connections import Connection
+from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.records import Kind
 from tieout.mapping import CompiledSync, compile_sync, preset
-from tieout.ports.connector import Role
+from tieout.ports.connector import Context, Role
+from tieout.transport import RequestsHttp
 from tieout_sandbox.sides import BooksSide, WonDeals
 from tieout_sandbox.simulators import books_side, won_deals
 from tieout_sandbox.simulators.clock import WallClock
@@ -96,6 +99,7 @@ class AnyPair:
     queue: MemoryQueue
     folder: Path
     out: str = field(default="", init=False)
+    beside: dict[str, Beside] = field(default_factory=dict, init=False)
 
     def tieout(self, *arguments: str, given: str = "", ends: tuple[int, ...] = (0,)) -> int:
         """The exit code of a command, which is one of `ends`."""
@@ -121,6 +125,16 @@ class AnyPair:
     def webhook_address(self, connection: str) -> str:
         """Where nobody listens."""
         return f"http://127.0.0.1:9/{TENANT}.{connection}"
+
+    def install_agent(self, connection: str, secrets: Mapping[str, str]) -> None:
+        """Somebody stands beside the connection's system from now on, and proves that it answers."""
+        stored = next(one for one in self.deployment.config.connections(TENANT) if one.id == connection)
+        http, clock = RequestsHttp(lambda _: None, clock=WallClock()), WallClock()
+        context = Context(stored, MemorySecrets(secrets), http, clock, MemoryLease())
+        beside = Beside(stored, provider(stored.provider).open(context), self.clock)
+        self.beside[connection] = beside
+        account = beside.connector().probe()
+        self.deployment.config.put_connection(replace(stored, account=account.id, state=ConnectionState.ACTIVE))
 
     def configure(self) -> None:
         """Check and apply the documents of both connections and the preset; sign in."""
@@ -181,6 +195,7 @@ def any_pair(pair: Pair, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.setenv("TIEOUT_TENANT", TENANT)
         way = AnyPair(crm, books, sync, clock, deployment, queue, folder)
         clock.work = way.work
+        monkeypatch.setattr(deployment, "_line", lambda connection: way.beside[connection.id].connector()._line)
         yield way
 
 
