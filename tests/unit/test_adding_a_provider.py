@@ -16,6 +16,8 @@ from tieout_sandbox.simulators import SIMULATORS
 
 ROOT = Path(__file__).parents[2]
 CODE = ("layers/tieout/tieout", "functions", "sandbox/tieout_sandbox")
+FORMATS = "layers/tieout/tieout/files"
+"""Formats of files are called after the programs that write them."""
 NAMES = [provider.manifest.provider for provider in PROVIDERS]
 REGISTRIES = {"layers/tieout/tieout/connectors/__init__.py", "sandbox/tieout_sandbox/simulators/__init__.py"}
 TOUR_BEGINS_WITH = {"act", "quickbooks_online"}
@@ -38,6 +40,8 @@ def named_in(path: Path, name: str) -> bool:
 def naming(name: str) -> Iterator[str]:
     """The files of the product and of the sandbox that name a provider, but for its own two folders."""
     for path in sorted(path for root in CODE for path in (ROOT / root).rglob("*.py")):
+        if path.is_relative_to(ROOT / FORMATS):
+            continue
         if name not in path.relative_to(ROOT).parts and named_in(path, name):
             yield str(path.relative_to(ROOT))
 
