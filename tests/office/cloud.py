@@ -157,7 +157,7 @@ class Cloud:
             outbox=self.outbox,
             installations=self.installations,
             clock=self.clock,
-            patience=patience or Patience(lease_seconds=12, report_seconds=8, look_seconds=0.01),
+            patience=patience or Patience(lease_seconds=60, report_seconds=30, look_seconds=0.01),
         )
         return BridgedConnector(PAPER.manifest, line)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
-END_SECONDS_MAX = 60
+END_SECONDS_MAX = 120
 
 
 class Computer:

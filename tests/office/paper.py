@@ -238,7 +238,7 @@ class _Paper:
 PAPER = _Paper()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 15) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     """Return once it is so; fails after the seconds."""
     end = time.monotonic() + seconds
     while not is_so():
