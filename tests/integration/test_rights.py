@@ -8,6 +8,7 @@ import pytest
 
 from functions.apply_changes import app as apply_changes
 from functions.archive_audit import app as archive_audit
+from functions.import_file import app as import_file
 from functions.park_change import app as park_change
 from functions.poll_changes import app as poll_changes
 from functions.receive_webhook import app as receive_webhook
@@ -15,11 +16,13 @@ from functions.send_alerts import app as send_alerts
 from tests.aws import template
 from tests.engine.world import TENANT
 from tests.integration.conftest import sample
+from tests.integration.office import INBOX, event_of, export, open_office, people
 from tieout.domain.bridge import Job
 from tieout.domain.connections import Connection
 from tieout.domain.errors import ReconnectError
 from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind
+from tieout.engine import import_rows
 
 SERVICES = {"dynamodb": "dynamodb", "sqs": "sqs", "sns": "sns", "secrets_manager": "secretsmanager", "s3": "s3"}
 # Calls whose right has another name.
@@ -176,3 +179,25 @@ def test_sending_alerts(stack, asked):
         send_alerts.handler({}, stack.context)  # the second time, the hour of the cause still runs
         needed |= asked()
     assert needed == allowed("SendAlertsRole")
+
+
+def test_importing(stack, asked, monkeypatch):
+    monkeypatch.setattr(import_rows, "BATCH_ROWS", 3)
+    monkeypatch.setattr(import_rows, "BLOCK_ROWS", 6)
+    monkeypatch.setattr(import_rows, "LIVE_ROWS_MAX", 6)
+    office = open_office(stack)
+    office.decide(export(people(1)))
+    office.drop(export([*people(30), ("", "", "", "", "1", "")]))
+    times = iter([100_000] * 4 + [1_000] * 4)
+    stack.context.get_remaining_time_in_millis = lambda: next(times, 100_000)
+    bodies = [sample("import_file")["Records"][0]["body"].replace("acme.office/contacts+of+November.csv", INBOX[6:])]
+    needed = set()
+    while bodies:
+        asked()
+        for body in bodies:
+            import_file.handler(event_of(body), stack.context)
+        needed |= asked()
+        bodies = office.messages()
+    assert office.last().counts == {"new": 30, "refused": 1}
+    # HeadObject is GetObject's right; without ListBucket it says of what is gone that it is forbidden.
+    assert needed - {"s3:HeadObject"} == allowed("ImportFileRole") - {"s3:ListBucket"}

@@ -32,6 +32,39 @@ class Paid(StrEnum):
     CREDIT_NOTE = "credit_note"
 
 
+class RowKind(StrEnum):
+    """What a row of a file is."""
+
+    COMPANY = "company"
+    CONTACT = "contact"
+    DEAL = "deal"
+    PRODUCT = "product"
+
+
+class Dates(StrEnum):
+    """Which part of a date stands first."""
+
+    DAY_FIRST = "dmy"
+    MONTH_FIRST = "mdy"
+    YEAR_FIRST = "ymd"
+
+
+class Exported(StrEnum):
+    """What can be written to a file; kinds of record in the plural."""
+
+    COMPANIES = "companies"
+    CONTACTS = "contacts"
+    DEALS = "deals"
+    PRODUCTS = "products"
+    CUSTOMERS = "customers"
+    ITEMS = "items"
+    ESTIMATES = "estimates"
+    INVOICES = "invoices"
+    PAYMENTS = "payments"
+    CREDIT_NOTES = "credit-notes"
+    PARKED = "parked"
+
+
 app = typer.Typer(
     name="tieout",
     help="Keeps a CRM and the books in agreement.",
@@ -274,6 +307,81 @@ def backfill(
                 wait_seconds=wait_seconds,
             )
         )
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[
+        str, typer.Argument(help="A file; or what was dropped into the bucket: inbox/TENANT.CONNECTION/NAME.")
+    ],
+    connection: Annotated[str, typer.Option(help="The connection that it feeds.")],
+    *,
+    kind: Annotated[RowKind | None, typer.Option("--as", help="What each row is.")] = None,
+    mapped: Annotated[
+        list[str] | None, typer.Option("--map", help="TITLE=FIELD, or TITLE= to leave it out; may be repeated.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="Title of the column that rows are known by; may be repeated.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as windows-1252.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What stands between columns.")] = None,
+    dates: Annotated[Dates | None, typer.Option(help="Order of day, month and year.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="What stands before the fraction: , or .")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Name of the sheet of a workbook.")] = None,
+    header_row: Annotated[int | None, typer.Option(min=0, help="Row with the titles; 0 if there are none.")] = None,
+    complete: Annotated[bool, typer.Option("--complete", help="What is not in the file is gone.")] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="Queue nothing: a plan comes first.")] = False,
+    instead: Annotated[bool, typer.Option("--instead", help="Give up another import that is under way.")] = False,
+    look: Annotated[bool, typer.Option("--look", help="Say what the file is, and import nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write here, too, how each row ended.")] = None,
+    yes: Yes = False,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Read a file's rows into a connection; shows how they will be read, and asks. Run again, it goes on."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, files
+
+        said = files.said(
+            encoding=encoding,
+            delimiter=delimiter,
+            dates=dates and dates.value,
+            decimal=decimal,
+            sheet=sheet,
+            header_row=header_row,
+            kind=kind and kind.value,
+            mapped=mapped or (),
+            key=key or (),
+            complete=complete,
+            hold=hold,
+            instead=instead,
+            look=look,
+            yes=yes,
+            out=out,
+        )
+        conversation.answer(files.import_file(desk.open_desk(stack, tenant), conversation, file, connection, said))
+
+
+@app.command()
+def export(
+    what: Annotated[Exported, typer.Argument(help="What to write.")],
+    connection: Annotated[str, typer.Option(help="Whose records; of what is parked, all if none is named.")] = "",
+    *,
+    out: Annotated[Path | None, typer.Option(help="A new file, not the standard output.")] = None,
+    for_machines: Annotated[
+        bool, typer.Option("--for-machines", help="Leave text as it is; a spreadsheet may run it as a formula.")
+    ] = False,
+    tenant: Tenant = TENANT,
+    stack: Stack = STACK,
+    as_json: Json = False,
+) -> None:
+    """Write a connection's records, or what is parked, as CSV that a spreadsheet can open."""
+    with talk(as_json) as conversation:
+        from tieout.cli import desk, files
+
+        here = desk.open_desk(stack, tenant)
+        conversation.answer(files.export(here, conversation, what.value, connection, out, for_machines=for_machines))
 
 
 @app.command("tie-out")
