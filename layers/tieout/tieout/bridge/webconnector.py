@@ -35,7 +35,7 @@ PATIENCE = timedelta(seconds=40)
 """A session without work goes on for so long: what waits was queued when it began, and workers need a moment."""
 
 GOES_ON, ENDS_HERE = 50, -1
-
+_SHOWN_MAX = 500
 
 type _InSession = soap.SendRequest | soap.ReceiveResponse | soap.LastError | soap.ConnectionFailed | soap.Close
 
@@ -113,7 +113,7 @@ class ServeWebConnector:
                 return self._receive(there, session, call)
             case soap.LastError():
                 return session.error
-        self._keep(there, "")  # a job in hand is lost; the next session says so
+        self._keep(there, session, None)  # a job in hand is lost; the next session says so
         return "done" if isinstance(call, soap.ConnectionFailed) else "OK"
 
     def _authenticate(self, address: str, call: soap.Authenticate) -> list[str]:
@@ -136,16 +136,15 @@ class ServeWebConnector:
     def _is_known(self, connection: Connection, call: soap.Authenticate) -> bool:
         if self._manifest(connection.provider).reachability is not Reachability.WEB_CONNECTOR:
             return False
-        for fresh in (False, True):
-            try:
-                kept = self._secrets.read(connection.tenant, connection.id, fresh=fresh)
-            except SettingsError:
-                return False
-            user = hmac.compare_digest(kept.get(USER, "").encode(), call.user.encode())
-            password = hmac.compare_digest(kept.get(PASSWORD, "").encode(), call.password.encode())
-            if kept.get(USER) and kept.get(PASSWORD) and user and password:
-                return True
-        return False
+        try:
+            kept = self._secrets.read(
+                connection.tenant, connection.id, fresh=True
+            )  # one that was replaced opens nothing
+        except SettingsError:
+            return False
+        user = hmac.compare_digest(kept.get(USER, "").encode(), call.user.encode())
+        password = hmac.compare_digest(kept.get(PASSWORD, "").encode(), call.password.encode())
+        return bool(kept.get(USER) and kept.get(PASSWORD) and user and password)
 
     def _session(self, address: str, ticket: str) -> tuple[Installation | None, _Session | None]:
         """The installation and its session, if the ticket is of the one that runs."""
@@ -154,26 +153,25 @@ class ServeWebConnector:
         if there is None or there.enrolled_at is None or not there.session:
             return there, None
         session = _Session(**json.loads(there.session))
-        if not hmac.compare_digest(session.ticket.encode(), ticket.encode()):
-            return there, None
-        return there, session
+        return there, session if _is_same(session.ticket, ticket) else None
 
     def _send(self, there: Installation, session: _Session, call: soap.SendRequest) -> str:
-        if session.job:
-            self._counter.end_lost(there)
-            session = replace(session, job="")
+        self._counter.end_lost(there)  # whoever asks for the next one has none in hand
+        session = replace(session, job="")
         connection = self._config.connection(there.tenant, there.connection)
         wanted = str(connection.settings.get("company_file", "")) if connection is not None else ""
         if wanted and call.company_file and call.company_file.casefold() != wanted.casefold():
-            self._keep(there, replace(session, error=_WRONG_FILE).text())
+            self._keep(there, session, replace(session, error=_WRONG_FILE))
             return ""
-        there = self._keep(there, session.text())  # it is there: workers wait for it
+        self._keep(there, session, session)  # it is there: workers wait for it
         job = self._counter.lease(there, hold_seconds=HOLD_SECONDS)
         if job is None:
             goes_on = self._clock.now() - session.began < PATIENCE
-            self._keep(there, replace(session, error=COME_AGAIN if goes_on else "").text())
+            self._keep(there, session, replace(session, error=COME_AGAIN if goes_on else ""))
             return ""
-        self._keep(there, replace(session, job=job.id, error="").text())
+        if not self._keep(there, session, replace(session, job=job.id, error="")):
+            self._counter.report(job, Ended.NOT_BEGUN, None)
+            return ""
         return body_of(job.body)
 
     def _receive(self, there: Installation, session: _Session, call: soap.ReceiveResponse) -> int:
@@ -182,14 +180,27 @@ class ServeWebConnector:
         if job is not None:
             result = refused(call.hresult, call.message) if failed else answered(call.response)
             self._counter.report(job, Ended.DONE, result)
-        error = f"QuickBooks did not take a request ({call.hresult}): {call.message}" if failed else ""
+        why = f"({call.hresult[:_SHOWN_MAX]}): {call.message[:_SHOWN_MAX]}"
+        error = f"QuickBooks did not take a request {why}" if failed else ""
         now = time_text(self._clock.now())
-        self._keep(there, replace(session, job="", active_at=now, error=error).text())
+        self._keep(there, session, replace(session, job="", active_at=now, error=error))
         return ENDS_HERE if failed else GOES_ON
 
-    def _keep(self, there: Installation, session: str) -> Installation:
-        now = self._clock.now()
-        return changed(self._installations, there, lambda one: replace(one, session=session, seen_at=now, told_at=None))
+    def _keep(self, there: Installation, session: _Session, kept: _Session | None) -> bool:
+        """Store what the session is now, None if it is over; False if another one began, or it was let in anew."""
+        now, text = self._clock.now(), kept.text() if kept is not None else ""
+        mine: list[bool] = []
+
+        def change(one: Installation) -> Installation:
+            mine.append(bool(one.session) and _is_same(json.loads(one.session)["ticket"], session.ticket))
+            return replace(one, session=text, seen_at=now, told_at=None) if mine[-1] else one
+
+        changed(self._installations, there, change)
+        return mine[-1]
+
+
+def _is_same(ticket: str, other: str) -> bool:
+    return hmac.compare_digest(ticket.encode(), other.encode())
 
 
 def _without_session(call: _InSession) -> soap.Result:

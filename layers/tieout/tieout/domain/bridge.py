@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -43,16 +43,16 @@ class Job:
     connection: str
     id: str
     call: str
-    body: str
+    body: str = field(repr=False)
     write: bool
     queued_at: datetime
     begin_by: datetime
     state: JobState = JobState.QUEUED
-    lease: str = ""
+    lease: str = field(default="", repr=False)
     instance: str = ""
     leased_at: datetime | None = None
     ended: Ended | None = None
-    result: str | None = None
+    result: str | None = field(default=None, repr=False)
     result_apart: bool = False
 
     @property
@@ -96,5 +96,5 @@ class Installation:
     system: str = ""
     version: str = ""
     told_at: datetime | None = None
-    session: str = ""
+    session: str = field(default="", repr=False)
     revision: int = 0
