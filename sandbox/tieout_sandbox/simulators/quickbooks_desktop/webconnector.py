@@ -66,7 +66,7 @@ class WebConnector:
     Args:
         address: Of the service, as the AppURL of a QWC file.
         pause: Called when the service asks to come again later.
-        cut: Asked before each request is worked on; where it says so, the run ends there without a word.
+        cut: Asked before each request is worked on, with its text; where it says so, the run ends there without a word.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class WebConnector:
         password: str,
         *,
         pause: Callable[[], None],
-        cut: Callable[[], Cut | None] = lambda: None,
+        cut: Callable[[str], Cut | None] = lambda _: None,
     ) -> None:
         self._company, self._address = company, address
         self._user, self._password = user, password
@@ -160,7 +160,7 @@ class WebConnector:
 
     def _answer(self, run: Run, ticket: str, request: str, session: Session) -> bool:
         """Have the request processed and bring the answer; False if the run is cut off."""
-        cut = self._cut()
+        cut = self._cut(request)
         if cut is Cut.REQUEST:
             run.end = "cut"
             return False
