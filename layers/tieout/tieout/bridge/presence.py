@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,13 +13,15 @@ from tieout.bridge.outbox import changed
 from tieout.domain.bridge import Installation
 from tieout.domain.changes import Alert, Unsynced, UnsyncedState
 from tieout.domain.connections import Connection
-from tieout.domain.errors import SettingsError
+from tieout.domain.errors import SettingsError, UnavailableError
 from tieout.mapping import compile_sync
 from tieout.ports.bridge import InstallationStore, Waker
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Manifest
 from tieout.ports.queue import ChangeQueue
 from tieout.ports.state import AlertStore, ConfigStore, LinkStore
+
+_logger = logging.getLogger(__name__)
 
 AWAY_SECONDS = 120
 """Who comes back after so long finds what waited meanwhile queued at once; else its own delay brings it back."""
@@ -54,11 +57,14 @@ class Presence:
             self.wake(connection)
 
     def wake(self, connection: Connection) -> None:
-        """Queue again what waits for the connection, and have it asked for changes."""
-        waiting = [one.change for one in islice(self._waiting(connection), WOKEN_MAX)]
-        if waiting:
-            self._queue.send(waiting)
+        """Queue again what waits for the connection, and have it asked for changes; failing to is no error."""
         self._waker.poll(connection.tenant, connection.id)
+        waiting = [one.change for one in islice(self._waiting(connection), WOKEN_MAX)]
+        try:
+            if waiting:
+                self._queue.send(waiting)
+        except UnavailableError as error:  # its own delay brings it back
+            _logger.warning("What waits could not be queued.", extra={"error": type(error).__name__})
 
     def is_away(self, connection: Connection) -> bool:
         """True if nobody fetches its work now; a person hears of it if that is so for long."""
@@ -91,7 +97,8 @@ class Presence:
                 )
             ]
         )
-        changed(self._installations, there, lambda one: replace(one, told_at=now))
+        # It may have come back meanwhile, and then be silent again.
+        changed(self._installations, there, lambda one: replace(one, told_at=now) if is_silent(one, now) else one)
 
     def _waiting(self, connection: Connection) -> Iterator[Unsynced]:
         concerned = set()
