@@ -142,9 +142,11 @@ class CrmSide(Side, Protocol):
 
     Attributes:
         mistake: What the sales team does by mistake, as the title of a scene.
+        shows_payments: How far invoices are paid is written back to deals.
     """
 
     mistake: str
+    shows_payments: bool
 
     def deals_count(self) -> int:
         """How many deals there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -252,7 +253,9 @@ class Stage[C: CrmSide, B: BooksSide]:
         Raises:
             StageError: If one of the commands does not end well.
         """
-        agent = Agent(self.folder / f"agent-{connection}", self.environment)
+        folder = self.folder / f"agent-{connection}"
+        shutil.rmtree(folder, ignore_errors=True)  # an earlier stage's, which was let in elsewhere
+        agent = Agent(folder, self.environment)
         code = self.ask("connect", connection, "--no-wait")["code"]
         address = f"{self.stack.outputs['BridgeUrl']}/bridge/{TENANT}.{connection}"  # the printed one is AWS's own form
         given = json.dumps(dict(secrets))

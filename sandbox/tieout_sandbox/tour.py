@@ -63,7 +63,8 @@ class Tour:
         stage.tieout("backfill", SYNC)
         deals = crm.won(PAID_INVOICES + SCENES_WITH_A_DEAL)
         paid = deals[: min(PAID_INVOICES, len(deals) - SCENES_WITH_A_DEAL)]
-        self._chapter("4", f"{len(paid)} customers pay in {books.called}; their deals in {crm.called} show it")
+        shown = f"; their deals in {crm.called} show it" if crm.shows_payments else ""
+        self._chapter("4", f"{len(paid)} customers pay in {books.called}{shown}")
         self._payments(paid)
         self._smooth()
         self._chapter("5", "What goes wrong, and who hears of it")
@@ -95,6 +96,14 @@ class Tour:
         for number, deal in enumerate(deals):
             half = (deal.total / 2).quantize(Decimal("0.01"))
             self._books.pay(deal.number, half if number % 5 == 0 else None)
+        if self._crm.shows_payments:
+            self._payments_come_back(deals)
+        else:
+            self._note(
+                f"Nothing is written to {self._crm.called}, so how far invoices are paid stands in the books alone."
+            )
+
+    def _payments_come_back(self, deals: Sequence[Deal]) -> None:
         wanted = {deal.id for deal in deals}
 
         def arrived() -> bool:

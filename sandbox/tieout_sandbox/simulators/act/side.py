@@ -39,6 +39,7 @@ class Act:
     title = called = "Act!"
     limits = ""
     mistake = "A deal is won for a product that the catalogue does not have"
+    shows_payments = True
     simulator: Server
 
     def __init__(self, connection: str = "act", deals: int | None = None, *, in_office: bool = False) -> None:

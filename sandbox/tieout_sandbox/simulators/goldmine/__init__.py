@@ -68,10 +68,12 @@ def _people(office: Office) -> Blueprint:
     def list_rows(table: str) -> Response:
         return jsonify(office.rows(table, **request.args.to_dict()))
 
-    @people.post("/win")
-    def win_deal() -> Response:
+    @people.post("/deals")
+    def edit_deal() -> Response:
+        # Columns by name; JSON has no days, so these stand apart.
         asked = request.get_json()
-        office.win(asked["opid"], asked["amount"], date.fromisoformat(asked["on"]))
+        days = {name: date.fromisoformat(value) for name, value in asked.pop("days", {}).items()}
+        office.edit_deal(asked.pop("opid"), **asked, **days)
         return jsonify({})
 
     return people

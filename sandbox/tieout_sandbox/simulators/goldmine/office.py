@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from tieout.ports.clock import Clock
+from tieout_sandbox.simulators.goldmine import seed
 from tieout_sandbox.simulators.goldmine.schema import COLUMNS, SHADOWED, create_statements, width
 
 EMAIL_PART = 35
@@ -33,15 +34,15 @@ class GoldMineSettings(BaseModel):
 
     Attributes:
         data: What stands in the database at first.
-        deals: How many won opportunities `sales` has, each of another customer.
+        deals: So many opportunities of the data set, spread evenly; all of them if not given.
         padded: Texts fill their columns with blanks, as in databases that were made of older ones.
         time_zone: Of the office's clocks.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
-    data: Literal["empty", "sales"] = "empty"
-    deals: int = Field(default=4, ge=1, le=10_000)
+    data: Literal["empty", "crm-sales-opportunities"] = "empty"
+    deals: int | None = Field(default=None, ge=1)
     padded: bool = True
     time_zone: str = "Europe/Berlin"
 
@@ -61,18 +62,8 @@ class Office:
                     connection.execute(statement)
                 connection.execute("CREATE TABLE SANDBOX_IDS (NUMBER INTEGER)")
                 connection.execute("INSERT INTO SANDBOX_IDS VALUES (0)")
-        if fresh and settings.data == "sales":
-            for number in range(1, settings.deals + 1):
-                self._sell(number)
-
-    def _sell(self, number: int) -> None:
-        name = f"Buyer {number}"
-        account = self.add_customer(
-            COMPANY=name, CONTACT=f"Ada Nr{number}", LASTNAME=f"Nr{number}", CITY="Springfield", COUNTRY="USA"
-        )
-        self.add_email(account, f"buyer-{number}@example.com")
-        deal = self.add_deal(account, f"Consulting for {name}", 120.5 * number, F1=f"D-{number:04d}")
-        self.win(deal, 120.5 * number, date(2026, 1, 5))
+        if fresh and settings.data != "empty":
+            seed.fill(self, settings.deals)
 
     # Customers
 

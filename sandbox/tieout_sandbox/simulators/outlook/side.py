@@ -45,6 +45,7 @@ class Outlook:
     title = called = "Outlook"
     limits = "Outlook's 10,000 in ten minutes"
     mistake = "A deal is won, and nobody can read what one of its lines costs"
+    shows_payments = True
     simulator: Server
 
     def __init__(self, connection: str = "outlook", deals: int | None = None) -> None:
