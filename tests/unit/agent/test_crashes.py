@@ -107,7 +107,7 @@ def test_wherever_the_process_dies(plan, faults, jobs):
 
 def test_at_each_single_step():
     """One job and one death, at every step there is."""
-    ends = Counter()
+    ends: Counter[str] = Counter()
     step = 0
     while True:
         step += 1

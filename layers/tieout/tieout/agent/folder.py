@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from tieout.domain.connections import Connection
@@ -230,7 +230,7 @@ class Folder:
             raise
 
 
-def default_path(system: str, variables: Mapping[str, str], *, is_root: bool) -> Path:
+def default_path(system: str, variables: Mapping[str, str], *, is_root: bool) -> PurePath:
     """Where the agent's folder is if nobody says otherwise.
 
     Args:
@@ -239,20 +239,20 @@ def default_path(system: str, variables: Mapping[str, str], *, is_root: bool) ->
         is_root: True if a service of the whole computer would run it.
     """
     if system == "Windows":
-        return Path(PureWindowsPath(variables.get("PROGRAMDATA", r"C:\ProgramData"), "Tieout"))
+        return PureWindowsPath(variables.get("PROGRAMDATA", r"C:\ProgramData"), "Tieout")
     home = PurePosixPath(variables.get("HOME", "/"))
     if system == "Darwin":
-        return Path(home / "Library" / "Application Support" / "Tieout")
+        return home / "Library" / "Application Support" / "Tieout"
     if is_root:
-        return Path("/var/lib/tieout")
+        return PurePosixPath("/var/lib/tieout")
     state = variables.get("XDG_STATE_HOME", "")
-    return Path(PurePosixPath(state) if state else home / ".local" / "state") / "tieout"
+    return (PurePosixPath(state) if state else home / ".local" / "state") / "tieout"
 
 
 def here() -> Path:
     """The default folder of this computer and user."""
     is_root = getattr(os, "geteuid", lambda: 1)() == 0
-    return default_path(platform.system(), os.environ, is_root=is_root)
+    return Path(default_path(platform.system(), os.environ, is_root=is_root))
 
 
 def _write_private(file: Path, content: bytes) -> None:
