@@ -31,6 +31,9 @@ _CONFIG = Config(
     read_timeout=10,
     tcp_keepalive=True,
 )
+# Left alone, botocore signs addresses by version 2 in older regions: S3 then refuses what KMS encrypts, and the length
+# and the checksum of what is put are not signed. And it names the global endpoint, which redirects for a new bucket.
+_SIGNED = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
 
 
 class Clients:
@@ -71,8 +74,8 @@ class Clients:
 
     @cached_property
     def s3(self) -> S3Client:
-        """Of S3."""
-        client: S3Client = self._create("s3")
+        """Of S3. Addresses that it signs are of the bucket's own region, and by version 4, which signs headers, too."""
+        client: S3Client = self._create("s3", _CONFIG.merge(_SIGNED))
         return client
 
     @cached_property
@@ -98,5 +101,5 @@ class Clients:
         """Of the Security Token Service: who is calling."""
         return self._create("sts")
 
-    def _create(self, service: str) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
-        return self._session.create_client(service, region_name=self._region, config=_CONFIG)
+    def _create(self, service: str, config: Config = _CONFIG) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
+        return self._session.create_client(service, region_name=self._region, config=config)

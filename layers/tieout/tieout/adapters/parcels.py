@@ -5,10 +5,16 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
     from tieout.adapters.aws import Clients
+
+_NOTHING = ("NoSuchKey", "AccessDenied")
+"""How S3 says that nothing stands there: to those who may not list the bucket, as denied. Source: Amazon S3 API
+Reference, GetObject, read 2026-11-22."""
 
 
 class S3Parcels:
@@ -30,8 +36,10 @@ class S3Parcels:
         """What stands there; None if nothing does, or more than so much."""
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=name)
-        except self._client.exceptions.NoSuchKey:
-            return None
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOTHING:
+                return None
+            raise
         return answer["Body"].read() if answer["ContentLength"] <= bytes_max else None
 
     def address_to_put(self, name: str, *, size: int, sha256: str, seconds: int) -> tuple[str, dict[str, str]]:
