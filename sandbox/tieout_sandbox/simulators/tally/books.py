@@ -358,11 +358,6 @@ class Books:
         debit, credit = -sum((each for each in sums if each < 0), Decimal(0)), sum(each for each in sums if each > 0)
         if debit != credit:
             raise LineError(f"Voucher totals do not match! Dr: {debit} Cr: {credit} Diff: {debit - credit}")
-        for entry in self._entries(given):
-            bills = entry.findall("BILLALLOCATIONS.LIST")
-            whole = sum((number(bill.findtext("AMOUNT")) for bill in bills), Decimal(0))
-            if bills and whole != number(entry.findtext("AMOUNT")):
-                raise LineError("Bill-wise totals do not match!")
 
     def _check_item(self, entry: Element) -> None:
         item = self.master("STOCKITEM", entry.findtext("STOCKITEMNAME") or "")
