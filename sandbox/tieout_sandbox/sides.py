@@ -51,6 +51,15 @@ class Invoice:
     paid: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a system's own program is told to fetch its work: where, and as whom."""
+
+    address: str
+    user: str
+    password: str = field(repr=False)
+
+
 class Operator(Protocol):
     """What signing in needs of the stage."""
 
@@ -68,6 +77,10 @@ class Operator(Protocol):
 
     def install_agent(self, connection: str, secrets: Mapping[str, str]) -> object:
         """Let an agent in beside the connection's system, and have it prove that the system answers."""
+        ...
+
+    def own_program(self, connection: str) -> Program:
+        """Let the system's own program in, which fetches its work as an agent does."""
         ...
 
 

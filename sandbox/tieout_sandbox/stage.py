@@ -19,7 +19,7 @@ import requests
 from tieout.mapping import SyncDocument, parse_documents, preset
 from tieout_sandbox.local_aws import ROOT, Deployment, LocalAws
 from tieout_sandbox.served import ANSWER_SECONDS_MAX, StageError, terminal
-from tieout_sandbox.sides import BooksSide, CrmSide
+from tieout_sandbox.sides import BooksSide, CrmSide, Program
 from tieout_sandbox.simulators import books_side, crm_side
 from tieout_sandbox.simulators.control import OPERATOR_HEADER
 
@@ -266,6 +266,17 @@ class Stage[C: CrmSide, B: BooksSide]:
         agent.start()
         self.tieout("connect", connection)
         return agent
+
+    def own_program(self, connection: str) -> Program:
+        """Let the system's own program in: its file is written into the folder.
+
+        Raises:
+            StageError: If the command does not end well.
+        """
+        file = self.folder / f"{connection}.setup"
+        told = self.ask("connect", connection, "--no-wait", "--new-code", "--file", str(file))
+        address = f"{self.stack.outputs['BridgeUrl']}/webconnector/{TENANT}.{connection}"  # the file has AWS's own form
+        return Program(address, told["user"], told["password"])
 
     # The clockwork, without waiting for it
 

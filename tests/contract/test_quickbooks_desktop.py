@@ -110,10 +110,6 @@ class QuickBooksDesktopWorld(SimulatedWorld):
         """What QuickBooks holds."""
         return self.company.tables[table][record_id]
 
-    def sandbox_xml(self, path: str, body: object) -> None:
-        """One of the operator's end-points that answer with QuickBooks' own reply."""
-        self.session.post(f"{self.url}/_sandbox/{path}", json=body, timeout=10).raise_for_status()
-
     def set(self, **settings: object) -> None:
         """Somebody changes a preference, or the computer."""
         self.sandbox("POST", "settings", settings)
@@ -513,7 +509,7 @@ class TestDocuments:
 
     def test_a_payment_shows_on_its_invoice_and_by_itself(self, world):
         invoice = world.invoice("100.00")
-        world.sandbox_xml("pay", {"id": invoice, "amount": "40.50", "date": "2026-01-07"})
+        world.sandbox("POST", "pay", {"id": invoice, "amount": "40.50", "date": "2026-01-07"})
         connector = world.connector()
 
         (record,) = connector.read(Kind.INVOICE, [invoice])
@@ -668,7 +664,7 @@ class TestFeed:
         connector = world.connector()
         _, (made,) = world.make_records(1)
         _, _, cursor = all_changes(connector, Kind.INVOICE, None)
-        world.sandbox_xml("pay", {"id": made})
+        world.sandbox("POST", "pay", {"id": made})
 
         records, _, _ = all_changes(connector, Kind.INVOICE, cursor)
 
@@ -733,7 +729,7 @@ class TestFeed:
         connector = world.connector(page_records=2)
         page = connector.changes(Kind.INVOICE, None)
         world.clock.advance(2 * HOUR)
-        world.sandbox_xml("pay", {"id": made[0]})
+        world.sandbox("POST", "pay", {"id": made[0]})
         _, new = world.make_records(1)
         _, _, cursor = all_changes(connector, Kind.INVOICE, page.cursor)
 

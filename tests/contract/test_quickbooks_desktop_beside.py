@@ -9,24 +9,19 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from flask import Flask, Response, request
 
-from tests.bridge import AlwaysThere, MemoryOutbox, Waiting
+from tests.bridge import Waiting
 from tests.contract.fakes import MemorySecrets
 from tests.contract.suite import ConnectorContract, Wrap, all_changes, done, only
 from tests.contract.test_quickbooks_desktop import QuickBooksDesktopWorld
-from tieout.bridge import soap
+from tests.web_connector import Service
 from tieout.bridge.door import BridgedDoor
 from tieout.bridge.line import Line
-from tieout.bridge.presence import Presence
-from tieout.bridge.webconnector import ServeWebConnector
-from tieout.domain.bridge import Installation
 from tieout.domain.connections import Connection
 from tieout.domain.documents import Customer
 from tieout.domain.effects import Done, Effect, NotDone, Unknown
@@ -34,32 +29,14 @@ from tieout.domain.errors import UnavailableError
 from tieout.domain.records import Kind
 from tieout.ports.connector import Connector
 from tieout.ports.http import Answer, Http, Request
-from tieout.ports.state import ConfigStore
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.quickbooks_desktop import create_app
 from tieout_sandbox.simulators.quickbooks_desktop.routes import QuickBooksDesktop
 from tieout_sandbox.simulators.quickbooks_desktop.webconnector import Cut, Run, WebConnector
 from tieout_sandbox.simulators.server import serve
 
-ADDRESS = "acme.under-test"
+SECRETS = {"username": "acme.under-test", "password": "correct horse"}
 PATIENCE_SECONDS = 20
-
-
-class Config:
-    """The part of `ports.state.ConfigStore` that the service asks for."""
-
-    def __init__(self) -> None:
-        self.known = Connection("acme", "under-test", "quickbooks_desktop")
-
-    def connection(self, tenant: str, name: str) -> Connection | None:
-        return self.known if (tenant, name) == ("acme", "under-test") else None
-
-
-class Nobody:
-    """The part of `Presence` that the service asks for."""
-
-    def wake(self, connection: Connection) -> None:
-        """Nothing waits."""
 
 
 class Office:
@@ -70,10 +47,10 @@ class Office:
         runs: Those that ended.
     """
 
-    def __init__(self, simulator: QuickBooksDesktop, url: str, secrets: Mapping[str, str]) -> None:
+    def __init__(self, simulator: QuickBooksDesktop, address: str) -> None:
         self.cut: Callable[[str], Cut | None] = lambda _: None
         self.runs: list[Run] = []
-        self._simulator, self._url, self._secrets = simulator, url, secrets
+        self._simulator, self._address = simulator, address
         self._go, self._idle = threading.Semaphore(0), threading.Semaphore(0)
         self._ended = False
         self._thread = threading.Thread(target=self._loop, name="web-connector", daemon=True)
@@ -92,13 +69,13 @@ class Office:
     def connector(self, **instead: Any) -> WebConnector:
         """A Web Connector as it is set up here."""
         given = {
-            "user": self._secrets["username"],
-            "password": self._secrets["password"],
+            "user": SECRETS["username"],
+            "password": SECRETS["password"],
             "pause": self._pause,
             "cut": self._cut_here,
             **instead,
         }
-        return WebConnector(self._simulator.company, f"{self._url}/webconnector/{ADDRESS}", **given)
+        return WebConnector(self._simulator.company, self._address, **given)
 
     def _cut_here(self, text: str) -> Cut | None:
         return self.cut(text)
@@ -125,13 +102,13 @@ class Office:
 class BesideWorld(QuickBooksDesktopWorld):
     """The company file is only reached by what the Web Connector fetches."""
 
-    def __init__(self, url: str, clock: SimulatedClock, simulator: QuickBooksDesktop, service: ServedService) -> None:
+    def __init__(self, url: str, clock: SimulatedClock, simulator: QuickBooksDesktop, service: Service) -> None:
         super().__init__(url, clock, simulator)
         self.service = service
-        self.secrets = service.secrets
-        self.office = Office(simulator, service.url, self.secrets.read("", ""))
+        self.secrets = MemorySecrets(SECRETS)
+        self.office = Office(simulator, service.address)
         line = Line(
-            service.config.known,
+            service.known,
             "QuickBooks Desktop",
             outbox=service.outbox,
             installations=service.installations,
@@ -175,46 +152,12 @@ class Door:
         return self._http.send(request)
 
 
-class ServedService:
-    """The service with its stores in memory, and where it is served."""
-
-    def __init__(self, clock: SimulatedClock, secrets: Any) -> None:
-        self.config, self.outbox, self.secrets = Config(), MemoryOutbox(), secrets
-        self.installations = AlwaysThere(clock, Installation("acme", "under-test", enrolled_at=clock.now()))
-        self.url = ""
-        self.service = ServeWebConnector(
-            config=cast("ConfigStore", self.config),
-            secrets=secrets,
-            outbox=self.outbox,
-            installations=self.installations,
-            presence=cast("Presence", Nobody()),
-            manifest=lambda _: QuickBooksDesktopWorld.provider.manifest,
-            clock=clock,
-            version="1",
-        )
-
-    @contextmanager
-    def served(self) -> Iterator[ServedService]:
-        app = Flask("webconnector")
-
-        @app.post("/webconnector/<address>")
-        def answer(address: str) -> Response:
-            try:
-                body, status = self.service.answer(address, request.get_data()), 200
-            except soap.SoapError as error:
-                body, status = soap.fault(str(error)), 500
-            return Response(body, status, content_type=soap.CONTENT_TYPE)
-
-        with serve(app) as self.url:
-            yield self
-
-
 @pytest.fixture
 def world() -> Iterator[BesideWorld]:
     clock = SimulatedClock()
     app = create_app(clock=clock)
-    secrets = MemorySecrets({"username": "acme.under-test", "password": "correct horse"})
-    with serve(app) as url, ServedService(clock, secrets).served() as service:
+    connection = Connection("acme", "under-test", "quickbooks_desktop")
+    with serve(app) as url, Service(connection, MemorySecrets(SECRETS), clock).served() as service:
         opened = BesideWorld(url, clock, app.extensions["simulator"], service)
         with opened.session:
             yield opened
@@ -281,7 +224,7 @@ class TestRuns:
         connector.close()
 
     def test_another_company_file_is_told_and_not_touched(self, world):
-        world.service.config.known = replace(world.service.config.known, settings={"company_file": r"C:\Other.qbw"})
+        world.service.known = replace(world.service.known, settings={"company_file": r"C:\Other.qbw"})
         connector = world.office.connector()
 
         run = connector.run()
@@ -329,7 +272,7 @@ class TestRuns:
         assert len(world.company.tables["Customer"]) == 2
 
     def test_a_body_that_is_no_call_gets_a_fault(self, world):
-        answer = world.session.post(f"{world.service.url}/webconnector/{ADDRESS}", data=b"<a/>", timeout=10)
+        answer = world.session.post(world.service.address, data=b"<a/>", timeout=10)
 
         assert answer.status_code == 500
         assert b"faultstring" in answer.content

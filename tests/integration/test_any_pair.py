@@ -22,21 +22,24 @@ import requests
 from typer.testing import CliRunner
 
 from tests.aws import deploy, mocked
-from tests.bridge import Beside
+from tests.bridge import Beside, Waiting
 from tests.contract.fakes import MemoryLease, MemorySecrets
 from tests.engine.world import MemoryQueue
+from tests.web_connector import Service
 from tieout.bootstrap import Deployment
+from tieout.bridge.line import Line
 from tieout.cli import desk as desk_module
 from tieout.cli.desk import Desk
 from tieout.cli.main import app
 from tieout.connectors import PROVIDERS, provider
+from tieout.domain.bridge import Installation
 from tieout.domain.changes import Change, Origin
 from tieout.domain.connections import Connection, ConnectionState
 from tieout.domain.records import Kind
 from tieout.mapping import CompiledSync, compile_sync, preset
 from tieout.ports.connector import Context, Role
 from tieout.transport import RequestsHttp
-from tieout_sandbox.sides import BooksSide, WonDeals
+from tieout_sandbox.sides import BooksSide, Program, WonDeals
 from tieout_sandbox.simulators import books_side, won_deals
 from tieout_sandbox.simulators.clock import WallClock
 from tieout_sandbox.simulators.control import OPERATOR_HEADER
@@ -100,6 +103,8 @@ class AnyPair:
     folder: Path
     out: str = field(default="", init=False)
     beside: dict[str, Beside] = field(default_factory=dict, init=False)
+    lines: dict[str, Line] = field(default_factory=dict, init=False)
+    closing: ExitStack = field(default_factory=ExitStack, init=False)
 
     def tieout(self, *arguments: str, given: str = "", ends: tuple[int, ...] = (0,)) -> int:
         """The exit code of a command, which is one of `ends`."""
@@ -135,6 +140,27 @@ class AnyPair:
         self.beside[connection] = beside
         account = beside.connector().probe()
         self.deployment.config.put_connection(replace(stored, account=account.id, state=ConnectionState.ACTIVE))
+
+    def own_program(self, connection: str) -> Program:
+        """The system's own program may come; while somebody waits for it, its calls are answered."""
+        stored = next(one for one in self.deployment.config.connections(TENANT) if one.id == connection)
+        program = {"username": stored.address, "password": "correct horse"}
+        self.deployment.secrets.write(TENANT, connection, program)
+        there = Installation(TENANT, connection, enrolled_at=self.clock.now())
+        self.deployment.installations.put_installation(there)
+        service = self.closing.enter_context(Service(stored, MemorySecrets(program), self.clock).served())
+        clock = Waiting(self.clock, service.wait_for_a_call)
+        title = provider(stored.provider).manifest.title
+        self.lines[connection] = Line(
+            stored, title, outbox=service.outbox, installations=service.installations, clock=clock
+        )
+        return Program(service.address, program["username"], program["password"])
+
+    def line(self, connection: Connection) -> Line:
+        """The way to a system in an office."""
+        if connection.id in self.lines:
+            return self.lines[connection.id]
+        return self.beside[connection.id].connector()._line
 
     def configure(self) -> None:
         """Check and apply the documents of both connections and the preset; sign in."""
@@ -195,7 +221,8 @@ def any_pair(pair: Pair, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         monkeypatch.setenv("TIEOUT_TENANT", TENANT)
         way = AnyPair(crm, books, sync, clock, deployment, queue, folder)
         clock.work = way.work
-        monkeypatch.setattr(deployment, "_line", lambda connection: way.beside[connection.id].connector()._line)
+        monkeypatch.setattr(deployment, "_line", way.line)
+        stack.enter_context(way.closing)
         yield way
 
 

@@ -132,15 +132,29 @@ def lock() -> Response:
     return jsonify(sorted(company.locked))
 
 
+@operator.post("/renumber")
+def renumber() -> Response:
+    """A person gives the invoice of this `id` another `number`."""
+    given = _given()
+    company = current().company
+    with company.lock:
+        row = company.tables["Invoice"].get(str(given.get("id")))
+        if row is None:
+            raise BadRequest("there is no such invoice")
+        _done(
+            f"<InvoiceModRq><InvoiceMod><TxnID>{row['TxnID']}</TxnID><EditSequence>{row['EditSequence']}</EditSequence>"
+            f"<RefNumber>{escape(str(given.get('number')))}</RefNumber></InvoiceMod></InvoiceModRq>"
+        )
+    return jsonify({})
+
+
 @operator.post("/delete")
 def delete() -> Response:
     """A person deletes a record of this `type` and `id`."""
     given = _given()
     kind, key = ("Txn", "TxnID") if given.get("type") in TRANSACTIONS else ("List", "ListID")
-    answer = _done(
-        f"<{kind}DelRq><{kind}DelType>{given['type']}</{kind}DelType><{key}>{given['id']}</{key}></{kind}DelRq>"
-    )
-    return Response(answer, content_type=_XML)
+    _done(f"<{kind}DelRq><{kind}DelType>{given['type']}</{kind}DelType><{key}>{given['id']}</{key}></{kind}DelRq>")
+    return jsonify({})
 
 
 @operator.post("/pay")
@@ -160,13 +174,13 @@ def pay() -> Response:
         amount = Decimal(str(given.get("amount") or invoice["BalanceRemaining"]))
         day = f"<TxnDate>{given['date']}</TxnDate>" if given.get("date") else ""
         applied = f"<TxnID>{invoice['TxnID']}</TxnID><PaymentAmount>{amount:.2f}</PaymentAmount>"
-        answer = _done(
+        _done(
             "<ReceivePaymentAddRq><ReceivePaymentAdd>"
             f"<CustomerRef><ListID>{invoice['CustomerRef']['ListID']}</ListID></CustomerRef>{day}"
             f"<TotalAmount>{amount:.2f}</TotalAmount><AppliedToTxnAdd>{applied}</AppliedToTxnAdd>"
             "</ReceivePaymentAdd></ReceivePaymentAddRq>"
         )
-    return Response(answer, content_type=_XML)
+    return jsonify({})
 
 
 @operator.get("/invoices")
@@ -189,6 +203,7 @@ def summary() -> Response:
                 "counts": {name: len(rows) for name, rows in company.tables.items()},
                 "total": str(sum((Decimal(row["total"]) for row in told), Decimal(0))),
                 "open": str(sum((Decimal(row["open"]) for row in told), Decimal(0))),
+                "sets": len(company.sets),
                 "duplicates": sorted({tag for tag in tags if tags.count(tag) > 1}),
             }
         )
@@ -208,8 +223,8 @@ def _told(row: Row) -> Row:
     }
 
 
-def _done(requests: str) -> str:
-    """The answer to a person's work.
+def _done(requests: str) -> None:
+    """A person's work.
 
     Raises:
         BadRequest: If QuickBooks refuses it.
@@ -222,7 +237,6 @@ def _done(requests: str) -> str:
     if 'statusSeverity="Error"' in answer:
         raise BadRequest(escape(answer))
     simulator.state.changed()
-    return answer
 
 
 def _set_of(requests: str) -> str:
