@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
+    "files": "tieout_sandbox.simulators.files",
     "outlook": "tieout_sandbox.simulators.outlook",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",
     "tryton": "tieout_sandbox.simulators.tryton",
     "zoho_books": "tieout_sandbox.simulators.zoho_books",
 }
+
+NOT_SERVED = frozenset({"files"})
+"""What has no server, and so is nobody to play with."""
 
 
 class StartError(Exception):

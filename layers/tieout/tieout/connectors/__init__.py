@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, outlook, quickbooks_online, tryton, zoho_books
+from tieout.connectors import act, files, outlook, quickbooks_online, tryton, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
 PROVIDERS: tuple[Provider, ...] = (
     act.CONNECTOR,
+    files.CONNECTOR,
     outlook.CONNECTOR,
     quickbooks_online.CONNECTOR,
     tryton.CONNECTOR,
