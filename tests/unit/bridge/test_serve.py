@@ -761,3 +761,18 @@ def test_nothing_of_a_secret_body_or_key_is_told_or_logged(served, caplog):
 
 def test_a_request_shows_neither_its_headers_nor_its_body():
     assert repr(Asked(NAME, "lease", {"tieout-signature": CANARY}, CANARY.encode())).count(CANARY) == 0
+
+
+def test_a_note_that_cannot_be_made_loses_no_job(served, agent):
+    """When it last worked is good for its pace only."""
+    real = served.installations.put_installation
+
+    def put(installation):
+        if installation.worked_at is not None:
+            raise ClaimedError("It changed meanwhile.")
+        return real(installation)
+
+    served.installations.put_installation = put
+    queued = served.queue(write=True)
+    assert agent.report(agent.lease()) == {}
+    assert served.outbox.job("acme", "books", queued.id).ended is Ended.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -39,7 +40,7 @@ class Counter:
         while True:
             for job in self._outbox.jobs(there.tenant, there.connection):
                 if (leased := self._leased(job, there)) is not None:
-                    self._note_work(there)
+                    self.note_work(there)
                     return leased
             if self._clock.now() >= until:
                 return None
@@ -48,6 +49,13 @@ class Counter:
     def report(self, job: Job, ended: Ended, result: str | None, *, apart: bool = False) -> bool:
         """End a leased job; False if it was ended otherwise meanwhile."""
         return self._end(job, ended, result, apart=apart)
+
+    def note_work(self, there: Installation) -> None:
+        """Note that it works, which is good for its pace only: not being able to is no error."""
+        now = self._clock.now()
+        if there.worked_at is None or now - there.worked_at > timedelta(seconds=NOTED_SECONDS):
+            with suppress(ClaimedError):
+                changed(self._installations, there, lambda one: replace(one, worked_at=now))
 
     def _leased(self, job: Job, there: Installation) -> Job | None:
         now = self._clock.now()
@@ -65,11 +73,6 @@ class Counter:
             return self._outbox.drop(job, was=JobState.LEASED)  # nobody waits for it: it was looked up, or will be
         over = replace(job, state=JobState.ENDED, ended=ended, result=result, result_apart=apart)
         return self._outbox.change(over, was=JobState.LEASED, lease=job.lease)
-
-    def _note_work(self, there: Installation) -> None:
-        now = self._clock.now()
-        if there.worked_at is None or now - there.worked_at > timedelta(seconds=NOTED_SECONDS):
-            changed(self._installations, there, lambda one: replace(one, worked_at=now))
 
 
 def is_busy(there: Installation, now: datetime) -> bool:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from tieout.bridge.outbox import TRIES_MAX, Counter, changed, is_busy
+from tieout.bridge.outbox import TRIES_MAX, Counter, is_busy
 from tieout.bridge.presence import Presence
 from tieout.domain.bridge import Ended, Installation, Job, JobState
 from tieout.domain.connections import Connection
@@ -258,6 +258,7 @@ class ServeBridge:
                 "id": connection.id,
                 "provider": connection.provider,
                 "title": manifest.title,
+                "account": connection.account,
                 "settings": dict(connection.settings),
             },
             "sequence": 0,
@@ -281,6 +282,7 @@ class ServeBridge:
             "job": None if job is None else self._told(job),
             "wait_seconds": 0 if busy or job is not None else IDLE_SECONDS,
             "latest": self._latest,
+            "account": connection.account,
             "settings": dict(connection.settings),
         }
 
@@ -313,7 +315,7 @@ class ServeBridge:
                 return {}  # the same report again: our answer was lost
             raise Refusal(HTTPStatus.CONFLICT, "closed", "This job has ended otherwise.")
         self._counter.report(job, Ended(how), body, apart=at is not None)
-        changed(self._installations, there, lambda one: replace(one, worked_at=self._clock.now()))
+        self._counter.note_work(there)
         return {}
 
     def _upload(self, connection: Connection, _: Installation, given: Mapping[str, Any]) -> dict[str, Any]:
