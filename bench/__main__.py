@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench import audit_trail, budget_use, engine_time, history, matching, start_time, webhook_time
+from bench import audit_trail, budget_use, engine_time, file_rows, history, matching, start_time, webhook_time
 from bench.figure import Figure
 from bench.rivals import cells
 
@@ -24,6 +24,7 @@ BENCHMARKS: Sequence[Callable[[], Sequence[Figure]]] = (
     webhook_time.measure,
     matching.measure,
     audit_trail.measure,
+    file_rows.measure,
 )
 
 

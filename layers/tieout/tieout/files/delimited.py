@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from tieout.files.source import Choices, FileError, Finding, Findings, Format, L
 from tieout.files.tables import SAMPLE_ROWS, Cells, heading_of, rows_of
 from tieout.files.titles import known_titles
 
+_BROKEN_ROWS_MAX = 200
 DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?")
 _END_OF_FILE = "\x1a"
@@ -50,7 +52,7 @@ def read_delimited(file: BinaryIO, choices: Choices, limits: Limits) -> Table:
     )
 
 
-def _records(file: BinaryIO, form: _Form) -> Iterator[tuple[int, Cells, str]]:
+def _records(file: BinaryIO, form: _Form) -> Generator[tuple[int, Cells, str]]:
     """Number, cells and problem of each row; a blank one has no cells. A cell is None if nothing stands in it."""
     with Lines(file, form.encoding) as lines:
         # QUOTE_NOTNULL tells an empty cell from a quoted empty text; `strict` tells a stray quote.
@@ -86,17 +88,16 @@ def _stray(message: str, number: int, line: int) -> str:
 
 
 def _sample(file: BinaryIO, form: _Form) -> list[tuple[int, Cells]]:
-    """The first rows that are not blank, with their numbers."""
+    """The first rows that are not blank, with their numbers; none if far too many before them cannot be read."""
     found: list[tuple[int, Cells]] = []
-    records = _records(file, form)
-    try:
-        for number, cells, _ in records:
+    broken = 0
+    with closing(_records(file, form)) as records:
+        for number, cells, problem in records:
+            broken += bool(problem)
             if cells:
                 found.append((number, cells))
-            if len(found) == SAMPLE_ROWS:
+            if len(found) == SAMPLE_ROWS or broken == _BROKEN_ROWS_MAX:
                 break
-    finally:
-        records.close()  # type: ignore[attr-defined]  # a generator
     return found
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from tieout.files.source import FileError, Finding
 from tieout.files.titles import known_titles
 
-SAMPLE_BYTES = 262_144
-_CHUNK_BYTES = 1_048_576
+SAMPLE_BYTES = 65_536
+_CHUNK_BYTES = 65_536
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),

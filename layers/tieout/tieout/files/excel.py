@@ -6,26 +6,28 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from lzma import LZMAError
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from xml.etree.ElementTree import ParseError
 
 from defusedxml.common import DefusedXmlException
 
 from tieout.files.source import Choices, FileError, Finding, Findings, Format, Limits, Table
 from tieout.files.tables import SAMPLE_ROWS, Cells, heading_of, rows_of
+from tieout.transport.xml import stream_xml
 
 if TYPE_CHECKING:
-    from openpyxl import Workbook
+    from openpyxl.reader.excel import ExcelReader
 
-ROWS_OF_A_SHEET_MAX = 1_048_576
+ROWS_OF_A_SHEET_MAX, COLUMNS_OF_A_SHEET_MAX = 1_048_576, 16_384
 _ROWS_AT_A_TIME = 200
 _SMALL_BYTES = 1_000_000
-_CHUNK_BYTES = 1_048_576
+_CHUNK_BYTES = 65_536
 _FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!"})
 _BROKEN = (
@@ -44,27 +46,26 @@ def read_excel(file: BinaryIO, choices: Choices, limits: Limits) -> Table:
         FileError: If it is no workbook, damaged, or unpacks to more than the limits let it.
     """
     formulas = _checked(file, limits)
-    workbook = _loaded(file)
-    names = [sheet.title for sheet in workbook.worksheets]
-    visible = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
-    if choices.sheet is not None and choices.sheet not in names:
-        raise FileError(
-            f"The workbook has no sheet “{choices.sheet[:40]}”.", next_step=f"Choose one of: {', '.join(names[:20])}."
-        )
-    samples = {name: _sample(file, name) for name in ([choices.sheet] if choices.sheet else visible or names)}
+    book = _loaded(file)
+    visible = [name for name, (_, state) in book.sheets.items() if state == "visible"]
+    if choices.sheet is not None and choices.sheet not in book.sheets:
+        some = ", ".join(list(book.sheets)[:20])
+        raise FileError(f"The workbook has no sheet “{choices.sheet[:40]}”.", next_step=f"Choose one of: {some}.")
+    wanted = [choices.sheet] if choices.sheet else visible or list(book.sheets)
+    samples = {name: _sample(book, name) for name in wanted}
     sheet = next((name for name, sample in samples.items() if sample), next(iter(samples), None))
     if sheet is None:
         raise FileError("The workbook has no sheet with cells.", next_step=_AGAIN)
     heading = heading_of(samples[sheet], choices, limits)
     told = list(heading.warnings)
-    if len(names) > 1 and choices.sheet is None:
-        told.append(f"The workbook has {len(names)} sheets; “{sheet}” is read.")
+    if len(book.sheets) > 1 and choices.sheet is None:
+        told.append(f"The workbook has {len(book.sheets)} sheets; “{sheet}” is read.")
     if formulas:
         told.append("There are formulas: what is read is the value that was shown when the workbook was saved.")
     return Table(
         Format.XLSX,
         heading.titles,
-        lambda: rows_of(_records(file, sheet), heading, limits, ragged=True),
+        lambda: rows_of(_records(book, sheet), heading, limits, ragged=True),
         Findings(header_row=heading.row, decimal=Finding("."), warnings=tuple(told)),
     )
 
@@ -127,39 +128,79 @@ def _has_formula(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     return False
 
 
-def _loaded(file: BinaryIO) -> Workbook:
-    from openpyxl import load_workbook  # noqa: PLC0415 - only loaded where it is used
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """What cells of all sheets share, and where each sheet is packed and whether it is shown, by title."""
+
+    reader: ExcelReader
+    sheets: Mapping[str, tuple[str, str]]
+
+
+def _loaded(file: BinaryIO) -> _Book:
+    """The workbook but for its sheets: `load_workbook` would go through them, and keep something of each row."""
+    from openpyxl.reader.excel import ExcelReader  # noqa: PLC0415 - only loaded where it is used
+    from openpyxl.styles.stylesheet import apply_stylesheet  # noqa: PLC0415 - likewise
 
     file.seek(0)
     try:
         with warnings.catch_warnings(action="ignore"):  # what openpyxl does not keep is nothing that we read
-            return load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            reader = ExcelReader(file, read_only=True, data_only=True, keep_links=False)
+            reader.read_manifest()
+            reader.read_strings()
+            reader.read_workbook()
+            apply_stylesheet(reader.archive, reader.wb)
+            found = [(sheet, rel) for sheet, rel in reader.parser.find_sheets() if "worksheet" in rel.Type]
     except _BROKEN:
         raise FileError(_DAMAGED, next_step=_AGAIN) from None
+    return _Book(reader, {str(sheet.name): (str(rel.target), str(sheet.state)) for sheet, rel in found})
 
 
-def _sample(file: BinaryIO, sheet: str) -> list[tuple[int, Cells]]:
-    rows = ((number, cells) for number, cells, _ in islice(_records(file, sheet), SAMPLE_ROWS * 20) if cells)
+def _sample(book: _Book, sheet: str) -> list[tuple[int, Cells]]:
+    rows = ((number, cells) for number, cells, _ in islice(_records(book, sheet), SAMPLE_ROWS * 20) if cells)
     return list(islice(rows, SAMPLE_ROWS))
 
 
-def _records(file: BinaryIO, sheet: str) -> Iterator[tuple[int, Cells, str]]:
-    """Number, cells up to the last that is filled, and problem of each row; a blank one has no cells."""
-    workbook = _loaded(file)
-    found = workbook[sheet]
-    found.reset_dimensions()  # what a sheet says of its size is often wrong
-    for number, row in enumerate(_rows(found.iter_rows(values_only=True)), 1):
-        if number > ROWS_OF_A_SHEET_MAX:
+def _records(book: _Book, sheet: str) -> Iterator[tuple[int, Cells, str]]:
+    """Number, cells up to the last that is filled, and problem of each row that the sheet holds."""
+    before = 0
+    for number, row in _some_at_a_time(_rows(book, book.sheets[sheet][0])):
+        if not before < number <= ROWS_OF_A_SHEET_MAX:
             raise FileError(_DAMAGED, next_step=_AGAIN)
-        cells: Cells = [_text(value) for value in row]
-        while cells and cells[-1] is None:
-            cells.pop()
+        before = number
+        found = {cell["column"]: _text(cell["value"]) for cell in row}
+        last = max((column for column, text in found.items() if text is not None), default=0)
+        if last > COLUMNS_OF_A_SHEET_MAX:
+            raise FileError(_DAMAGED, next_step=_AGAIN)
+        cells: Cells = [found.get(column) for column in range(1, last + 1)]
         broken = next((each for each in cells if each in _ERRORS), None)
         yield number, cells, f"A cell holds the error {broken}." if broken else ""
 
 
-def _rows(rows: Iterator[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
-    """The rows, some at a time: openpyxl warns of dates that are none, and they are read as text."""
+def _rows(book: _Book, path: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Number and cells of each row.
+
+    The elements come from `stream_xml`, which keeps none, and what a cell means from openpyxl, by names that it does
+    not promise to keep: the tests hold them.
+    """
+    from openpyxl.worksheet._reader import ROW_TAG, WorkSheetParser  # noqa: PLC0415 - see above
+
+    workbook: Any = book.reader.wb
+    with book.reader.archive.open(path) as part:
+        parser: Any = WorkSheetParser(
+            part,
+            book.reader.shared_strings,
+            data_only=True,
+            epoch=workbook.epoch,
+            date_formats=workbook._date_formats,  # noqa: SLF001 - see above
+            timedelta_formats=workbook._timedelta_formats,  # noqa: SLF001 - see above
+        )
+        for element in stream_xml(cast("BinaryIO", part), frozenset({ROW_TAG})):
+            yield parser.parse_row(element)
+            parser.row_dimensions.clear()
+
+
+def _some_at_a_time[Each](rows: Iterator[Each]) -> Iterator[Each]:
+    """The rows: openpyxl warns of dates that are none, which are an error of their cell here."""
     while True:
         try:
             with warnings.catch_warnings(action="ignore"):

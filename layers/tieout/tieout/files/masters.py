@@ -44,7 +44,7 @@ _FORBIDDEN = re.compile(
     r"&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));|[\0-\x08\x0b\x0c\x0e-\x1f]", re.IGNORECASE
 )
 _UDF = re.compile(r"(</?)UDF:")
-_CHUNK_CHARACTERS = 65_536
+_CHUNK_CHARACTERS = 16_384
 _HELD = 64
 _FIELD_NAMES = ("name", "fieldname", "field", "dbname", "db_name")
 
