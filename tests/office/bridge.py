@@ -52,6 +52,7 @@ class Bridge:
         self.code, self.key = "ABCD-EFGH-JKLM", ""
         self.revoked = False
         self.provider, self.title, self.settings = "paper", "Paper", {"currency": "USD"}
+        self.account = ""
         self.sequence = 0
         self.instance, self.heard_at = "", 0.0
         self.jobs: list[Job] = []
@@ -162,7 +163,7 @@ class Bridge:
         return self._told({"job": None, "wait_seconds": self.wait_seconds})
 
     def _told(self, answer: dict[str, Any]) -> dict[str, Any]:
-        return {**answer, "latest": self.latest, "settings": self.settings}
+        return {**answer, "latest": self.latest, "settings": self.settings, "account": self.account}
 
     def _as_told(self, job: Job) -> dict[str, Any]:
         large = len(job.body) > LARGE_BYTES

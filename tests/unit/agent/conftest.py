@@ -52,10 +52,12 @@ class System:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.settings: list[Any] = []
+        self.accounts: list[str] = []
         self.act: Callable[[str], str] = lambda kind: f"cursor of {kind}"
 
-    def connector(self, settings: Any = None) -> Any:
+    def connector(self, settings: Any = None, account: str = "") -> Any:
         self.settings.append(settings)
+        self.accounts.append(account)
         return self
 
     def cursor_now(self, kind: Any) -> str:

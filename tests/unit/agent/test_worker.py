@@ -53,8 +53,10 @@ def test_it_says_of_itself_what_the_bridge_wants_to_know(office):
 
 def test_the_system_is_opened_with_the_settings_as_they_are_now(office):
     office.bridge.settings = {"base_url": "http://127.0.0.1:9000"}
+    office.bridge.account = "company-7"
     office.put()
     office.turn()
+    assert office.system.accounts == ["company-7"]
     assert office.system.settings == [{"base_url": "http://127.0.0.1:9000"}]
     assert office.spool.settings == {"base_url": "http://127.0.0.1:9000"}
 
@@ -80,6 +82,45 @@ def test_an_error_of_the_connector_arrives_whole(office, error):
     told = decode_error(job.result)
     assert type(told) is type(error)
     assert vars(told) == vars(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnavailableError("Paper is closed.", next_step="Open it."),
+        ReconnectError("No."),
+        SettingsError("Not the company."),
+    ],
+)
+def test_a_system_that_cannot_be_asked_is_told_here_too_until_it_answers(office, error):
+    def fail(_):
+        raise error
+
+    office.system.act = fail
+    for _ in range(3):
+        office.put()
+    office.turn(4)
+    assert office.said == [f"acme.books: {error.message} {error.next_step}".rstrip()]
+    assert office.spool.system == (error.message, error.next_step)
+    office.system.act = str
+    office.put()
+    office.turn(2)
+    assert office.said[1:] == ["acme.books: The system beside it answers again."]
+    assert office.spool.system is None
+
+
+@pytest.mark.parametrize(
+    "error", [RejectedError("Jo Canary has no address."), ThrottledError("Slow."), UncertainError("Jo?")]
+)
+def test_what_is_wrong_with_one_record_is_no_news_at_this_computer(office, error):
+    def fail(_):
+        raise error
+
+    office.system.act = fail
+    office.put()
+    office.turn(2)
+    assert office.said == []
+    assert office.spool.system is None
 
 
 @pytest.mark.parametrize(("write", "kind"), [(True, UncertainError), (False, UnavailableError)])

@@ -269,6 +269,18 @@ def test_status_when_the_system_hangs(desk):
     assert "has not answered for 7 minutes" in desk.out
 
 
+def test_status_when_the_system_is_closed(desk):
+    desk.install()
+    stand(desk)
+    with closing(Spool(desk.folder.spool(NAME))) as spool:
+        spool.set_system(("Paper is closed.", "Open it."), CLOCK.now())
+    with desk.folder.held():
+        desk.type("status")
+    assert desk.exit_code == 5
+    assert "Paper is closed." in desk.out
+    assert "Open it." in desk.out
+
+
 def test_status_tells_of_a_newer_version(desk):
     desk.install()
     stand(desk, latest="99.0")

@@ -34,8 +34,12 @@ class Beside:
         self._open: tuple[Connection, tuple[int, int], Connector] | None = None
         self._locks: dict[str, threading.Lock] = {}
 
-    def connector(self, settings: Mapping[str, Any] | None = None) -> Connector:
+    def connector(self, settings: Mapping[str, Any] | None = None, account: str = "") -> Connector:
         """The connector, for these settings; None: those that were told at the enrolment.
+
+        Args:
+            settings: Of the connection, as the cloud told them last.
+            account: The account that the connection is for, once somebody connected it.
 
         Raises:
             ReconnectError: If secrets were given for other settings: nobody but a person here may send them elsewhere.
@@ -44,7 +48,8 @@ class Beside:
         stamp = self._folder.stamp(self._name)
         enrolment = self._enrolment()
         connection = _connection(enrolment)
-        wanted = connection if settings is None else replace(connection, settings=dict(settings))
+        told = connection.settings if settings is None else dict(settings)
+        wanted = replace(connection, settings=told, account=account or connection.account)
         if self._open is not None and self._open[:2] == (wanted, stamp):
             return self._open[2]
         provider = self._provider(connection.provider)

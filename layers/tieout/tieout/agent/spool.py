@@ -311,6 +311,28 @@ class Spool:
         self._set("trouble", json.dumps(given))
 
     @property
+    def system(self) -> tuple[str, str] | None:
+        """Why the system beside us cannot be asked, and what to do; None if it answered."""
+        text = self._fact("system")
+        if not text:
+            return None
+        message, next_step, _ = json.loads(text)
+        return message, next_step
+
+    @property
+    def system_since(self) -> datetime | None:
+        """Since when. Aware UTC."""
+        text = self._fact("system")
+        return time_of(json.loads(text)[2]) if text else None
+
+    def set_system(self, told: tuple[str, str] | None, now: datetime) -> None:
+        """Remember why it cannot be asked; None: it answered."""
+        if told is None:
+            self._do("delete from facts where name='system'")
+        else:
+            self._set("system", json.dumps([*told, time_text(now)]))
+
+    @property
     def latest(self) -> str:
         """The newest version of the agent that the cloud told of."""
         return self._fact("latest")

@@ -126,6 +126,10 @@ def _trouble(spool: Spool, name: str, now: datetime, *, is_running: bool) -> Tro
         message = f"The system beside it has not answered for {minutes} minutes."
         step = "Look at it: it may show a window that waits for an answer, or hang."
         return Trouble("hangs", message, step, passes=False, since=last.at)
+    system, system_since = spool.system, spool.system_since
+    if system is not None and system_since is not None:
+        message, step = system
+        return Trouble("system", message, step or "Look at it on this computer.", passes=False, since=system_since)
     if heard is None or now - heard > SILENT:
         step = f"See that this computer is online; the log says more about {name}."
         return Trouble("silent", "The bridge was not reached lately.", step, passes=True, since=heard or now)

@@ -22,8 +22,10 @@ from tieout.agent.wire import BODY_BYTES_MAX, UPLOAD_BYTES_MAX, Bridge, RefusedE
 from tieout.bridge.calls import UnreadableError, encode_error, run_call
 from tieout.domain.errors import (
     ProviderError,
+    ReconnectError,
     RejectedError,
     SettingsError,
+    ThrottledError,
     TieoutError,
     UnavailableError,
     UncertainError,
@@ -46,8 +48,8 @@ _log = logging.getLogger("tieout.agent")
 class Opens(Protocol):
     """Opens the system beside us."""
 
-    def connector(self, settings: Mapping[str, Any] | None = None) -> Connector:
-        """The connector for these settings."""
+    def connector(self, settings: Mapping[str, Any] | None = None, account: str = "") -> Connector:
+        """The connector for these settings and this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,11 +252,12 @@ class Worker:
         self._spool.begun(job.lease, self._clock.now())
         if self._stopping() or asked.seconds() > job.begin_within_seconds:
             return "not_begun", None
-        return self._run(job, body, answer["settings"])
+        return self._run(job, body, answer)
 
-    def _run(self, job: Job, body: str, settings: Mapping[str, Any]) -> tuple[str, str]:
+    def _run(self, job: Job, body: str, answer: Mapping[str, Any]) -> tuple[str, str]:
         try:
-            result = run_call(self._beside.connector(settings), job.call, body)
+            connector = self._beside.connector(answer["settings"], str(answer.get("account", "")))
+            result = run_call(connector, job.call, body)
             size = len(result.encode())
         except UnreadableError:
             error: TieoutError = UnavailableError(
@@ -264,15 +267,28 @@ class Worker:
             )
         except (ProviderError, SettingsError) as known:
             error = known
+            self._system_is(known)
         except Exception as bug:  # noqa: BLE001 - the outermost edge: the agent goes on, and no text of it leaves
             log_bug(f"{self._name}: {job.call} failed", bug)
             error = self._unexpected(job, bug)
         else:
+            self._system_is(None)
             if size <= UPLOAD_BYTES_MAX:
                 return "done", result
             error = _too_large(job)
         _log.info("%s: %s failed with %s", self._name, job.call, type(error).__name__)
         return "failed", encode_error(error)
+
+    def _system_is(self, error: TieoutError | None) -> None:
+        """Note what keeps the system beside us from being asked. Errors of single records are no news here."""
+        if isinstance(error, ThrottledError) or not isinstance(
+            error, UnavailableError | ReconnectError | SettingsError | None
+        ):
+            return
+        told = None if error is None else (error.message, error.next_step)
+        if told != self._spool.system:
+            self._spool.set_system(told, self._clock.now())
+            self._say(*(told or ("The system beside it answers again.",)))
 
     def _unexpected(self, job: Job, bug: Exception) -> ProviderError:
         message = f"The agent at {self._myself.machine} failed while it worked; its log says where."
