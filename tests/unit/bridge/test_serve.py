@@ -54,6 +54,7 @@ def test_an_agent_is_let_in_gets_a_job_and_reports_it(served):
             "id": "books",
             "provider": "fake_books",
             "title": "the books",
+            "account": "",
             "settings": {"company": "of acme"},
         },
         "sequence": 0,
