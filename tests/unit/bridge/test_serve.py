@@ -63,6 +63,7 @@ def test_an_agent_is_let_in_gets_a_job_and_reports_it(served):
         "job": None,
         "wait_seconds": 10,
         "latest": "0.2.0",
+        "account": "",
         "settings": {"company": "of acme"},
     }
     queued = served.queue("write", '{"effects":[]}', write=True)
