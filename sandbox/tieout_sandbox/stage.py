@@ -204,9 +204,14 @@ class Stage[C: CrmSide, B: BooksSide]:
         return folder
 
     def connect(self) -> None:
-        """Sign in to both sides."""
-        self.crm.connect(self)
-        self.books.connect(self)
+        """Sign in to both sides; each is asked at once from where on to look for changes.
+
+        On AWS its schedule does that: a rate begins when it is made. Source: EventBridge Scheduler User Guide, "Rate-based
+        schedules", read 2026-11-22.
+        """
+        for side in (self.crm, self.books):
+            side.connect(self)
+            self.poll(side.connection)
 
     def webhook_address(self, connection: str) -> str:
         """Where the connection's webhooks go."""
