@@ -147,9 +147,41 @@ def test_products_and_deals_are_told_by_their_titles():
         "opened_on": date(2016, 10, 20),
         "closed_on": date(2017, 3, 1),
         "amount": Decimal(1054),
-        "custom_fields": {"account": "Cancity"},
+        "custom_fields": {"company": "Cancity"},
     }
     assert (open_one["amount"], open_one["closed_on"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("titles", "kind", "key"),
+    [
+        ("UID,Name,E-mail", Kind.CONTACT, ("UID",)),
+        ("Name,E-mail,Company", Kind.CONTACT, ("E-mail",)),
+        ("Display Name,Company,Mobile Phone", Kind.CONTACT, ("Display Name", "Company")),
+        ("First Name,Last Name,Company", Kind.CONTACT, ("First Name", "Last Name", "Company")),
+        ("Company,E-mail,Industry", Kind.COMPANY, ("Company",)),
+        ("CustomerID,StockCode,Price", Kind.PRODUCT, ("StockCode",)),
+        ("Deal,Amount,Stage", Kind.DEAL, ()),
+    ],
+)
+def test_a_key_is_suggested(titles, kind, key):
+    filled = ",".join("a@b.de" if "mail" in title else "1" for title in titles.split(","))
+    source = opened(f"{titles}\n{filled}\n", header_row=1)
+    assert suggest(source, kind).key == key
+
+
+def test_an_empty_column_is_no_key():
+    assert suggest(opened("UID,Name,E-mail\n,Ada,a@b.de\n", header_row=1)).key == ("E-mail",)
+
+
+def test_accounts_are_companies():
+    source = opened("account,sector,revenue,subsidiary_of\nAcme,retail,1100.04,\nInity,it,2.5,Acme\n")
+    assert (suggest(source).kind, suggest(source).key) == (Kind.COMPANY, ("account",))
+    assert imported(source)[1] == {
+        "name": "Inity",
+        "industry": "it",
+        "custom_fields": {"revenue": "2.5", "parent": "Acme"},
+    }
 
 
 def test_what_no_rule_knows_is_kept_under_a_name_of_its_own():

@@ -908,6 +908,7 @@ TITLES: Mapping[str, Mapping[str, str]] = {
 """By locale and meaning; Swiss exports are German ones."""
 
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
+    "generic": {"company": "Account"},
     "goldmine": {
         "accountno": "ACCOUNTNO",
         "recid": "RECID",

@@ -152,5 +152,19 @@ KINDS: Mapping[Kind, frozenset[str]] = {
 }
 """What only records of the kind have: most of it says of which kind the rows are; contacts, if nothing does."""
 
-KEYS = ("accountno", "recid", "guid", "uid", "contact id", "customer id", "customerid", "opportunity id", "sku", "id")
-"""Folded titles of ids that programs give, best first."""
+_OF_PEOPLE = ("accountno", "recid", "guid", "uid", "contact id", "customer id", "customerid", "id")
+KEYS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.CONTACT: _OF_PEOPLE,
+    Kind.COMPANY: ("company id", "account id", *_OF_PEOPLE),
+    Kind.PRODUCT: ("guid", "product id", "item id", "id"),
+    Kind.DEAL: ("opportunity id", "deal id", "id"),
+}
+"""By kind: folded titles of ids that programs give, best first."""
+
+NAMED_BY: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
+    Kind.CONTACT: (("email",), ("name", "company_name"), ("given_name", "family_name", "company_name"), ("name",)),
+    Kind.COMPANY: (("name",), ("contact.email",)),
+    Kind.PRODUCT: (("sku",), ("name",)),
+    Kind.DEAL: (("source_id",),),
+}
+"""By kind: paths whose values together tell records apart where there is no id, best first."""
