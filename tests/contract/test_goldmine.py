@@ -36,8 +36,10 @@ from tieout.ports.connector import Connector, Context, Webhook
 from tieout_sandbox.simulators.clock import SimulatedClock
 from tieout_sandbox.simulators.faults import FaultPlan, Faults
 from tieout_sandbox.simulators.goldmine import create_app
-from tieout_sandbox.simulators.goldmine.faulty import LOGIN, faulty_engine
+from tieout_sandbox.simulators.goldmine.faulty import LOCK_TIME_OUT, LOGIN, faulty_engine
 from tieout_sandbox.simulators.goldmine.office import Office
+from tieout_sandbox.simulators.goldmine.sql_server import SqlServerSession
+from tieout_sandbox.simulators.goldmine.tds import RefusalError, TdsServer
 from tieout_sandbox.simulators.goldmine.tracking import Tracking
 
 SECRETS = {"username": "tieout_reader", "password": "correct horse"}
@@ -54,6 +56,7 @@ class GoldMineWorld:
         self.secrets = MemorySecrets(SECRETS)
         self.faults = Faults(FaultPlan())
         self.refused = 0
+        self.always: list[Mapping[str, Any]] = []
         self.provider = GoldMineProvider(lambda _, __: self.engine())
         self._count = itertools.count(1)
 
@@ -64,7 +67,7 @@ class GoldMineWorld:
         self, *, faults: Iterable[Mapping[str, Any]] = (), wrap: Wrap | None = None, **settings: object
     ) -> Connector:
         assert wrap is None, "there is no HTTP to stand between"
-        self.faults.replace(FaultPlan.model_validate({"faults": list(faults)}))
+        self.faults.replace(FaultPlan.model_validate({"faults": [*faults, *self.always]}))
         return self.provider.open(self.context(**settings))
 
     def context(self, **settings: object) -> Context:
@@ -240,6 +243,139 @@ class TestContractOverTheBridge(TestContract):
     def world(self) -> Iterator[Any]:
         for world in opened(GoldMineWorld):
             yield BridgedWorld(world)
+
+
+class WireWorld(GoldMineWorld):
+    """In which the real driver speaks TDS with a server of ours, before the same database."""
+
+    def __init__(self, office: Office, clock: SimulatedClock) -> None:
+        super().__init__(office, clock)
+        self.provider = GoldMineProvider()
+        self.tracking: Tracking | None = None
+        self.server = TdsServer(lambda: SqlServerSession(self.office, self.faults, self.tracking))
+
+    def context(self, **settings: object) -> Context:
+        place = {"sqlite_file": "", "server": "127.0.0.1", "port": self.server.port, "database": "GoldMine"}
+        return super().context(**{**place, **settings})
+
+    def refuse(self, number: int) -> None:
+        if number == LOGIN:
+            self.server.refuse_login = RefusalError(number, "made up for a test")
+        elif number == LOCK_TIME_OUT:
+            self.always = [{"kind": "status", "status": 429}]
+        else:
+            self.server.port = 9  # where nobody listens
+
+
+@pytest.fixture
+def wire() -> Iterator[WireWorld]:
+    for world in opened(WireWorld):
+        with world.server.serving():
+            yield world
+
+
+class TestContractOverTds(TestContract):
+    """By pymssql and SQLAlchemy's own dialect for SQL Server; only what executes the SQL is not SQL Server."""
+
+    @pytest.fixture
+    def world(self, wire: WireWorld) -> WireWorld:
+        return wire
+
+    def test_an_answer_that_is_no_answer_is_unavailable_or_unknown(self, world):
+        kind, (made,) = world.make_records(1)
+        effect = world.sample_effects()[0]
+        connector = world.connector()
+        connector.probe()
+        world.server.nonsense_to = "FROM [OPMGR]"
+        with pytest.raises(UnavailableError):
+            connector.read(kind, [made])
+        world.server.nonsense_to = "COMMIT TRAN"
+        assert isinstance(only(connector.write([effect])), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("number", "part", "error"),
+    [
+        (911, "use ", ReconnectError),
+        (4060, "use ", ReconnectError),
+        (1205, "FROM [OPMGR]", ThrottledError),
+        (1222, "FROM [OPMGR]", ThrottledError),
+        (229, "FROM [OPMGR]", ReconnectError),
+        (9002, "FROM [OPMGR]", UnavailableError),
+    ],
+)
+def test_what_a_server_refuses_with_is_told_over_the_wire(wire, number, part, error):
+    kind, (made,) = wire.make_records(1)
+    connector = wire.connector()
+    connector.probe()
+    wire.server.refusals[part] = RefusalError(number, "The server's words.")
+    with pytest.raises(error) as caught:
+        connector.read(kind, [made])
+    assert caught.value.code == str(number)
+
+
+def test_after_a_refused_login_a_server_that_is_away_is_not_taken_for_another_refusal(wire):
+    """pymssql keeps the number of the refusal for what fails next."""
+    connector = wire.connector()
+    wire.refuse(LOGIN)
+    for _ in range(2):
+        with pytest.raises(ReconnectError):
+            connector.probe()
+    wire.server.refuse_login = None
+    connector.probe()
+    away = wire.connector(port=9)
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        away.probe()
+
+
+@pytest.mark.parametrize(("number", "error"), [(1205, ThrottledError), (2628, RejectedError), (1222, ThrottledError)])
+@pytest.mark.parametrize("part", ["UPDATE [CONTACT2]", "UPDATE [CONTACT1]"])
+def test_an_update_that_the_server_refuses_is_not_done(wire, number, error, part):
+    effect = wire.sample_effects()[0]
+    wire.server.refusals[part] = RefusalError(number, "The server's words.")
+    outcome = only(wire.connector().write([effect]))
+    assert isinstance(outcome, NotDone)
+    assert type(outcome.error) is error
+    assert only_record(wire.connector(), Kind.COMPANY, effect.target_id)["custom_fields"]["UCLIENTSTA"] is None
+
+
+@pytest.mark.parametrize(("number", "ends"), [(1205, NotDone), (9002, Unknown), (424242, Unknown)])
+def test_a_commit_that_the_server_refuses_is_unknown_unless_it_was_surely_undone(wire, number, ends):
+    effect = wire.sample_effects()[0]
+    wire.server.refusals["COMMIT TRAN"] = RefusalError(number, "The server's words.")
+    assert isinstance(only(wire.connector().write([effect])), ends)
+
+
+def test_what_the_driver_says_is_what_was_asked(wire):
+    """Quoting, types and texts of the real driver, there and back; days whatever the login's language is."""
+    account = wire.make(COMPANY="Söhne & O'Hara 'A%s' [B] N'x'", CITY="Łódź")
+    deal = wire.office.add_deal(account, "Deal", 0.1 + 0.2, CLOSEBY=date(2026, 2, 1))
+    connector = wire.connector()
+    fields = only_record(connector, Kind.COMPANY, account)
+    assert (fields["name"], fields["address"]["city"]) == ("Söhne & O'Hara 'A%s' [B] N'x'", "Łódź")
+    assert [one.id for one in connector.search(Kind.COMPANY, "name", [fields["name"]])] == [account]
+    found = only_record(connector, Kind.DEAL, deal)
+    assert (found["amount"], found["expected_close_on"]) == (Decimal("0.30"), date(2026, 2, 1))
+    assert "SET LOCK_TIMEOUT 4000; SET DEADLOCK_PRIORITY LOW; SET DATEFORMAT ymd" in wire.server.said
+    cursor = connector.cursor_now(Kind.COMPANY)
+    wire.office.edit_customer(account, CITY="Springfield")
+    assert changed(connector, Kind.COMPANY, cursor)[0] == {account}
+    assert any("LASTDATE] >= '2026-01-03 00:00:00.000'" in text for text in wire.server.said)
+
+
+def test_change_tracking_is_asked_over_the_wire(wire):
+    wire.tracking = Tracking(wire.office, TRACKED)
+    accounts = [wire.make() for _ in range(3)]
+    wire.clock.advance(30 * 86400)
+    connector = wire.connector()
+    cursor = connector.cursor_now(Kind.COMPANY)
+    wire.office.run("UPDATE CONTACT2 SET UCLIENTSTA = 'Gold' WHERE ACCOUNTNO = ?", accounts[1])
+    wire.server.said.clear()
+    found, cursor = changed(connector, Kind.COMPANY, cursor)
+    assert found == {accounts[1]}
+    assert any("CHANGETABLE(CHANGES CONTACT2, " in text for text in wire.server.said)
+    assert not any("SELECT TOP 250 [K].[KEY_] FROM (SELECT DISTINCT [CONTACT1]" in text for text in wire.server.said)
+    assert changed(connector, Kind.COMPANY, cursor)[0] == set()
 
 
 # ---- what changed ----

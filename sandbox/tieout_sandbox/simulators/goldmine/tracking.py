@@ -22,6 +22,11 @@ _ANSWERED = (
 )
 
 
+def in_sqlites_words(statement: str) -> str:
+    """With the log in place of what SQL Server calls the changes of a table."""
+    return _ASKED.sub(_ANSWERED, statement)
+
+
 class Tracking:
     """Switched on for some tables of a database.
 
@@ -56,7 +61,7 @@ class Tracking:
         @sa.event.listens_for(engine, "before_cursor_execute", retval=True)
         def translate(*called: Any) -> tuple[str, Any]:  # noqa: ANN401 - SQLAlchemy's form
             _, _, statement, parameters, *_ = called
-            return _ASKED.sub(_ANSWERED, statement), parameters
+            return in_sqlites_words(statement), parameters
 
         return engine
 

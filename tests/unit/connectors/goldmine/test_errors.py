@@ -68,6 +68,24 @@ def test_only_a_refused_values_text_reaches_a_person():
         (ValueError("text"), (0, "")),
         (pymssql.OperationalError(1205, "plain"), (1205, "plain")),
         (pymssql.OperationalError(((1205, b"\xff"),)), (1205, "\N{REPLACEMENT CHARACTER}")),
+        # As seen: the number is that of an earlier refusal, the text says what happened.
+        (pymssql.OperationalError((18456, b"DB-Lib error message 20009, severity 9:\nUnable to connect")), (20009, "")),
+        (
+            pymssql.OperationalError(
+                (
+                    20047,
+                    b"DB-Lib error message 20003, severity 6:\ntimed out\nDB-Lib error message 20047, severity 9:\n",
+                )
+            ),
+            (20003, ""),
+        ),
+        (pymssql.OperationalError((18456, b"DB-Lib error message 20017, severity 9:\nUnexpected EOF")), (20017, "")),
+        (
+            pymssql.OperationalError((18456, b"DB-Lib error message 20018, x\nDB-Lib error message 20002, x")),
+            (18456, ""),
+        ),
+        (pymssql.OperationalError("Cannot commit transaction: (1205, b'deadlock victim')"), (1205, "")),
+        (pymssql.OperationalError((18456, b"Login failed.DB-Lib error message 20002, x")), (18456, "Login failed.")),
     ],
 )
 def test_errors_of_any_form_are_read(error, told):

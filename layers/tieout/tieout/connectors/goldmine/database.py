@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from tieout.connectors.goldmine.errors import error_of
 from tieout.connectors.goldmine.manifest import GoldMineSettings
 from tieout.connectors.goldmine.statements import MSSQL, NEEDED, TABLES, Statements, Table
-from tieout.domain.errors import ReconnectError, SettingsError, UnavailableError
+from tieout.domain.errors import ProviderError, ReconnectError, SettingsError, UnavailableError
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Context
 
@@ -23,12 +24,14 @@ ANSWER_SECONDS = 10
 LOCK_MILLISECONDS = 4000
 """So that a call ends within the 25 seconds that the bridge gives it, locks included."""
 
-_PREPARE = f"SET LOCK_TIMEOUT {LOCK_MILLISECONDS}; SET DEADLOCK_PRIORITY LOW"
+_PREPARE = f"SET LOCK_TIMEOUT {LOCK_MILLISECONDS}; SET DEADLOCK_PRIORITY LOW; SET DATEFORMAT ymd"
 
 CATALOGUE_LASTS = timedelta(hours=1)
 """New user-defined fields are seen after so long."""
 
 type Row = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 def engine_of(settings: GoldMineSettings, context: Context) -> sa.Engine:
@@ -47,7 +50,7 @@ def engine_of(settings: GoldMineSettings, context: Context) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:  # noqa: ANN401 - a driver's connection
-        """Wait for people's locks a moment only, and let them win."""
+        """Wait for people's locks a moment only, let them win, and read days as pymssql writes them."""
         with connection.cursor() as cursor:
             cursor.execute(_PREPARE)
 
@@ -75,6 +78,7 @@ class Database:
     def __init__(self, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self._raw = _raw_errors(engine)
         self._read: tuple[datetime, Statements] | None = None
 
     @property
@@ -109,9 +113,24 @@ class Database:
 
     @contextmanager
     def change(self) -> Iterator[Change]:
-        """One transaction; what was done in it is undone unless it is kept."""
-        with self._asked() as connection:
-            yield Change(connection)
+        """One transaction; what was done in it is undone unless it is kept.
+
+        Raises:
+            UncertainError: If it may have been kept, whatever went wrong after that.
+            ProviderError: If it was not kept.
+        """
+        change: Change | None = None
+        try:
+            with self._asked() as connection:
+                change = Change(connection)
+                yield change
+        except ProviderError as error:
+            # Where a commit fails, rolling back may fail too, and must not turn "maybe" into "no".
+            if change is not None and change.failed is not None:
+                raise change.failed from None
+            if change is None or not change.kept:
+                raise
+            _log.warning("The connection to GoldMine broke after what was written was kept: %s", error.detail)
 
     @contextmanager
     def _asked(self) -> Iterator[sa.Connection]:
@@ -122,13 +141,22 @@ class Database:
             raise error_of(error.orig, write=False) from None
         except sa.exc.SQLAlchemyError as error:
             raise _strange(error) from None
+        except self._raw as error:
+            raise error_of(error, write=False) from None
 
 
 class Change:
-    """A transaction under way."""
+    """A transaction under way.
+
+    Attributes:
+        kept: It was made to last.
+        failed: Why it was not, or why nobody knows.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+        self.kept = False
+        self.failed: ProviderError | None = None
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """The rows of a query, as the transaction sees them."""
@@ -143,11 +171,14 @@ class Change:
 
         Raises:
             UncertainError: If it may have been kept, or not.
+            ProviderError: If it was surely not: a deadlock, a lock.
         """
         try:
             self._connection.commit()
         except sa.exc.DBAPIError as error:
-            raise error_of(error.orig, write=True) from None
+            self.failed = error_of(error.orig, write=True)
+            raise self.failed from None
+        self.kept = True
 
 
 def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> list[Row]:
@@ -160,6 +191,12 @@ def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> list[Row]:
 def _strange(error: Exception) -> UnavailableError:
     sentence = "The GoldMine database sent something that Tieout does not understand."
     return UnavailableError(sentence, detail=type(error).__name__)
+
+
+def _raw_errors(engine: sa.Engine) -> tuple[type[Exception], ...]:
+    """What pymssql raises past DB-API while it connects or rolls back, seen of 2.4.6; SQLAlchemy does not know them."""
+    inner = getattr(engine.dialect.loaded_dbapi, "_mssql", None)
+    return () if inner is None else (inner.MSSQLException,)
 
 
 def _check(tables: Mapping[str, Table]) -> None:

@@ -4,11 +4,13 @@ A driver's error holds a number and a text: pymssql `((number, text),)`, a conne
 and the login, never a password; only that of a refused value reaches a person.
 
 Source: Microsoft, "Database engine events and errors" (numbers below 20000, and -2, 53, 10054, 10060 as other drivers
-give them); FreeTDS 1.4 `include/sybdb.h` (20002 to 20047); what pymssql 2.4.6 raises at a closed port was seen.
+give them); FreeTDS 1.4 `include/sybdb.h` (20002 to 20047); what pymssql 2.4.6 raises was seen, at a
+closed port and from a TDS server of ours.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 
@@ -27,6 +29,11 @@ LOCKED_SECONDS = 30
 
 _SENTENCE_LENGTH_MAX = 200
 _LOCK_TIME_OUT = 1222
+_NO_SERVER, _TIMED_OUT, _SERVER_SAID = 20009, 20003, 20018
+_TELLING = (_NO_SERVER, _TIMED_OUT)
+_LIBRARY = "DB-Lib error message"
+_IN_WORDS = re.compile(r"\((-?\d{1,5}), ")
+_OF_THE_LIBRARY = re.compile(rf"{_LIBRARY} (\d{{5}})")
 _SQLITE_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 _LOCKED = Row(
@@ -108,10 +115,10 @@ NUMBERS: Mapping[int, Row] = {
     18487: _PASSWORD,
     18488: _PASSWORD,
     20002: _UNREACHABLE,
-    20003: _SLOW,
+    _TIMED_OUT: _SLOW,
     20004: _BROKEN,
     20006: _BROKEN,
-    20009: _UNREACHABLE,
+    _NO_SERVER: _UNREACHABLE,
     20017: _BROKEN,
     20047: _BROKEN,
 }
@@ -133,6 +140,13 @@ def told_by(error: BaseException | None) -> tuple[int, str]:
     while len(held) == 1 and isinstance(held[0], tuple):
         held = held[0]
     number = held[0] if held and isinstance(held[0], int) else 0
+    if not number and held and isinstance(held[0], str) and (found := _IN_WORDS.search(held[0])):
+        number = int(found[1])  # "Cannot commit transaction: (1205, b'...')"
     text = held[1] if len(held) > 1 else ""
     said = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return number, said.partition("DB-Lib")[0].strip().partition("\n")[0][:_SENTENCE_LENGTH_MAX]
+    ours = [int(each) for each in _OF_THE_LIBRARY.findall(said)]
+    if ours and said.startswith(_LIBRARY) and _SERVER_SAID not in ours:
+        # The server said nothing. Then pymssql gives the number of what a server said last, to whichever connection;
+        # and a time-out is told with the number of what follows from it.
+        number = next((each for each in _TELLING if each in ours), ours[0])
+    return number, said.partition(_LIBRARY)[0].strip().partition("\n")[0][:_SENTENCE_LENGTH_MAX]
