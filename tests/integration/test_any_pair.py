@@ -25,7 +25,7 @@ from tests.aws import deploy, mocked
 from tests.bridge import Beside, Waiting
 from tests.contract.fakes import MemoryLease, MemorySecrets
 from tests.engine.world import MemoryQueue
-from tests.web_connector import Service
+from tests.web_connector import Served, Service
 from tieout.bootstrap import Deployment
 from tieout.bridge.line import Line
 from tieout.cli import desk as desk_module
@@ -148,7 +148,7 @@ class AnyPair:
         self.deployment.secrets.write(TENANT, connection, program)
         there = Installation(TENANT, connection, enrolled_at=self.clock.now())
         self.deployment.installations.put_installation(there)
-        service = self.closing.enter_context(Service(stored, MemorySecrets(program), self.clock).served())
+        service = self.closing.enter_context(Service(stored, MemorySecrets(program), Served(self.clock)).served())
         clock = Waiting(self.clock, service.wait_for_a_call)
         title = provider(stored.provider).manifest.title
         self.lines[connection] = Line(
