@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ApplyChanges": ({"Records": []}, {"batchItemFailures": []}),
     "RetryChanges": ({"Records": []}, {"batchItemFailures": []}),
     "ParkChange": ({"Records": []}, {"batchItemFailures": []}),
+    "ImportFile": ({"Records": []}, {"batchItemFailures": []}),
     "SendAlerts": ({}, {"sent": 0, "gathering": 0}),
     "ArchiveAudit": ({"Records": []}, {"batchItemFailures": []}),
 }
