@@ -21,7 +21,9 @@ SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
     "files": "tieout_sandbox.simulators.files",
     "outlook": "tieout_sandbox.simulators.outlook",
+    "quickbooks_desktop": "tieout_sandbox.simulators.quickbooks_desktop",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",
+    "tally": "tieout_sandbox.simulators.tally",
     "tryton": "tieout_sandbox.simulators.tryton",
     "zoho_books": "tieout_sandbox.simulators.zoho_books",
 }

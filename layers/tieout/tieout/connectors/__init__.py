@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, files, outlook, quickbooks_online, tryton, zoho_books
+from tieout.connectors import act, files, outlook, quickbooks_online, tally, tryton, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
@@ -11,6 +11,7 @@ PROVIDERS: tuple[Provider, ...] = (
     files.CONNECTOR,
     outlook.CONNECTOR,
     quickbooks_online.CONNECTOR,
+    tally.CONNECTOR,
     tryton.CONNECTOR,
     zoho_books.CONNECTOR,
 )
