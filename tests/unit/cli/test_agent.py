@@ -183,6 +183,11 @@ def test_changed_settings_want_somebodys_agreement_here(desk):
     desk.type("check", given="y\n")
     assert desk.exit_code == 0
     assert desk.folder.enrolment(NAME).settings_agreed["unit"] == "hours"
+    with closing(Spool(desk.folder.spool(NAME))) as spool:
+        spool.remember(latest="", settings={"base_url": desk.books.url})
+    assert desk.type("check", "--json").exit_code == 2, "nobody can be asked"
+    assert desk.type("check", "--json", "--yes").exit_code == 0
+    assert desk.folder.enrolment(NAME).settings_agreed == {"base_url": desk.books.url}
 
 
 def test_the_proxy_of_the_environment_is_remembered_and_not_shown(desk, monkeypatch):

@@ -16,7 +16,7 @@ from tieout.agent.folder import Enrolment, Folder
 from tieout.agent.spool import Spool
 from tieout.agent.wire import Bridge
 from tieout.agent.worker import Myself, Worker, log_bug
-from tieout.domain.errors import TieoutError
+from tieout.domain.errors import SettingsError, TieoutError
 from tieout.ports.clock import Clock
 from tieout.ports.connector import Provider
 from tieout.transport import RequestsHttp
@@ -69,6 +69,7 @@ class Agent:
         self._myself = myself()
         self._stop = threading.Event()
         self._served: dict[str, _Served] = {}
+        self._told: set[str] = set()
 
     def stop(self) -> None:
         """Begin no job any more; `ended` tells when the last one is reported."""
@@ -88,11 +89,7 @@ class Agent:
         Raises:
             SettingsError: If the folder cannot be read.
         """
-        wanted = {}
-        for name in self._folder.names():
-            enrolment = self._folder.enrolment(name)
-            if enrolment is not None and enrolment.connection is not None:
-                wanted[name] = enrolment
+        wanted = {name: one for name in self._folder.names() if (one := self._enrolment(name)) is not None}
         for name, served in list(self._served.items()):
             if name not in wanted or served.binding != _binding(wanted[name]):
                 served.stop.set()
@@ -105,6 +102,19 @@ class Agent:
             if name not in self._served and not self._stop.is_set():
                 self._begin(name, enrolment)
         return len(self._served)
+
+    def _enrolment(self, name: str) -> Enrolment | None:
+        """What binds us to the connection; None if it is not done, or cannot be read, which is told once."""
+        try:
+            enrolment = self._folder.enrolment(name)
+        except SettingsError as error:
+            if name not in self._told:
+                self._told.add(name)
+                _log.error("%s cannot be served: its enrolment cannot be read (%s)", name, error.detail)
+                self._tell(f"{name}: {error.message} {error.next_step}")
+            return None
+        self._told.discard(name)
+        return enrolment if enrolment is not None and enrolment.connection is not None else None
 
     def _begin(self, name: str, enrolment: Enrolment) -> None:
         stop = threading.Event()

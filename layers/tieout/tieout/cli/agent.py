@@ -85,7 +85,7 @@ def install(talk: Talk, folder: Folder, address: str, code: str, wish: Wish) -> 
     return _installed(folder, enrolment, manifest, account, failure)
 
 
-def check(talk: Talk, folder: Folder, name: str, *, ask: bool, secrets_file: str) -> Answer:
+def check(talk: Talk, folder: Folder, name: str, *, ask: bool, secrets_file: str, yes: bool) -> Answer:
     """Try the system beside this computer again, with new secrets or settings if there are any.
 
     Raises:
@@ -93,7 +93,8 @@ def check(talk: Talk, folder: Folder, name: str, *, ask: bool, secrets_file: str
     """
     enrolment = _one(folder, name)
     manifest, settings = _manifest(enrolment), work.settings_now(folder, enrolment)
-    if manifest.secrets and enrolment.settings_agreed and settings != enrolment.settings_agreed and not secrets_file:
+    is_agreed = yes or not manifest.secrets or settings == enrolment.settings_agreed
+    if enrolment.settings_agreed and not is_agreed:
         _agree(talk, enrolment, settings)
     secrets = _secrets(manifest, enrolment, secrets_file, again=ask)
     account, failure = _tried(folder, enrolment, secrets, settings)
@@ -238,10 +239,12 @@ def _until_stopped(folder: Folder, talk: Talk, stack: ExitStack) -> int:
         # In short waits: Windows hands a signal on only between them.
         is_asked = stop.wait(TICK_SECONDS)
         is_over = is_ending and agent.ended(0)
+        former = done
         while not jobs.empty():
             jobs.get()
             done += 1
-        show("jobs", done)
+        if done > former:
+            show("jobs", done)
         while not said.empty():
             talk.say(said.get())
         if is_over:

@@ -693,6 +693,7 @@ def agent_check(
     connection: Beside = "",
     *,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for every secret again.")] = False,
+    yes: Yes = False,
     data: Data = None,
     secrets_file: SecretsFile = "",
     as_json: Json = False,
@@ -702,7 +703,7 @@ def agent_check(
         from tieout.cli import agent
 
         folder = agent.folder_of(data)
-        conversation.answer(agent.check(conversation, folder, connection, ask=ask, secrets_file=secrets_file))
+        conversation.answer(agent.check(conversation, folder, connection, ask=ask, secrets_file=secrets_file, yes=yes))
 
 
 @agent_app.command("service")
