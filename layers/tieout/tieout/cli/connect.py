@@ -71,6 +71,10 @@ def connect(desk: Desk, talk: Talk, name: str, way: Way) -> Answer:
     manifest, consent = provider.manifest, provider.consent
     if reached(connection, manifest) is not Reachability.CLOUD:
         return _connect_beside(desk, talk, connection, provider, way.beside)
+    if way.beside.revoke or way.beside.new_code:
+        raise AnswerError(
+            f"{name} is reached from the cloud; nothing is installed for it that could be let in.", code=Code.USAGE
+        )
     known = _known(desk, connection, manifest, way, paused_keys=consent is None)
     if consent is not None:
         redirect = way.redirect or (known.get(REDIRECT, "") if way.port is None else "")

@@ -131,5 +131,6 @@ def _beside(desk: Desk, there: Installation) -> str:
 
 
 def _backlog(desk: Desk, there: Installation) -> int:
-    jobs = desk.deployment.outbox.jobs(there.tenant, there.connection)
-    return sum(one.state is JobState.QUEUED for one in jobs)
+    """How many jobs somebody waits for; one that was not fetched in time is given to nobody any more."""
+    jobs, now = desk.deployment.outbox.jobs(there.tenant, there.connection), desk.deployment.clock.now()
+    return sum(one.state is JobState.QUEUED and now <= one.begin_by for one in jobs)

@@ -123,7 +123,8 @@ class Manifest:
 
 def reached(connection: Connection, manifest: Manifest) -> Reachability:
     """How this connection is reached: some systems stand in the cloud here, and in an office there."""
-    return Reachability.ON_PREMISES if connection.through_agent else manifest.reachability
+    away = connection.through_agent and manifest.reachability is Reachability.CLOUD
+    return Reachability.ON_PREMISES if away else manifest.reachability
 
 
 @dataclass(frozen=True, slots=True)
