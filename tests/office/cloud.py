@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -26,6 +26,7 @@ from tieout.domain.documents import Item
 from tieout.domain.effects import Done, Effect, Operation, Unknown
 from tieout.domain.errors import ProviderError
 from tieout.domain.records import Kind, Record
+from tieout.ports.connector import Provider
 
 TENANT, BOOKS = "acme", "books"
 CODE, CODE_2 = "ABCD-EFGH-JKLM", "NPQR-STUV-WXYZ"
@@ -114,20 +115,31 @@ class Cloud:
 
     Args:
         settings: Of the connection.
+        provider: Of the system in the office.
+        account: That the connection is for.
         on_call: Called with each call's name before it is answered, and with `name answered` after.
     """
 
-    def __init__(self, settings: Mapping[str, Any], on_call: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        on_call: Callable[[str], None] = lambda _: None,
+        provider: Provider = PAPER,
+        account: str = "",
+    ) -> None:
         self.clock = SystemClock()
         self.url = ""
         self.on_call = on_call
-        self.config = _Config(Connection(TENANT, BOOKS, "paper", settings=dict(settings)))
+        self.config = _Config(
+            Connection(TENANT, BOOKS, provider.manifest.provider, account=account, settings=dict(settings))
+        )
         self.outbox = _Outbox()
         self.code_until = self.clock.now() + timedelta(hours=1)
         there = Installation(TENANT, BOOKS, code_hash=code_hash(CODE), code_until=self.code_until)
         self.installations = _Installations(there)
         self.parcels = _Parcels(self)
         self.secrets = MemorySecrets({})
+        self._manifest = provider.manifest
         self._serve = ServeBridge(
             config=self.config,
             secrets=self.secrets,
@@ -135,7 +147,7 @@ class Cloud:
             installations=self.installations,
             parcels=self.parcels,
             presence=_Presence(),
-            manifest=lambda _: PAPER.manifest,
+            manifest=lambda _: provider.manifest,
             clock=_Quick(),
             latest="0.1.0",
         )
@@ -153,13 +165,13 @@ class Cloud:
     def connector(self, patience: Patience | None = None) -> BridgedConnector:
         line = Line(
             self.config.stored,
-            "Paper",
+            self._manifest.title,
             outbox=self.outbox,
             installations=self.installations,
             clock=self.clock,
             patience=patience or Patience(lease_seconds=60, report_seconds=30, look_seconds=0.01),
         )
-        return BridgedConnector(PAPER.manifest, line)
+        return BridgedConnector(self._manifest, line)
 
     def let_another_in(self) -> str:
         """A new code; the computer that was let in before is no longer."""
@@ -237,10 +249,13 @@ def effects(count: int) -> list[Effect]:
     ]
 
 
-def write_all(connector: BridgedConnector, wanted: Sequence[Effect]) -> dict[str, Record]:
-    """What is written of each effect, by its id; by the engine's rules: what nobody knows is looked up first."""
+def write_all(connector: BridgedConnector, wanted: Sequence[Effect], tried: Collection[str] = ()) -> dict[str, Record]:
+    """What is written of each effect, by its id; by the engine's rules: what nobody knows is looked up first.
+
+    Of the effects that were `tried` nobody knows from the start.
+    """
     written: dict[str, Record] = {}
-    unknown: set[str] = set()
+    unknown = set(tried)
     for _ in range(ROUNDS_MAX):
         left = [effect for effect in wanted if effect.id not in written]
         if not left:

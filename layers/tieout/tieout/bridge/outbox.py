@@ -29,9 +29,15 @@ class Counter:
         self._outbox, self._installations, self._clock = outbox, installations, clock
 
     def end_lost(self, there: Installation) -> None:
-        """End what it fetched and did not report: whoever asks for the next job has none in hand."""
+        """End what it fetched and did not report: whoever asks for the next job has none in hand.
+
+        What nobody waits for any more is cleared away.
+        """
+        now = self._clock.now()
         for job in self._outbox.jobs(there.tenant, there.connection):
-            if job.state is JobState.LEASED:
+            if _is_over(job, now):
+                self._outbox.drop(job, was=job.state)
+            elif job.state is JobState.LEASED:
                 self._end(job, Ended.LOST, None)
 
     def lease(self, there: Installation, *, hold_seconds: float = 0) -> Job | None:
@@ -69,10 +75,14 @@ class Counter:
         return self._outbox.job(job.tenant, job.connection, job.id)  # a list of jobs has no bodies
 
     def _end(self, job: Job, ended: Ended, result: str | None, *, apart: bool = False) -> bool:
-        if self._clock.now() - job.queued_at > timedelta(seconds=CALLER_SECONDS):
+        if _is_over(job, self._clock.now()):
             return self._outbox.drop(job, was=JobState.LEASED)  # nobody waits for it: it was looked up, or will be
         over = replace(job, state=JobState.ENDED, ended=ended, result=result, result_apart=apart)
         return self._outbox.change(over, was=JobState.LEASED, lease=job.lease)
+
+
+def _is_over(job: Job, now: datetime) -> bool:
+    return now - job.queued_at > timedelta(seconds=CALLER_SECONDS)
 
 
 def is_busy(there: Installation, now: datetime) -> bool:
