@@ -258,6 +258,20 @@ def test_a_report_after_all_callers_are_gone_leaves_nothing_behind(office):
     assert office.outbox.stored == {}
 
 
+@pytest.mark.parametrize("state", list(JobState))
+def test_what_nobody_waits_for_any_more_is_cleared_away(office, state):
+    """Or each look at what is to be done would read it again, for half a day."""
+    job = replace(job_of("write", START, begin_by=START + timedelta(seconds=12)), state=state, lease="l")
+    office.outbox.put(job)
+    office.clock.time = START + timedelta(seconds=CALLER_SECONDS)
+    office.counter.end_lost(office.there)
+    (left,) = office.outbox.stored.values()
+    assert (left.ended is Ended.LOST) == (state is JobState.LEASED)
+    office.clock.time += timedelta(seconds=1)
+    office.counter.end_lost(office.there)
+    assert office.outbox.stored == {}
+
+
 def test_whoever_asks_for_the_next_job_has_none_in_hand(office):
     def does() -> None:
         office.counter.end_lost(office.there)
@@ -339,6 +353,25 @@ def test_held_until_work_comes(office):
     assert (job is not None, len(clock.slept)) == (True, 3)
     assert counter.lease(office.there, hold_seconds=5) is None
     assert sum(clock.slept) == pytest.approx(0.75 + 5)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 5, 20, 37.9, 38, 40, 600])
+@BOTH
+def test_a_caller_with_little_time_waits_no_longer(office, seconds, write):
+    patience = Patience.within(seconds)
+    usual = Patience()
+    assert patience.lease_seconds <= usual.lease_seconds
+    assert patience.report_seconds <= usual.report_seconds
+    assert (patience == usual) == (seconds >= 38)
+
+    def fetched_late() -> None:
+        if sum(office.clock.slept) + usual.look_seconds >= patience.lease_seconds:
+            office.lease()
+
+    office.does = fetched_late
+    with pytest.raises(TieoutError):
+        office.line(patience).call("call", "{}", write=write)
+    assert sum(office.clock.slept) <= max(seconds, 4 * usual.look_seconds)
 
 
 # Who is not there
