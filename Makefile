@@ -29,7 +29,7 @@ MUTATION_ENV = UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locke
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton faults template build lock clean
+.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton faults chaos template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -76,6 +76,9 @@ tryton: setup ## the Tryton connector against a real server, finer points includ
 
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.storm $(SEED)
+
+chaos: setup ## an agent is killed 50 times while it writes 500 documents; then its books are compared with an undisturbed run (SEED=0, 10 minutes)
+	@$(VENV)/python -m tests.e2e.bridge_chaos --jobs 500 --kills 50 --seed $(SEED)
 
 template: setup ## what can be said of the template without deploying it
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) stage-validate stage-cfn-lint stage-checkov
