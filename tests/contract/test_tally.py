@@ -622,6 +622,20 @@ class TestPayments:
         assert payment.fields["amount"] == Decimal("25.50")
         assert payment.fields["customer"] == world.customer
 
+    def test_a_receipt_whose_party_is_said_to_be_the_bank_is_its_customers(self, world):
+        (invoice,) = world.make_records(1)[1]
+        world.pay(invoice, "25.50")
+        (stored,) = (each for each in world.books.vouchers.values() if each.text("VOUCHERTYPENAME") == "Receipt")
+        party = stored.element.find("PARTYLEDGERNAME")
+        assert party is not None
+        party.text = "HDFC Bank"
+        connector = world.connector()
+
+        (payment,) = all_changes(connector, Kind.PAYMENT, None)[0]
+
+        assert (payment.fields["customer"], payment.fields["invoice_ids"]) == (world.customer, [invoice])
+        assert all_ids(connector, Kind.PAYMENT) == [payment.id]
+
     def test_a_payment_is_booked_to_the_bank_against_the_bill(self, world):
         (invoice,) = world.make_records(1)[1]
         parts = (Allocation(invoice=invoice, amount=Decimal(60)),)

@@ -102,7 +102,7 @@ class TallyConnector:
         with self._client.call():
             books = self._books()
             found: list[Record] = []
-            for some in _chunks(sorted(wanted)):
+            for some in [[]] if field == "sku" else _chunks(sorted(wanted)):  # an alias has no method of its own
                 found += self._records(kind, books, where=self._where_field(kind, field, some, books))
         return [record for record in found if folded(str(record.fields.get(field) or "")) in wanted]
 
@@ -181,7 +181,7 @@ class TallyConnector:
         columns = {"GUID": "$GUID", "MASTERID": "$MasterID", "ALTERID": "$AlterID"}
         if kind in MASTERS:
             return rows_of(self._client.export(report(of, columns, company=books.company.name, where=where)))
-        columns |= {"PARTY": "$PartyLedgerName", "CANCELLED": "$IsCancelled", "NARRATION": "$Narration"}
+        columns |= {"PARTY": "$PartyLedgerName", "CANCELLED": "$IsCancelled"}
         where = all_of(_is_kind(kind), where)
         days = self._days(books.company)
         return rows_of(self._client.export(report(of, columns, company=books.company.name, where=where, days=days)))
@@ -190,8 +190,8 @@ class TallyConnector:
         if kind is Kind.CUSTOMER:
             ledger = books.masters.ledger_of(row["GUID"])
             return ledger is not None and ledger.debtor
-        if kind is Kind.ITEM:
-            return True
+        if kind in {Kind.ITEM, Kind.PAYMENT}:
+            return True  # of receipts, those that are nobody's are listed, too
         party = books.masters.ledger(row.get("PARTY", ""))
         cancelled = row.get("CANCELLED", "").casefold() == "yes"
         return cancelled or (party is not None and party.debtor)
@@ -282,7 +282,7 @@ class TallyConnector:
         if field == "email":
             return any_of("$Email", values)
         if field == "sku":
-            return ""  # an alias has no method of its own in a filter
+            return ""
         known = books.masters.ledger if kind is Kind.CUSTOMER else books.masters.item
         guids = [master.guid for value in values if (master := known(value)) is not None]
         return any_of("$GUID", guids) if guids else "$MasterID < 0"

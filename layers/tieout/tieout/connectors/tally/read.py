@@ -229,9 +229,11 @@ def _price(element: Element, path: str, today: dt.date) -> Decimal | None:
 
 def kind_of(element: Element, kind: Kind, masters: Masters) -> bool:
     """True if a voucher that a formula found is a record of this kind: of a customer, and with what we can show."""
-    if flag_of(element, "ISCANCELLED"):
-        return kind is not Kind.PAYMENT or reference_of(element) is not None
-    return party_of(element, masters) is not None and (kind is not Kind.PAYMENT or paid_in(element, masters) > 0)
+    if kind is Kind.PAYMENT:
+        # Whose receipt it is the entries say: its party may be said to be the bank. A cancelled one has none left.
+        return paid_in(element, masters) > 0 or (flag_of(element, "ISCANCELLED") and reference_of(element) is not None)
+    named = masters.ledger(text_of(element, "PARTYLEDGERNAME"))
+    return flag_of(element, "ISCANCELLED") or (named is not None and named.debtor)
 
 
 def party_of(element: Element, masters: Masters) -> str | None:

@@ -17,7 +17,7 @@ from tieout.connectors.tally.wire import add
 
 _NAME = "TieoutList"
 ROW = "TIEOUTROW"
-"""The first column of each row in a report: rows are not nested in anything."""
+"""The first column of each row in a report, as rows are not nested in anything; never empty."""
 
 
 def text(value: str) -> str:
@@ -61,7 +61,7 @@ def report(
     add(part, "LINES", _NAME)
     add(part, "REPEAT", f"{_NAME} : {_NAME}")
     add(part, "SCROLLED", "Vertical")
-    cells = {ROW: "$GUID", **columns}
+    cells = {ROW: text("1"), **columns}
     add(add(messages, "LINE", NAME=_NAME), "FIELDS", ",".join(f"{_NAME}{number}" for number in range(len(cells))))
     for number, (column, formula) in enumerate(cells.items()):
         field = add(messages, "FIELD", NAME=f"{_NAME}{number}")
