@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from slugify import slugify
 
 from tieout.domain.records import FIELDS, Kind, Shape
-from tieout.files.meanings import BY_KIND, KEYS, KINDS, NAMED_BY, Place
+from tieout.files.meanings import BY_KIND, KEYS, KINDS, Place
 from tieout.files.source import SourceFile
 from tieout.files.titles import folded, meaning_of
 from tieout.mapping.paths import parse_path, path_text
@@ -194,14 +194,10 @@ def _kind(layout: str, meanings: Mapping[str, str | None]) -> Kind:
 
 
 def _key(source: SourceFile, kind: Kind, columns: Iterable[Column]) -> tuple[str, ...]:
-    """The column with an id that a program gave, if anything stands in it; else what names such a record."""
+    """The column with an id that a program gave, if anything stands in it; else the e-mail address."""
     by_title = {folded(title): title for title in source.columns if title not in source.empty}
     known = next((by_title[key] for key in KEYS[kind] if key in by_title), None)
     if known is not None:
         return (known,)
-    filled = sorted((each for each in columns if each.title not in source.empty), key=lambda one: one.rank)
-    by_path = {each.path: each.title for each in reversed(filled)}
-    for paths in NAMED_BY[kind]:
-        if all(path in by_path for path in paths):
-            return tuple(by_path[path] for path in paths)
-    return ()
+    mails = [each for each in columns if each.path in ("email", "contact.email") and each.title not in source.empty]
+    return tuple(each.title for each in sorted(mails, key=lambda one: one.rank)[:1])

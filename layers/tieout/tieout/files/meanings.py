@@ -155,16 +155,8 @@ KINDS: Mapping[Kind, frozenset[str]] = {
 _OF_PEOPLE = ("accountno", "recid", "guid", "uid", "contact id", "customer id", "customerid", "id")
 KEYS: Mapping[Kind, tuple[str, ...]] = {
     Kind.CONTACT: _OF_PEOPLE,
-    Kind.COMPANY: ("company id", "account id", *_OF_PEOPLE),
-    Kind.PRODUCT: ("guid", "product id", "item id", "id"),
-    Kind.DEAL: ("opportunity id", "deal id", "id"),
+    Kind.COMPANY: _OF_PEOPLE,
+    Kind.PRODUCT: ("guid", "sku", "id"),
+    Kind.DEAL: ("opportunity id", "id"),
 }
 """By kind: folded titles of ids that programs give, best first."""
-
-NAMED_BY: Mapping[Kind, tuple[tuple[str, ...], ...]] = {
-    Kind.CONTACT: (("email",), ("name", "company_name"), ("given_name", "family_name", "company_name"), ("name",)),
-    Kind.COMPANY: (("name",), ("contact.email",)),
-    Kind.PRODUCT: (("sku",), ("name",)),
-    Kind.DEAL: (("source_id",),),
-}
-"""By kind: paths whose values together tell records apart where there is no id, best first."""
