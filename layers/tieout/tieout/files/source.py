@@ -52,7 +52,7 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Ceilings: above the first five the file is refused, above `cell_characters_max` the row.
+    """Ceilings: above `cell_characters_max` the row is refused, above any other the file.
 
     Attributes:
         unpacked_bytes_max: Of everything packed in a workbook.
