@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -21,7 +21,7 @@ from tieout.domain.errors import SettingsError
 
 ENROLMENT_FILE, SPOOL_FILE, LOCK_FILE, LOG_FILE = "enrolment.json", "spool.sqlite3", "lock.sqlite3", "agent.log"
 LOCK_WAIT_SECONDS = 0.5
-REPLACE_TRIES = 5
+TRIES, TRY_AGAIN_SECONDS = 5, 0.1
 ICACLS_SECONDS_MAX = 30
 _NAME = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 # Well-known groups by their number, since their names are translated: the system itself, and administrators.
@@ -118,7 +118,7 @@ class Folder:
         """
         file = self.path / name / ENROLMENT_FILE
         try:
-            given = json.loads(file.read_text("utf-8"))
+            given = json.loads(_patiently(lambda: file.read_text("utf-8")))
             connection = given.pop("connection")
             return Enrolment(connection=Connection(**connection) if connection is not None else None, **given)
         except FileNotFoundError:
@@ -264,15 +264,17 @@ def _write_private(file: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    for attempt in range(REPLACE_TRIES):
+    _patiently(lambda: beside.replace(file))
+
+
+def _patiently[Result](do: Callable[[], Result]) -> Result:
+    """What comes back. On Windows a file can be neither replaced nor read for the moment that somebody else has it."""
+    for _ in range(TRIES - 1):
         try:
-            beside.replace(file)
-        except PermissionError:  # Windows: the running agent reads it just now
-            if attempt == REPLACE_TRIES - 1:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+            return do()
+        except PermissionError:
+            time.sleep(TRY_AGAIN_SECONDS)
+    return do()
 
 
 def _private_on_windows(place: Path) -> None:
