@@ -120,7 +120,12 @@ def test_who_comes_for_the_first_time_is_asked_for_changes(office):
 def test_only_what_waits_for_this_connection_goes_on(office):
     office.waits("parked", state=UnsyncedState.PARKED)
     office.waits("dismissed", state=UnsyncedState.DISMISSED)
-    office.waits("of another sync", sync="other")
+    stored = office.world.state.stored_syncs[TENANT, SYNC]
+    elsewhere = stored.text.replace("target: quickbooks", "target: zoho")
+    assert elsewhere != stored.text
+    office.world.state.put_sync(replace(stored, name="elsewhere", text=elsewhere))
+    office.waits("of another sync", sync="elsewhere")
+    office.waits("of a sync that is no more", sync="gone")
     change = office.waits("waiting")
     office.presence.wake(office.books)
     assert office.world.queue.now == [change]
