@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SIMULATORS: Mapping[str, str] = {
     "act": "tieout_sandbox.simulators.act",
     "files": "tieout_sandbox.simulators.files",
+    "goldmine": "tieout_sandbox.simulators.goldmine",
     "outlook": "tieout_sandbox.simulators.outlook",
     "quickbooks_desktop": "tieout_sandbox.simulators.quickbooks_desktop",
     "quickbooks_online": "tieout_sandbox.simulators.quickbooks_online",

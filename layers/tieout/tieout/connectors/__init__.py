@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, files, outlook, quickbooks_online, tally, tryton, zoho_books
+from tieout.connectors import act, files, goldmine, outlook, quickbooks_online, tally, tryton, zoho_books
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
 PROVIDERS: tuple[Provider, ...] = (
     act.CONNECTOR,
     files.CONNECTOR,
+    goldmine.CONNECTOR,
     outlook.CONNECTOR,
     quickbooks_online.CONNECTOR,
     tally.CONNECTOR,

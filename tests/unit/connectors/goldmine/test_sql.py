@@ -176,7 +176,6 @@ def test_without_a_login_somebody_is_asked_for_one():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({}, "server"),
         ({"server": "a", "database": "b", "sqlite_file": "c"}, "sqlite_file"),
         ({"server": "a;b", "database": "b"}, "server"),
         ({"sqlite_file": "c", "currency": "euro"}, "currency"),

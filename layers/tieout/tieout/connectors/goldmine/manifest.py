@@ -23,8 +23,8 @@ class GoldMineSettings(BaseModel):
     """Settings of a connection.
 
     Attributes:
-        server, port: Of the SQL Server, as the computer of the agent calls it, such as `office-server`; a named
-            instance is reached by its port.
+        server, port: Of the SQL Server, as the computer of the agent calls it, such as `office-server`; by itself it
+            is that computer. A named instance is reached by its port.
         database: Name of the GoldMine database.
         sqlite_file: Instead of the three: a SQLite file with GoldMine's tables, for trying things out.
         time_zone: IANA name of the zone that the GoldMine computers' clocks are in; GoldMine writes down none.
@@ -45,9 +45,9 @@ class GoldMineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    server: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,253}$")
+    server: str = Field(default="localhost", pattern=r"^[A-Za-z0-9_.-]{1,253}$")
     port: int = Field(default=1433, ge=1, le=65535)
-    database: str = Field(default="", max_length=128)
+    database: str = Field(default="GoldMine", min_length=1, max_length=128)
     sqlite_file: str = ""
     time_zone: ZoneName = "UTC"
     currency: str = "USD"
@@ -78,10 +78,8 @@ class GoldMineSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.sqlite_file and (self.server or self.database):
-            raise ValueError("`sqlite_file` stands instead of `server` and `database`")
-        if not self.sqlite_file and not (self.server and self.database):
-            raise ValueError("it needs `server` and `database`")
+        if self.sqlite_file and {"server", "port", "database"} & self.model_fields_set:
+            raise ValueError("`sqlite_file` stands instead of `server`, `port` and `database`")
         meanings = [each.casefold() for each in (*self.won_statuses, *self.lost_statuses, *self.inactive_statuses)]
         if len(set(meanings)) < len(meanings):
             raise ValueError("a status means two things")
