@@ -138,11 +138,10 @@ class Books:
         """
         type_, action = given.tag, given.get("ACTION", "Create").casefold()
         names = [text for each in given.findall("NAME.LIST/NAME") if (text := (each.text or "").strip())]
-        if type_ == "UNIT":
-            name = (given.findtext("NAME") or "").strip()
-            if not name:
-                return  # 7.1 says nothing at all
-            names = [name]
+        named = (given.findtext("NAME") or "").strip()
+        if type_ == "UNIT" and not named:
+            return  # 7.1 says nothing at all
+        names = [named] if type_ == "UNIT" or (named and not names) else names
         name = (given.get("NAME") or (names[0] if names else "")).strip()
         if not names:
             raise LineError(f"{type_.title()} '{name}': Name is missing!")

@@ -222,6 +222,8 @@ def _import(tally: Tally, root: Element, books: Books | None) -> Element:
         counts.said.append("No company is open!")
     for message in root.iter("TALLYMESSAGE"):
         for record in message:
+            # Tally's own pages write `Action` here and `ACTION` there.
+            record.attrib.update({name.upper(): value for name, value in record.attrib.items()})
             if books is not None:
                 _import_one(tally, books, record, counts)
     tally.state.changed()
