@@ -428,6 +428,7 @@ class TestRefusals:
         assert isinstance(outcome, NotDone)
         assert isinstance(outcome.error, UnavailableError)
         assert len(world.company.tables["Customer"]) == 1
+        assert connector.probe().id == "Somebody Else"  # `tieout connect` says so, and takes it if that is meant
         world.set(company_name="Zillum")
         assert isinstance(only(connector.write([effect])), Done)
 

@@ -71,12 +71,11 @@ class QuickBooksDesktopConnector:
         return MANIFEST
 
     def probe(self) -> Account:
-        """The company that is open: its name is all that QuickBooks says to tell it from others."""
+        """The company that is open, be it the connection's or not: its name is all that tells it from others."""
         self._company.forget()
         name = self._company.name
         if not name:
             raise unreadable("a company without a name", write=False)
-        self._company.check_is_ours()
         return Account(name, name, self._company.home_currency)
 
     def read(self, kind: Kind, ids: Sequence[str]) -> Sequence[Record]:

@@ -42,6 +42,8 @@ _SEEN_MAX = 500
 _RESTARTS_MAX = 4
 _PAGE_MAX = 500
 _IDS_PAGE = 1000
+# Two megabytes: an answer of the Web Connector may have five.
+_TIMES_MAX = 10_000
 _DIGEST = 12
 
 
@@ -122,8 +124,7 @@ class Feed:
 
     def _now(self, kind: Kind) -> Cursor:
         since = _wall_text(self._clock.now() - _UNSEEN)
-        light: Json = {"IncludeRetElement": [_key(kind), "EditSequence", "TimeModified"]} | _since(kind, since)
-        reply, *deleted = self._client.ask(_query(kind, light), *_deletions(kind, since))
+        reply, *deleted = self._client.ask(_times(kind, since), *_deletions(kind, since))
         return self._after(since, reply.records(), _gone(kind, deleted))
 
     def _after(
@@ -161,8 +162,7 @@ class Feed:
 
         A record that changes during the walk has a later time than that, and comes again.
         """
-        light: Json = {"IncludeRetElement": [_key(kind), "EditSequence", "TimeModified"]}
-        (reply,) = self._client.ask(_query(kind, light | _since(kind, _earlier(cursor.since))))
+        (reply,) = self._client.ask(_times(kind, _earlier(cursor.since)))
         latest = max([cursor.since, *map(_wall, reply.records())])
         # Only deletions are remembered: a record may not have been given yet, and coming twice is no loss.
         return replace(self._after(cursor.since, (), gone), since=latest)
@@ -222,6 +222,12 @@ def _key(kind: Kind) -> str:
 
 def _query(kind: Kind, body: Json, attributes: dict[str, str] | None = None) -> Ask:
     return Ask(f"{ENTITIES[kind]}QueryRq", body, attributes or {})
+
+
+def _times(kind: Kind, wall: str) -> Ask:
+    """Asks when records changed. Of very many some are left out: the watermark is only lower then."""
+    elements = [_key(kind), "EditSequence", "TimeModified"]
+    return _query(kind, {"MaxReturned": _TIMES_MAX, "IncludeRetElement": elements} | _since(kind, wall))
 
 
 def _everyone(kind: Kind) -> Json:
