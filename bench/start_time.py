@@ -18,6 +18,7 @@ FUNCTIONS = (
     "apply_changes",
     "retry_changes",
     "park_change",
+    "import_file",
     "send_alerts",
     "archive_audit",
 )
@@ -27,6 +28,7 @@ BUILDS = {
     "apply_changes": "apply_changes",
     "retry_changes": "apply_changes",
     "park_change": "park_changes",
+    "import_file": "imports",
     "send_alerts": "send_alerts",
     "archive_audit": "archive_audit",
 }
@@ -38,6 +40,8 @@ SETTINGS = {
     "TIEOUT_ALERT_TOPIC_ARN": "arn:aws:sns:eu-west-1:0:t",
     "TIEOUT_SECRETS_PREFIX": "p",
     "TIEOUT_AUDIT_BUCKET": "b",
+    "TIEOUT_EXCHANGE_BUCKET": "e",
+    "TIEOUT_FILES_QUEUE_URL": "http://127.0.0.1/f",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
 

@@ -21,6 +21,7 @@ FUNCTIONS = (
     "ApplyChanges",
     "RetryChanges",
     "ParkChange",
+    "ImportFile",
     "SendAlerts",
     "ArchiveAudit",
 )

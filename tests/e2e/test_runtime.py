@@ -27,6 +27,7 @@ ANSWERS = {
     "apply_changes": NOTHING_FAILED,
     "retry_changes": NOTHING_FAILED,
     "park_change": NOTHING_FAILED,
+    "import_file": NOTHING_FAILED,
     "send_alerts": {"sent": 0, "gathering": 0},
     "archive_audit": NOTHING_FAILED,
 }

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
-from tests.aws import BUCKET, create_bucket
+from tests.aws import BUCKET, EXCHANGE, create_bucket, create_exchange
 from tieout.adapters import s3
-from tieout.adapters.s3 import S3Archive, object_name
+from tieout.adapters.s3 import S3Archive, S3Exchange, object_name
 from tieout.domain.errors import UnavailableError
+from tieout.ports.files import Dropped
+
+DOWN: Any = {"HTTPStatusCode": 503}
+FORBIDDEN: Any = {"HTTPStatusCode": 403}
 
 
 @pytest.fixture
@@ -97,3 +103,48 @@ def test_other_refusals_rise(clients):
 
 def test_the_name_of_an_object():
     assert object_name("acme", 42) == "audit/acme/000000000042.jsonl"
+
+
+# Files in and out
+
+
+@pytest.fixture
+def exchange(clients):
+    create_exchange(clients)
+    return S3Exchange(clients.s3, EXCHANGE)
+
+
+def test_a_file_comes_in_and_results_go_out(exchange, clients, tmp_path):
+    body = bytes(range(256)) * 20_000
+    clients.s3.put_object(Bucket=EXCHANGE, Key="inbox/a b.csv", Body=body, Metadata={"complete": "yes"})
+    assert exchange.there("inbox/a b.csv") == Dropped("inbox/a b.csv", len(body), {"complete": "yes"})
+    path = tmp_path / "file"
+    exchange.fetch("inbox/a b.csv", path)
+    assert path.read_bytes() == body
+    exchange.hand_out(path, "outbox/r.csv")
+    assert clients.s3.get_object(Bucket=EXCHANGE, Key="outbox/r.csv")["Body"].read() == body
+    exchange.drop("outbox/r.csv")
+    exchange.drop("outbox/r.csv")
+    assert exchange.there("outbox/r.csv") is None
+
+
+def test_a_file_that_was_taken_away_cannot_be_fetched_now(exchange, tmp_path):
+    with pytest.raises(UnavailableError):
+        exchange.fetch("inbox/none.csv", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (ClientError({"Error": {"Code": "503"}, "ResponseMetadata": DOWN}, "HeadObject"), UnavailableError),
+        (EndpointConnectionError(endpoint_url="https://s3"), UnavailableError),
+        (ClientError({"Error": {"Code": "403"}, "ResponseMetadata": FORBIDDEN}, "HeadObject"), ClientError),
+    ],
+)
+def test_what_s3_cannot_answer_now_may_work_later_and_what_is_not_allowed_rises(exchange, monkeypatch, failure, error):
+    def fail(**_):
+        raise failure
+
+    monkeypatch.setattr(exchange._client, "head_object", fail)
+    with pytest.raises(error):
+        exchange.there("inbox/a.csv")

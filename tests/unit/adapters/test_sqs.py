@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.aws import START, deploy
-from tieout.adapters.sqs import SqsQueue, decode, encode
+from tieout.adapters.sqs import SqsFiles, SqsQueue, decode, encode
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.errors import SettingsError, UnavailableError
 from tieout.domain.records import Kind
@@ -189,3 +189,16 @@ def test_a_message_of_another_form_is_refused_without_repeating_it(body):
     with pytest.raises(ValueError, match="the message") as raised:
         decode(body)
     assert "jane" not in str(raised.value)
+
+
+def test_a_file_waits_with_its_place_and_its_run(clients):
+    url = clients.sqs.create_queue(QueueName="tieout-files")["QueueUrl"]
+    SqsFiles(clients.sqs, url).send("inbox/acme.office/a.csv", delay_seconds=0, run="i/2")
+    (message,) = clients.sqs.receive_message(QueueUrl=url)["Messages"]
+    assert json.loads(message["Body"]) == {"place": "inbox/acme.office/a.csv", "run": "i/2"}
+
+
+def test_a_file_that_the_queue_does_not_take_is_told(clients):
+    files = SqsFiles(clients.sqs, "https://sqs.eu-west-1.amazonaws.com/123456789012/none")
+    with pytest.raises(UnavailableError):
+        files.send("inbox/acme.office/a.csv", delay_seconds=0)

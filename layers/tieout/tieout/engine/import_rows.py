@@ -41,6 +41,7 @@ LIVE_ROWS_MAX = 500
 RESULTS = ("row", "key", "state", "reason", "column", "value")
 GONE = "gone"
 _PAGE = 1_000
+_PARTS = 256
 _STEM_CHARACTERS = 100
 _NOT_IN_NAMES = re.compile(r"[^\w.() -]+")
 
@@ -125,7 +126,7 @@ class ImportRows:
         self._address, self._folder, self._one = connection.address, folder, one
         self._counts: Counter[str] = Counter(one.counts)
         self._fed = self._rows.newest_fed(*self._here, self._kind)
-        self._ids = array("Q") if one.complete else None
+        self._ids = _Ids() if one.complete else None
         parts: dict[str, Path] = {}
         polled = self._is_polled()
         with closing(self._left(file)) as reads:  # whatever happens, before the file itself is closed
@@ -163,7 +164,7 @@ class ImportRows:
                 continue
             read = read_row(row, file.columns, file.source.findings)
             if self._ids is not None and read.id:
-                self._ids.append(_number_of(read.id))
+                self._ids.add(read.id)
             if row.number > done:
                 yield read
 
@@ -306,12 +307,12 @@ class ImportRows:
         """
         if self._ids is None or self._counts[RowState.REFUSED]:
             return []
-        there = array("Q", sorted(self._ids))
+        self._ids.sort()
         gone: list[str] = []
         after: str | None = None
         while True:
             rows, after = self._rows.listed(*self._here, self._kind, after, _PAGE)
-            missing = [row for row in rows if not _is_in(there, _number_of(row.id))]
+            missing = [row for row in rows if row.id not in self._ids]
             self._rows.remove_rows(*self._here, missing)
             gone += [row.id for row in missing]
             self._keep_alone()
@@ -328,11 +329,29 @@ def _end(batch: _Batch, read: Read, state: RowState, reason: str = "") -> None:
         batch.lines.append(line)
 
 
+class _Ids:
+    """The ids of a whole file in 8 bytes each, in many small parts, so that sorting them needs no more.
+
+    That two of a million ids are taken for one, and one is kept that is gone, is one in forty million.
+    """
+
+    def __init__(self) -> None:
+        self._parts = [array("Q") for _ in range(_PARTS)]
+
+    def add(self, row_id: str) -> None:
+        number = _number_of(row_id)
+        self._parts[number % _PARTS].append(number)
+
+    def sort(self) -> None:
+        """To be called once, before the first question."""
+        self._parts = [array("Q", sorted(part)) for part in self._parts]
+
+    def __contains__(self, row_id: str) -> bool:
+        number = _number_of(row_id)
+        part = self._parts[number % _PARTS]
+        place = bisect_left(part, number)
+        return place < len(part) and part[place] == number
+
+
 def _number_of(row_id: str) -> int:
-    """64 bits: that two of a million ids are taken for one, and one is kept that is gone, is one in forty million."""
     return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest())
-
-
-def _is_in(numbers: array[int], wanted: int) -> bool:
-    place = bisect_left(numbers, wanted)
-    return place < len(numbers) and numbers[place] == wanted

@@ -46,7 +46,7 @@ class FileRows(Protocol):
         """The import that is running; None if none is."""
 
 
-INDEXED = ("name", "company_name", "sku", "email")
+INDEXED = ("name", "sku", "email")
 """Fields that rows are found by."""
 
 
