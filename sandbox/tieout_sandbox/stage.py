@@ -206,8 +206,8 @@ class Stage[C: CrmSide, B: BooksSide]:
     def connect(self) -> None:
         """Sign in to both sides; each is asked at once from where on to look for changes.
 
-        On AWS its schedule does that: a rate begins when it is made. Source: EventBridge Scheduler User Guide, "Rate-based
-        schedules", read 2026-11-22.
+        On AWS its schedule does that: a rate begins when it is made. Source: EventBridge Scheduler User Guide,
+        "Schedule types", read 2026-11-22.
         """
         for side in (self.crm, self.books):
             side.connect(self)
