@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import batched
 from typing import cast
@@ -37,7 +38,7 @@ from tieout.connectors.quickbooks_desktop.translate import (
 )
 from tieout.domain.documents import CreditNote, Customer, Estimate, Invoice, Item
 from tieout.domain.effects import Done, Effect, Match, MatchedBy, NotDone, Operation, Outcome, Unknown
-from tieout.domain.errors import ConflictError, ProviderError, RejectedError, UncertainError
+from tieout.domain.errors import ConflictError, ProviderError, RejectedError, UnavailableError, UncertainError
 from tieout.domain.records import Kind, Record
 from tieout.matching.contacts import mailbox
 from tieout.matching.names import beginning
@@ -74,6 +75,8 @@ class QuickBooksDesktopConnector:
         """The company that is open, be it the connection's or not: its name is all that tells it from others."""
         self._company.forget()
         name = self._company.name
+        with suppress(UnavailableError):  # another one is forgotten, so that the next call looks again
+            self._company.check_is_ours()
         if not name:
             raise unreadable("a company without a name", write=False)
         return Account(name, name, self._company.home_currency)
