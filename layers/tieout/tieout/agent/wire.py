@@ -65,8 +65,9 @@ def address_of(text: str) -> str:
     """
     text = text.strip().rstrip("/")
     parts = urlsplit(text)
-    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if parts.hostname and safe and _PATH.fullmatch(parts.path) and not parts.query and not parts.username:
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    has_more = parts.query or parts.fragment or parts.username
+    if parts.hostname and is_safe and _PATH.fullmatch(parts.path) and not has_more:
         return text
     raise SettingsError(
         "This is not the address of a bridge.",
