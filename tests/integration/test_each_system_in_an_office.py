@@ -17,6 +17,8 @@ import pytest
 from tests.contract.suite import all_ids
 from tests.contract.test_act import SECRETS as ACT_SECRETS
 from tests.contract.test_act import world as act  # noqa: F401 - a fixture
+from tests.contract.test_goldmine import SECRETS as GOLDMINE_SECRETS
+from tests.contract.test_goldmine import world as goldmine  # noqa: F401 - a fixture
 from tests.contract.test_tally import world as tally  # noqa: F401 - a fixture
 from tests.office.cloud import CODE, Cloud, served, write_all
 from tests.office.computer import Computer, Gate
@@ -57,6 +59,7 @@ class Office:
 
 SYSTEMS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "tally": ({}, {}),
+    "goldmine": ({}, GOLDMINE_SECRETS),
     "act": ({"requests_per_minute": 10_000}, ACT_SECRETS),
 }
 """Settings and secrets."""
