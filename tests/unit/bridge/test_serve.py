@@ -778,3 +778,20 @@ def test_a_note_that_cannot_be_made_loses_no_job(served, agent):
     queued = served.queue(write=True)
     assert agent.report(agent.lease()) == {}
     assert served.outbox.job("acme", "books", queued.id).ended is Ended.DONE
+
+
+def test_an_enrolment_that_broke_off_half_way_is_repeated(served, monkeypatch):
+    """The installation says which key counts, and the key was not stored any more."""
+    agent = Agent(served)
+
+    def write(*_):
+        raise TimeoutError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(served.secrets, "write", write)
+        with pytest.raises(TimeoutError):
+            agent.enrol()
+    assert refused(agent.lease) == (401, "bad_signature")
+    assert refused(Agent(served, key=OTHER_KEY).enrol) == (403, "code_used")
+    agent.enrol()
+    assert agent.lease() is None

@@ -306,6 +306,15 @@ def test_a_request_of_which_the_session_does_not_know_is_lost_too(office, progra
     assert office.stored(job).ended is Ended.LOST
 
 
+@pytest.mark.parametrize("body", ["", "{}", pack({"effects": []}), pack({"body": ""})])
+def test_a_job_that_has_no_request_is_surely_not_done(office, program, body):
+    job = office.queue("request", body, write=True)
+    assert program.send() == ""
+    assert office.stored(job).ended is Ended.NOT_BEGUN
+    office.work()
+    assert program.send() == ASKED
+
+
 def test_an_answer_to_nothing_changes_nothing(office, program):
     job = office.work()
     assert program.receive() == 50

@@ -136,12 +136,12 @@ class Results:
     @staticmethod
     def probe(text: str) -> Account:
         """The account."""
-        return _read_as(text, lambda one: Account(_text(one["id"]), _text(one["name"]), _text_or_none(one["currency"])))
+        return read_as(text, lambda one: Account(_text(one["id"]), _text(one["name"]), _text_or_none(one["currency"])))
 
     @staticmethod
     def records(text: str) -> list[Record]:
         """Of `read` and `search`."""
-        return _read_as(text, lambda some: [_to_record(one) for one in _list(some)])
+        return read_as(text, lambda some: [_to_record(one) for one in _list(some)])
 
     @staticmethod
     def changes(text: str) -> ChangePage:
@@ -156,12 +156,12 @@ class Results:
                 deletions_unsure=_flag(one["deletions_unsure"]),
             )
 
-        return _read_as(text, page)
+        return read_as(text, page)
 
     @staticmethod
     def cursor(text: str) -> str:
         """Of `cursor_now`."""
-        return _read_as(text, _text)
+        return read_as(text, _text)
 
     @staticmethod
     def ids(text: str) -> tuple[Sequence[str], str | None]:
@@ -171,7 +171,7 @@ class Results:
             ids, following = _list(pair)
             return _texts(ids), _text_or_none(following)
 
-        return _read_as(text, page)
+        return read_as(text, page)
 
     @staticmethod
     def matches(text: str) -> dict[str, Sequence[Match]]:
@@ -180,19 +180,24 @@ class Results:
         def match(one: Mapping[str, Any]) -> Match:
             return Match(_to_record(one["record"]), MatchedBy(one["by"]), unfinished=_flag(one["unfinished"]))
 
-        return _read_as(text, lambda found: {key: [match(one) for one in _list(some)] for key, some in found.items()})
+        return read_as(text, lambda found: {key: [match(one) for one in _list(some)] for key, some in found.items()})
 
     @staticmethod
     def outcomes(text: str) -> list[Outcome]:
         """Of `write`."""
-        return _read_as(text, lambda some: [_to_outcome(one) for one in _list(some)])
+        return read_as(text, lambda some: [_to_outcome(one) for one in _list(some)])
 
 
-def _read_as[Result](text: str, read: Callable[[Any], Result]) -> Result:
+def read_as[Result](text: str, read: Callable[[Any], Result]) -> Result:
+    """What the function makes of what was packed.
+
+    Raises:
+        UnreadableError: If it is not of the form that it reads.
+    """
     try:
         return read(_unpacked(text))
     except _NONSENSE:
-        raise UnreadableError("the result is not of the form that was expected") from None
+        raise UnreadableError("the text is not of the form that was expected") from None
 
 
 # Errors
@@ -214,7 +219,7 @@ def decode_error(text: str) -> TieoutError:
     Raises:
         UnreadableError: If it is none of a provider's errors, nor one of settings.
     """
-    return _read_as(text, _to_error)
+    return read_as(text, _to_error)
 
 
 def _from_error(error: TieoutError) -> dict[str, Any]:

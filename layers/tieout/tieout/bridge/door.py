@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from tieout.bridge.calls import UnreadableError
+from tieout.bridge.calls import UnreadableError, read_as
 from tieout.bridge.line import Line
-from tieout.domain.packing import pack, unpack
+from tieout.domain.packing import pack
 from tieout.ports.http import Answer, Request
 
 CALL = "request"
@@ -30,8 +30,8 @@ class BridgedDoor:
         """
         text = self._line.call(CALL, pack({"body": (request.body or b"").decode()}), write=request.write)
         try:
-            return _answer(unpack(text))
-        except (ValueError, TypeError, KeyError, UnreadableError):
+            return read_as(text, _answer)
+        except UnreadableError:
             raise self._line.unreadable(write=request.write) from None
 
 
@@ -49,16 +49,22 @@ def body_of(job_body: str) -> str:
     """The text that is to be sent to the system.
 
     Raises:
-        ValueError: If the job is none of a door's.
+        UnreadableError: If the job is none of a door's.
     """
-    match unpack(job_body):
+    return read_as(job_body, _body)
+
+
+def _body(given: Any) -> str:  # noqa: ANN401 - what was queued
+    match given:
         case {"body": str(body)}:
             return body
     raise ValueError("the job is no request")
 
 
 def _answer(given: Any) -> Answer:  # noqa: ANN401 - what was reported
-    body = str(given["body"]).encode()
-    if "refused" in given:
-        return Answer(HTTPStatus.BAD_GATEWAY, {REFUSED_HEADER: str(given["refused"])}, body)
-    return Answer(HTTPStatus.OK, {}, body)
+    match given:
+        case {"body": str(message), "refused": str(code)}:
+            return Answer(HTTPStatus.BAD_GATEWAY, {REFUSED_HEADER: code}, message.encode())
+        case {"body": str(body), **more} if not more:
+            return Answer(HTTPStatus.OK, {}, body.encode())
+    raise ValueError("the report is no answer")

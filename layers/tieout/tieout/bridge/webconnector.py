@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from tieout.bridge import soap
+from tieout.bridge.calls import UnreadableError
 from tieout.bridge.door import answered, body_of, refused
 from tieout.bridge.outbox import Counter, changed
 from tieout.bridge.presence import Presence
@@ -169,10 +170,14 @@ class ServeWebConnector:
             goes_on = self._clock.now() - session.began < PATIENCE
             self._keep(there, session, replace(session, error=COME_AGAIN if goes_on else ""))
             return ""
-        if not self._keep(there, session, replace(session, job=job.id, error="")):
+        try:
+            text = body_of(job.body)
+        except UnreadableError:  # it stood beside the table, and is not there any more
+            text = ""
+        if not text or not self._keep(there, session, replace(session, job=job.id, error="")):
             self._counter.report(job, Ended.NOT_BEGUN, None)
             return ""
-        return body_of(job.body)
+        return text
 
     def _receive(self, there: Installation, session: _Session, call: soap.ReceiveResponse) -> int:
         failed = bool(call.hresult)
