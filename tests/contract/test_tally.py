@@ -116,6 +116,12 @@ class TallyWorld(SimulatedWorld):
             SubElement(element, tag).text = value
         self.books.import_master(element, Counts())
 
+    def delete_ledger(self, name: str) -> None:
+        """Somebody deletes a ledger in Tally."""
+        element = Element("LEDGER", NAME=name, ACTION="Delete")
+        SubElement(SubElement(element, "NAME.LIST"), "NAME").text = name
+        self.books.import_master(element, Counts())
+
     def make_invoice(self, amount: str = "100.00", party: str = "Acme & Sons") -> str:
         """Somebody enters a sales voucher in Tally; its id."""
         voucher = Element("VOUCHER", VCHTYPE="Sales", ACTION="Create")
@@ -322,6 +328,21 @@ class AddsElements:
             rb"(<(?:LEDGER|STOCKITEM|VOUCHER|LEDGERENTRIES\.LIST|IMPORTRESULT)(?: [^>]*)?>)", rb"\1" + more, answer.body
         )
         return replace(answer, body=body)
+
+
+class Asked:
+    """Keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def __call__(self, http: Http) -> Http:
+        self._http = http
+        return self
+
+    def send(self, request: Request) -> Answer:
+        self.bodies.append(request.body or b"")
+        return self._http.send(request)
 
 
 def refusal(outcomes: Sequence[Any]) -> Any:
@@ -574,6 +595,49 @@ class TestFeed:
         assert connector.search(Kind.CUSTOMER, "name", ["paper supplier"]) == []
         (found,) = connector.search(Kind.CUSTOMER, "name", ["asha  stores", "nobody"])
         assert found.id == south
+
+    def test_of_the_masters_only_what_was_saved_since_is_read_again(self, world):
+        asked = Asked()
+        connector = world.connector(wrap=asked)
+        connector.ids(Kind.CUSTOMER, None)
+        new = world.make("LEDGER", "Asha Stores", PARENT="Sundry Debtors").guid
+        gone = world.make("LEDGER", "Bala Stores", PARENT="Sundry Debtors").guid
+        asked.bodies.clear()
+
+        assert set(all_ids(connector, Kind.CUSTOMER)) == {world.customer, new, gone}
+
+        (ledgers,) = (body for body in asked.bodies if b"<TYPE>Ledger<" in body and b"$PartyGSTIN" in body)
+        assert b"$AlterID &gt;" in ledgers
+        world.make("GROUP", "East Debtors", PARENT="Sundry Debtors")
+        world.alter("LEDGER", "Cash", PARENT="East Debtors")
+        cash = world.books.master("LEDGER", "Cash").guid
+        world.delete_ledger("Bala Stores")
+        assert set(all_ids(connector, Kind.CUSTOMER)) == {world.customer, new, cash}
+
+    def test_a_deleted_name_is_free_again_after_ten_minutes(self, world):
+        connector = world.connector()
+        world.make("LEDGER", "Bala Stores", PARENT="Sundry Debtors")
+        connector.ids(Kind.CUSTOMER, None)
+        world.delete_ledger("Bala Stores")
+        effect = world.effect(Kind.CUSTOMER, Customer(name="Bala Stores"))
+
+        assert isinstance(refusal(connector.write([effect])), ConflictError)
+        world.clock.advance(601)
+        world.alter("LEDGER", "Cash", PARENT="Cash-in-Hand")
+
+        assert done(connector.write([effect])).fields["name"] == "Bala Stores"
+
+    def test_a_company_without_counters_is_told(self, world):
+        class SaysNone:
+            def __init__(self, http: Http) -> None:
+                self._http = http
+
+            def send(self, request: Request) -> Answer:
+                answer = self._http.send(request)
+                return replace(answer, body=re.sub(rb"<VOUCHERS>\d+<", b"<VOUCHERS><", answer.body))
+
+        with pytest.raises(UnavailableError, match="counters"):
+            world.connector(wrap=SaysNone).changes(Kind.INVOICE, None)
 
     def test_optional_vouchers_are_estimates_and_no_invoices(self, world):
         connector = world.connector()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tieout.connectors.tally.client import Client
-from tieout.connectors.tally.manifest import Settings
 from tieout.connectors.tally.tdl import report, rows_of
 from tieout.connectors.tally.wire import day_of
 from tieout.domain.errors import ReconnectError, SettingsError, UnavailableError
+from tieout.ports.clock import Clock
+from tieout.transport.kept import KEPT_FOR
 
 DEBTORS = "Sundry Debtors"
 _PARENTS_MAX = 50
@@ -83,18 +84,26 @@ def folded(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-class Masters:
-    """Ledgers, items and units of a company, as of one state of its counter."""
+type Rows = dict[str, Mapping[str, str]]
 
-    def __init__(
-        self, ledgers: Iterable[Ledger], items: Iterable[StockItem], units: Mapping[str, int], counter: int
-    ) -> None:
+
+class Masters:
+    """Ledgers, items and units of a company, as of one state of its counter.
+
+    Args:
+        counter: Of the company, when the rows were asked for.
+        groups, units: By folded name.
+        ledgers, items: By GUID.
+    """
+
+    def __init__(self, counter: int, groups: Rows, ledgers: Rows, items: Rows, units: Rows) -> None:
         self.counter = counter
-        self.units = units
-        self.ledgers = {folded(each.name): each for each in ledgers}
-        self.items = {folded(each.name): each for each in items}
-        self._ledger_of = {each.guid: each for each in self.ledgers.values()}
-        self._item_of = {each.guid: each for each in self.items.values()}
+        self.rows = (groups, ledgers, items, units)
+        self.units = {name: _count(row.get("DECIMALS", "")) for name, row in units.items()}
+        self._ledger_of = {guid: _ledger(row, groups) for guid, row in ledgers.items()}
+        self._item_of = {guid: StockItem(guid, row.get("NAME", ""), row.get("UNIT", "")) for guid, row in items.items()}
+        self.ledgers = {folded(each.name): each for each in self._ledger_of.values()}
+        self.items = {folded(each.name): each for each in self._item_of.values()}
 
     def ledger(self, name: str) -> Ledger | None:
         """The ledger of this name."""
@@ -113,6 +122,18 @@ class Masters:
         return self._item_of.get(guid)
 
 
+def _ledger(row: Mapping[str, str], groups: Rows) -> Ledger:
+    return Ledger(
+        row.get("GUID", ""),
+        row.get("NAME", ""),
+        _is_debtor(row.get("PARENT", ""), groups),
+        row.get("STATE", ""),
+        row.get("COUNTRY", ""),
+        row.get("GSTIN", ""),
+        row.get("REGISTRATION", ""),
+    )
+
+
 class Companies:
     """Finds the connection's company among those that are open, before each call; keeps its masters until they change.
 
@@ -121,12 +142,14 @@ class Companies:
         name: Its name; counts only without the GUID.
     """
 
-    def __init__(self, client: Client, settings: Settings, guid: str, name: str) -> None:
+    def __init__(self, client: Client, clock: Clock, guid: str, name: str) -> None:
         self._client = client
-        self._settings = settings
+        self._clock = clock
         self._guid = guid.lower()
         self._name = name
         self._masters: Masters | None = None
+        self._whole_at = clock.now()
+        self._doubted = False
 
     def current(self) -> OpenCompany:
         """The connection's company, which is open now under whatever name.
@@ -174,17 +197,38 @@ class Companies:
         return not self._name or folded(company.name) == folded(self._name)
 
     def masters(self, company: OpenCompany) -> Masters:
-        """The company's masters; read again if its counter says that one of them was saved."""
-        if self._masters is None or self._masters.counter != company.masters:
-            self._masters = self._read_masters(company)
+        """The company's masters: whole at first and every ten minutes, and in between what was saved since.
+
+        What somebody deleted stays known until they are read whole.
+        """
+        known = self._masters
+        if known is not None and known.counter == company.masters and not self._doubted:
+            return known
+        if known is None or company.masters <= known.counter or self._clock.now() - self._whole_at > KEPT_FOR:
+            known = None
+        groups = self._by_name("Group", _GROUP, company)
+        if known is None or known.rows[0] != groups:
+            known, self._whole_at = Masters(0, {}, {}, {}, {}), self._clock.now()
+        where = f"$AlterID > {known.counter}" if known.counter else ""
+        _, ledgers, items, units = known.rows
+        self._masters = Masters(
+            company.masters,
+            groups,
+            ledgers | self._by_guid("Ledger", _LEDGER, company, where),
+            items | self._by_guid("StockItem", _ITEM, company, where),
+            units | self._by_name("Unit", _UNIT, company, where),
+        )
+        self._doubted = False
         return self._masters
 
     def forget(self) -> None:
-        """Read the masters again next time: one was just written."""
-        self._masters = None
+        """Read the masters again next time, whatever the counter says: one was just written."""
+        self._doubted = True
 
     def _open(self) -> list[OpenCompany]:
         rows = rows_of(self._client.export(report("Company", _COMPANY, company="")))
+        if any(row.get("GUID") and not (row.get("MASTERS") and row.get("VOUCHERS")) for row in rows):
+            raise UnavailableError("Tally does not say the company's counters, without which no change can be seen.")
         return [
             OpenCompany(
                 guid=row.get("GUID", "").lower(),
@@ -199,31 +243,16 @@ class Companies:
             if row.get("GUID")
         ]
 
-    def _read_masters(self, company: OpenCompany) -> Masters:
-        def rows(of: str, columns: Mapping[str, str]) -> list[dict[str, str]]:
-            return rows_of(self._client.export(report(of, columns, company=company.name)))
+    def _by_guid(self, of: str, columns: Mapping[str, str], company: OpenCompany, where: str) -> Rows:
+        root = self._client.export(report(of, columns, company=company.name, where=where))
+        return {row.get("GUID", ""): row for row in rows_of(root)}
 
-        groups = {folded(row.get("NAME", "")): row for row in rows("Group", _GROUP)}
-        ledgers = [
-            Ledger(
-                row.get("GUID", ""),
-                row.get("NAME", ""),
-                _is_debtor(row.get("PARENT", ""), groups),
-                row.get("STATE", ""),
-                row.get("COUNTRY", ""),
-                row.get("GSTIN", ""),
-                row.get("REGISTRATION", ""),
-            )
-            for row in rows("Ledger", _LEDGER)
-        ]
-        items = [
-            StockItem(row.get("GUID", ""), row.get("NAME", ""), row.get("UNIT", "")) for row in rows("StockItem", _ITEM)
-        ]
-        units = {folded(row.get("NAME", "")): _count(row.get("DECIMALS", "")) for row in rows("Unit", _UNIT)}
-        return Masters(ledgers, items, units, company.masters)
+    def _by_name(self, of: str, columns: Mapping[str, str], company: OpenCompany, where: str = "") -> Rows:
+        root = self._client.export(report(of, columns, company=company.name, where=where))
+        return {folded(row.get("NAME", "")): row for row in rows_of(root)}
 
 
-def _is_debtor(group: str, groups: Mapping[str, Mapping[str, str]]) -> bool:
+def _is_debtor(group: str, groups: Rows) -> bool:
     """True if the group is Sundry Debtors, or below it. It may have been renamed, so its reserved name counts."""
     for _ in range(_PARENTS_MAX):
         row = groups.get(folded(group), {})

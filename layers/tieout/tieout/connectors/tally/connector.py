@@ -72,7 +72,7 @@ class TallyConnector:
         self._client = Client(self._settings, context.http, context.clock)
         guid = self._settings.company_guid or context.connection.account
         name = "" if self._settings.company_guid else self._settings.company
-        self._companies = Companies(self._client, self._settings, guid, name)
+        self._companies = Companies(self._client, context.clock, guid, name)
 
     @property
     def manifest(self) -> Manifest:
