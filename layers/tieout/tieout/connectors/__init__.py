@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tieout.connectors import act, files, goldmine, outlook, quickbooks_online, tally, tryton, zoho_books
+from tieout.connectors import (
+    act,
+    files,
+    goldmine,
+    outlook,
+    quickbooks_desktop,
+    quickbooks_online,
+    tally,
+    tryton,
+    zoho_books,
+)
 from tieout.domain.errors import SettingsError
 from tieout.ports.connector import Provider
 
@@ -11,6 +21,7 @@ PROVIDERS: tuple[Provider, ...] = (
     files.CONNECTOR,
     goldmine.CONNECTOR,
     outlook.CONNECTOR,
+    quickbooks_desktop.CONNECTOR,
     quickbooks_online.CONNECTOR,
     tally.CONNECTOR,
     tryton.CONNECTOR,
