@@ -91,13 +91,16 @@ def install(  # noqa: D417 - the others are described where they come from
     settings: BaseModel,
     on_change: Callable[[], None] = lambda: None,
     on_close: Callable[[], None] = lambda: None,
-) -> None:
+) -> Faults:
     """Give a simulator its operator's end-points, its faults and its counts.
 
     Args:
         settings: Changed in place by `POST /_sandbox/settings`; needs `validate_assignment` and `extra="forbid"`.
         on_change: Called after the settings were changed.
         on_close: Called once when the server stops.
+
+    Returns:
+        The faults in force, for calls that come by no route.
     """
     in_force = Faults(faults or FaultPlan())
     calls = CallCounter(FaultMiddleware(app.wsgi_app, in_force, clock, error_body), app.wsgi_app)
@@ -144,3 +147,4 @@ def install(  # noqa: D417 - the others are described where they come from
         return jsonify({"problems": problems}), 400
 
     app.register_blueprint(sandbox)
+    return in_force

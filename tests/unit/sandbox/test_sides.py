@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from io import StringIO
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -21,9 +23,14 @@ from tieout_sandbox.served import Server, StageError
 from tieout_sandbox.sides import BooksSide, CrmSide, Deal, Editable
 from tieout_sandbox.simulators import NOT_SERVED, SIMULATORS, books_side, create_app, crm_side, with_side
 from tieout_sandbox.simulators.clock import WallClock
+from tieout_sandbox.simulators.control import ON_CLOSE, OPERATOR_HEADER
+from tieout_sandbox.simulators.faults import FaultPlan
 from tieout_sandbox.simulators.outlook.state import OutlookSettings, OutlookState
+from tieout_sandbox.simulators.quickbooks_desktop.side import QuickBooksDesktop
+from tieout_sandbox.simulators.quickbooks_desktop.webconnector import Cut
 from tieout_sandbox.simulators.quickbooks_online.side import QuickBooksOnline
 from tieout_sandbox.simulators.server import serve
+from tieout_sandbox.simulators.tally.side import Tally
 from tieout_sandbox.simulators.tryton.seed import ABROAD
 from tieout_sandbox.simulators.tryton.side import Tryton
 from tieout_sandbox.simulators.zoho_books.side import ZohoBooks
@@ -65,18 +72,77 @@ def zoho_invoice(books: ZohoBooks, number: str) -> None:
     books.call("POST", f"/invoices/{made['invoice_id']}/status/sent")
 
 
-MAKES: Mapping[str, Callable[..., None]] = {"quickbooks_online": quickbooks_invoice, "zoho_books": zoho_invoice}
+def desktop_invoice(books: QuickBooksDesktop, number: str) -> None:
+    account = "<SalesOrPurchase><AccountRef><FullName>Sales</FullName></AccountRef></SalesOrPurchase>"
+    line = f"<ItemRef><FullName>Hours {number}</FullName></ItemRef><Amount>120.00</Amount>"
+    head = f"<CustomerRef><FullName>Buyer {number}</FullName></CustomerRef><TxnDate>2017-12-31</TxnDate>"
+    sent = (
+        f"<CustomerAddRq><CustomerAdd><Name>Buyer {number}</Name></CustomerAdd></CustomerAddRq>"
+        f"<ItemServiceAddRq><ItemServiceAdd><Name>Hours {number}</Name>{account}</ItemServiceAdd></ItemServiceAddRq>"
+        f"<InvoiceAddRq><InvoiceAdd>{head}<RefNumber>{number}</RefNumber><InvoiceLineAdd>{line}</InvoiceLineAdd>"
+        "</InvoiceAdd></InvoiceAddRq>"
+    )
+    answer = requests.post(f"{books.simulator.url}/_sandbox/do", data=sent.encode(), timeout=10)
+    assert answer.text.count('statusSeverity="Info"') == 3, answer.text
+
+
+def tally_invoice(books: Tally, number: str) -> None:
+    party = f"Buyer {number}"
+    ledger = f'<LEDGER NAME="{party}" ACTION="Create"><NAME.LIST><NAME>{party}</NAME></NAME.LIST>'
+    tally_import(books, "All Masters", f"{ledger}<PARENT>Sundry Debtors</PARENT></LEDGER>")
+    bill = f"<BILLALLOCATIONS.LIST><NAME>{number}</NAME><BILLTYPE>New Ref</BILLTYPE><AMOUNT>-120.00</AMOUNT>"
+    tally_import(
+        books,
+        "Vouchers",
+        '<VOUCHER VCHTYPE="Sales" ACTION="Create"><DATE>20171231</DATE><VOUCHERTYPENAME>Sales</VOUCHERTYPENAME>'
+        f"<REFERENCE>{number}</REFERENCE><PARTYLEDGERNAME>{party}</PARTYLEDGERNAME><ISINVOICE>No</ISINVOICE>"
+        f"<LEDGERENTRIES.LIST><LEDGERNAME>{party}</LEDGERNAME><ISDEEMEDPOSITIVE>Yes</ISDEEMEDPOSITIVE>"
+        f"<AMOUNT>-120.00</AMOUNT>{bill}</BILLALLOCATIONS.LIST></LEDGERENTRIES.LIST>"
+        "<LEDGERENTRIES.LIST><LEDGERNAME>Sales</LEDGERNAME><ISDEEMEDPOSITIVE>No</ISDEEMEDPOSITIVE>"
+        "<AMOUNT>120.00</AMOUNT></LEDGERENTRIES.LIST></VOUCHER>",
+    )
+
+
+def tally_import(books: Tally, what: str, message: str) -> None:
+    text = (
+        f"<ENVELOPE><HEADER><VERSION>1</VERSION><TALLYREQUEST>Import</TALLYREQUEST><TYPE>Data</TYPE><ID>{what}</ID>"
+        f"</HEADER><BODY><DATA><TALLYMESSAGE>{message}</TALLYMESSAGE></DATA></BODY></ENVELOPE>"
+    )
+    headers = {"Content-Type": "text/xml;charset=utf-8", OPERATOR_HEADER: "1"}
+    answer = requests.post(books.simulator.url, data=text.encode(), headers=headers, timeout=10)
+    assert "<CREATED>1<" in answer.text, answer.text
+
+
+MAKES: Mapping[str, Callable[..., None]] = {
+    "quickbooks_desktop": desktop_invoice,
+    "quickbooks_online": quickbooks_invoice,
+    "tally": tally_invoice,
+    "zoho_books": zoho_invoice,
+}
 LIMITS = {"quickbooks_online": {"requests_per_second": 1000}, "zoho_books": {"requests_per_minute": 1000}}
+
+
+@contextmanager
+def books_with_two(provider: str) -> Iterator[BooksSide]:
+    with serve(create_app(provider, **LIMITS.get(provider, {}))) as url:
+        side = books_side(provider)(provider)
+        side.simulator = Server(url)
+        for number in ("A-1", "A-2"):
+            MAKES[provider](side, number)
+        yield side
 
 
 @pytest.fixture(params=MAKES)
 def books(request):
     """Books with two invoices over 120, A-1 and A-2."""
-    with serve(create_app(request.param, **LIMITS[request.param])) as url:
-        side = books_side(request.param)(request.param)
-        side.simulator = Server(url)
-        for number in ("A-1", "A-2"):
-            MAKES[request.param](side, number)
+    with books_with_two(request.param) as side:
+        yield side
+
+
+@pytest.fixture(params=[provider for provider in MAKES if issubclass(books_side(provider), Editable)])
+def editable(request):
+    """Likewise, where invoices can be changed."""
+    with books_with_two(request.param) as side:
         yield side
 
 
@@ -165,22 +231,20 @@ def test_customers_pay_a_part_or_all(books: BooksSide):
     assert books.invoice("A-1").customer == "Buyer A-1"
 
 
-def test_an_invoice_gets_another_number_by_hand(books: BooksSide):
-    assert isinstance(books, Editable)
-    before = books.invoice("A-1")
-    books.renumber(before, "B-1")
-    assert books.invoice("B-1").id == before.id
+def test_an_invoice_gets_another_number_by_hand(editable: Any):
+    before = editable.invoice("A-1")
+    editable.renumber(before, "B-1")
+    assert editable.invoice("B-1").id == before.id
     with pytest.raises(StageError):
-        books.invoice("A-1")
+        editable.invoice("A-1")
 
 
-def test_books_are_closed_and_opened(books: BooksSide):
-    assert isinstance(books, Editable)
-    books.close(DAY)
+def test_books_are_closed_and_opened(editable: Any):
+    editable.close(DAY)
     with pytest.raises(StageError):
-        books.renumber(books.invoice("A-1"), "B-1")
-    books.close(None)
-    books.renumber(books.invoice("A-1"), "B-1")
+        editable.renumber(editable.invoice("A-1"), "B-1")
+    editable.close(None)
+    editable.renumber(editable.invoice("A-1"), "B-1")
 
 
 def test_what_people_do_is_no_write_of_ours(books: BooksSide):
@@ -188,8 +252,29 @@ def test_what_people_do_is_no_write_of_ours(books: BooksSide):
     assert books.writes() == 0
 
 
-def test_nobody_changes_what_is_posted_in_tryton():
-    assert not isinstance(Tryton(), Editable)
+def test_nobody_changes_what_is_posted():
+    changed = {name for name in with_side("BOOKS") if issubclass(books_side(name), Editable)}
+    assert changed == {"quickbooks_desktop", "quickbooks_online", "zoho_books"}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "read", "write"),
+    [
+        ("/qbxml/write", {"kind": "lost_answer"}, None, Cut.ANSWER),
+        ("/qbxml/read", {"kind": "reset"}, Cut.REQUEST, None),
+        ("/qbxml/*", {"kind": "status", "status": 503}, Cut.REQUEST, Cut.REQUEST),
+    ],
+)
+def test_faults_cut_off_the_runs_of_the_web_connector(path, kind, read, write):
+    """What it fetches passes no route of the simulator."""
+    plan = FaultPlan.model_validate({"faults": [{"match": {"method": "POST", "path": path}, **kind}]})
+    app = create_app("quickbooks_desktop", faults=plan)
+    runs = app.extensions["simulator"].web_connector
+    try:
+        assert runs.cut('<QBXMLMsgsRq onError="stopOnError">') is read
+        assert runs.cut('<QBXMLMsgsRq onError="stopOnError" newMessageSetID="1">') is write
+    finally:
+        app.extensions[ON_CLOSE]()
 
 
 # Pairs

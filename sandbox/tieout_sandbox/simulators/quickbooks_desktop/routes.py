@@ -13,11 +13,11 @@ from werkzeug.exceptions import BadRequest
 from tieout.ports.clock import Clock
 from tieout_sandbox.simulators.clock import WallClock
 from tieout_sandbox.simulators.control import install
-from tieout_sandbox.simulators.faults import FaultPlan
+from tieout_sandbox.simulators.faults import FaultPlan, Faults, Kind
 from tieout_sandbox.simulators.quickbooks_desktop.company import TRANSACTIONS, Company, Session
 from tieout_sandbox.simulators.quickbooks_desktop.messages import ResultError, Row
 from tieout_sandbox.simulators.quickbooks_desktop.settings import Settings
-from tieout_sandbox.simulators.quickbooks_desktop.webconnector import Background
+from tieout_sandbox.simulators.quickbooks_desktop.webconnector import Background, Cut
 from tieout_sandbox.simulators.storage import StateFile
 
 _XML = "text/xml; charset=utf-8"
@@ -61,7 +61,7 @@ def create_app(
     simulator = QuickBooksDesktop(Settings.model_validate(settings), time, state_file)
     app = Flask("quickbooks_desktop")
     app.extensions["simulator"] = simulator
-    install(
+    in_force = install(
         app,
         clock=time,
         faults=faults,
@@ -70,9 +70,19 @@ def create_app(
         on_change=simulator.state.changed,
         on_close=simulator.close,
     )
+    simulator.web_connector.cut = lambda text: _cut(in_force, text)
     app.register_blueprint(operator)
     app.register_blueprint(door)
     return app
+
+
+def _cut(faults: Faults, text: str) -> Cut | None:
+    """What the door's faults do to a run of the Web Connector: an answer is lost, or else the request never arrives."""
+    path = f"/qbxml/{'write' if 'newMessageSetID' in text else 'read'}"
+    kinds = {fault.kind for fault in faults.draw("POST", path)}
+    if Kind.LOST_ANSWER in kinds:
+        return Cut.ANSWER
+    return Cut.REQUEST if kinds & {Kind.STATUS, Kind.RESET} else None
 
 
 def current() -> QuickBooksDesktop:

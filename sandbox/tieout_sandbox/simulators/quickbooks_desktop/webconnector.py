@@ -221,9 +221,14 @@ class WebConnector:
 
 
 class Background:
-    """Lets the Web Connector come by itself, while the settings name a service."""
+    """Lets the Web Connector come by itself, while the settings name a service.
+
+    Attributes:
+        cut: Of the Web Connector.
+    """
 
     def __init__(self, company: Company) -> None:
+        self.cut: Callable[[str], Cut | None] = lambda _: None
         self._company = company
         self._ended = threading.Event()
         self._running: WebConnector | None = None
@@ -249,6 +254,7 @@ class Background:
                 settings.username,
                 settings.password,
                 pause=self._pause,
+                cut=self.cut,
             )
             self._running.run()
             self._running.close()
