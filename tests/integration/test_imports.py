@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import openpyxl
 import pytest
 
 from functions.import_file import app as import_file
@@ -16,6 +17,7 @@ from tests.integration.office import (
     INBOX,
     NOTHING_FAILED,
     OFFICE,
+    TITLES,
     Office,
     event_of,
     export,
@@ -449,3 +451,39 @@ def test_tenants_and_connections_do_not_see_each_others_rows(office):
         assert connector.ids(Kind.COMPANY, None) == ([], None)
         assert connector.read(Kind.COMPANY, sorted(office.ids())) == []
         assert connector.search(Kind.COMPANY, "name", ["Company 1"]) == []
+
+
+CARDS = (
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada Miller\r\nN:Miller;Ada;;;\r\nORG:Acme\r\n"
+    "EMAIL:ada@acme.example\r\nTEL;TYPE=WORK:+1 650 555 0100\r\nUID:u-1\r\nEND:VCARD\r\n"
+    "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Eve\r\nN:;Eve;;;\r\nUID:u-2\r\nEND:VCARD\r\n"
+)
+
+
+def workbook() -> bytes:
+    book = openpyxl.Workbook()
+    for row in (TITLES, *people(2)):
+        book.active.append(row)
+    written = io.BytesIO()
+    book.save(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "names"),
+    [
+        (CARDS.encode(), "cards.vcf", {"u-1": "Acme", "u-2": "Eve"}),
+        (workbook(), "book.xlsx", {f"ada{n}@acme.example": f"Company {n}" for n in range(2)}),
+    ],
+)
+def test_other_forms_come_in_by_the_same_way(office, content, name, names):
+    place = f"inbox/{TENANT}.office/{name}"
+    if name.endswith("xlsx"):
+        look = office.imports.look(OFFICE, io.BytesIO(content), name)
+        office.imports.save(OFFICE, look, "ada")
+    office.drop(content, place)
+    assert office.work(sample_of(place)) == NOTHING_FAILED
+    assert office.last().state is ImportState.DONE, office.last().problem
+    records = office.stack.deployment.connect(OFFICE).read(Kind.COMPANY, sorted(office.ids()))
+    assert {record.id: record.fields["name"] for record in records} == names
+    assert len(office.queued()) == 2
