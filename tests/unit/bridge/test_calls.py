@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tieout.bridge.calls import Results, UnreadableError, decode_error, encode_call, encode_error, run_call
@@ -39,6 +39,7 @@ from tieout.domain.packing import pack
 from tieout.domain.records import Kind, Record
 from tieout.ports.connector import Account, ChangePage
 
+ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 TIMES = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
 AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**12), max_value=10**12)
@@ -210,12 +211,14 @@ def facts(error: errors.TieoutError) -> tuple[Any, ...]:
 # What is said arrives
 
 
+@ANY_PACE
 @given(st.lists(RECORDS, max_size=4))
 def test_records_arrive_as_they_were(records):
     _, text = run("read", records, kind=Kind.INVOICE, ids=["1"])
     assert spelled(Results.records(text)) == spelled(records)
 
 
+@ANY_PACE
 @given(st.lists(effects(), max_size=3))
 def test_effects_arrive_as_they_were(given_effects):
     asked, _ = run("write", [], effects=given_effects)
@@ -225,6 +228,7 @@ def test_effects_arrive_as_they_were(given_effects):
         assert one.document.model_fields_set == other.document.model_fields_set, "absent and null are two things"
 
 
+@ANY_PACE
 @given(st.lists(OUTCOMES, max_size=4))
 def test_outcomes_arrive_as_they_were(outcomes):
     _, text = run("write", outcomes, effects=[])
@@ -237,12 +241,14 @@ def test_outcomes_arrive_as_they_were(outcomes):
             assert facts(one.error) == facts(other.error)
 
 
+@ANY_PACE
 @given(st.dictionaries(TEXTS, st.lists(MATCHES, max_size=3), max_size=3))
 def test_matches_arrive_as_they_were(found):
     _, text = run("find", found, effects=[])
     assert spelled(Results.matches(text)) == spelled(found)
 
 
+@ANY_PACE
 @given(st.lists(RECORDS, max_size=3), TEXTS, st.booleans(), st.lists(TEXTS, max_size=3), st.booleans())
 def test_pages_arrive_as_they_were(records, cursor, more, gone, unsure):
     page = ChangePage(records, cursor, more, gone, unsure)
@@ -251,11 +257,13 @@ def test_pages_arrive_as_they_were(records, cursor, more, gone, unsure):
     assert spelled(Results.changes(text)) == spelled(page)
 
 
+@ANY_PACE
 @given(REFUSED | UNSURE)
 def test_errors_arrive_as_they_were(error):
     assert facts(decode_error(encode_error(error))) == facts(error)
 
 
+@ANY_PACE
 @given(st.lists(TEXTS, max_size=4), TEXT_OR_NONE)
 def test_ids_arrive_as_they_were(ids, after):
     asked, text = run("ids", (ids, after), kind=Kind.ITEM, after=after)
@@ -317,6 +325,7 @@ RECORD = {
 
 
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@ANY_PACE
 @given(text=JSON | st.text(max_size=30))
 @example(text=LIST)
 @example(text=DEEP)
@@ -348,6 +357,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
+@ANY_PACE
 @given(text=JSON | st.text(max_size=30))
 @example(text=LIST)
 @example(text=DEEP)

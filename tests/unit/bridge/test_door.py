@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.bridge.test_line import Office
@@ -14,6 +14,7 @@ from tieout.domain.errors import UnavailableError, UncertainError
 from tieout.domain.packing import pack
 from tieout.ports.http import Request
 
+ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -31,6 +32,7 @@ def sent(result: str | None, *, write: bool = True, body: bytes | None = b"<QBXM
     return BridgedDoor(office.line()).send(Request("POST", "qbxml:", write=write, body=body)), jobs[0]
 
 
+@ANY_PACE
 @given(TEXTS, TEXTS)
 def test_texts_travel_as_they_are(asked, told):
     answer, job = sent(answered(told), body=asked.encode())
@@ -38,6 +40,7 @@ def test_texts_travel_as_they_are(asked, told):
     assert (job.call, body_of(job.body)) == (CALL, asked)
 
 
+@ANY_PACE
 @given(TEXTS, TEXTS)
 def test_why_a_request_was_not_taken_travels_too(code, message):
     answer, _ = sent(refused(code, message))

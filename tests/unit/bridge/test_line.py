@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.aws import START, StillClock
@@ -659,7 +659,7 @@ class History:
         return "done"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     fates=st.lists(FATES, max_size=12),
     begins=st.tuples(st.integers(0, 30), st.integers(0, 30)),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.bridge.served import CODE, NAME, Agent, Served, code_of
@@ -19,6 +19,7 @@ from tieout.bridge.serve import Asked, Refusal, signature
 from tieout.domain.bridge import Ended, JobState
 from tieout.domain.errors import ClaimedError
 
+ANY_PACE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 OTHER_KEY = "a1" * 32
 CANARY = "canary"
 
@@ -626,6 +627,7 @@ JSON = st.recursive(
 NAMES = ["agent", "code", "key", "id", "lease", "ended", "body", "body_at", "bytes", "sha256", "running"]
 
 
+@ANY_PACE
 @given(
     call=st.sampled_from(["enrol", "lease", "report", "upload"]),
     content=st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON, max_size=8),
