@@ -29,6 +29,7 @@ from tieout.domain.changes import Lane
 from tieout.domain.connections import Connection
 from tieout.domain.errors import UnavailableError
 from tieout.domain.files import ImportState
+from tieout.domain.links import Link, LinkKey
 from tieout.domain.records import Kind
 from tieout.engine import import_rows, imports
 from tieout.engine.import_rows import BusyError
@@ -487,3 +488,22 @@ def test_other_forms_come_in_by_the_same_way(office, content, name, names):
     records = office.stack.deployment.connect(OFFICE).read(Kind.COMPANY, sorted(office.ids()))
     assert {record.id: record.fields["name"] for record in records} == names
     assert len(office.queued()) == 2
+
+
+@pytest.mark.parametrize(("left", "braked"), [(18, False), (2, True)])
+def test_what_a_complete_file_no_longer_has_goes_through_sweeps_and_their_brake(office, left, braked):
+    titles = ("Opportunity ID", "Opportunity Name", "Amount", "Close Date", "Stage")
+    deals = [(f"D-{one}", f"Deal {one}", "5.00", "2026-01-05", "Won") for one in range(20)]
+    office.take(export(deals, titles), "deals.csv")
+    assert len(office.ids(Kind.DEAL)) == 20
+    for one in range(20):
+        key = LinkKey(TENANT, "of-deals-to-invoices", "invoices", f"D-{one}")
+        office.stack.deployment.links.store(Link(key, target_id=f"i{one}"))
+    office.take(export(deals[:left], titles), "deals.csv", complete=True)
+    office.queued()
+    sweeps = office.stack.deployment.poll_changes()
+    first, second = (sweeps.sweep(TENANT, "office") for _ in range(2))
+    assert first.braked == []
+    assert {one.id for one in office.queued()} == (set() if braked else {"D-18", "D-19"})
+    assert second.braked == ([Kind.DEAL] if braked else [])
+    assert second.queued.get(Kind.DEAL, 0) == (0 if braked else 2)
