@@ -125,9 +125,6 @@ class Database:
                 change = Change(connection)
                 yield change
         except ProviderError as error:
-            # Where a commit fails, rolling back may fail too, and must not turn "maybe" into "no".
-            if change is not None and change.failed is not None:
-                raise change.failed from None
             if change is None or not change.kept:
                 raise
             _log.warning("The connection to GoldMine broke after what was written was kept: %s", error.detail)
@@ -150,13 +147,11 @@ class Change:
 
     Attributes:
         kept: It was made to last.
-        failed: Why it was not, or why nobody knows.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self.kept = False
-        self.failed: ProviderError | None = None
 
     def rows(self, statement: sa.Select[Any]) -> list[Row]:
         """The rows of a query, as the transaction sees them."""
@@ -176,8 +171,7 @@ class Change:
         try:
             self._connection.commit()
         except sa.exc.DBAPIError as error:
-            self.failed = error_of(error.orig, write=True)
-            raise self.failed from None
+            raise error_of(error.orig, write=True) from None
         self.kept = True
 
 
