@@ -24,6 +24,8 @@ from tieout_sandbox.stage import SYNC, TENANT, Stage, sides
 PAID_INVOICES = 25
 SCENES_WITH_A_DEAL = 5
 LAST_DAY = date(2017, 12, 31)
+BY_HAND = "BY-HAND"
+"""A number that somebody gives an invoice by hand; short, as QuickBooks Desktop takes 11 characters."""
 MAIL_WIDTH = 84
 ARRIVAL_SECONDS_MAX = 120
 SETTLE_SECONDS_MAX = 900
@@ -162,13 +164,12 @@ class Tour:
 
     def _both_sides(self, deal: Deal, books: Editable) -> None:
         self._scene(f"The same invoice is changed in {self._books.called} and its deal in {self._crm.called}")
-        by_hand = "CHANGED-BY-HAND"
-        books.renumber(self._books.invoice(deal.number), by_hand)
+        books.renumber(self._books.invoice(deal.number), BY_HAND)
         with self._changed(deal):
             self._sync()
             self._mail_about("changed")
             self._note("A person makes both sides equal again: the deal and the number go back.")
-            books.renumber(self._books.invoice(by_hand), deal.number)
+            books.renumber(self._books.invoice(BY_HAND), deal.number)
         self._sync()
 
     def _lost_answer(self, deal: Deal) -> None:
