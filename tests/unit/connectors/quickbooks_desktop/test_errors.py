@@ -18,6 +18,7 @@ CUSTOMER_GONE = (
     'There is an invalid reference to QuickBooks Customer "Joe Smith" in the SalesOrder.  QuickBooks error message: '
     "Invalid argument.  The specified record does not exist in the list."
 )
+CLOSED_PERIOD = 'The date "2017-12-09" is in a closed accounting period.'
 ITEM_GONE = CUSTOMER_GONE.replace('Customer "Joe Smith"', 'Item "sooo wrong"')
 
 
@@ -34,7 +35,9 @@ ITEM_GONE = CUSTOMER_GONE.replace('Customer "Joe Smith"', 'Item "sooo wrong"')
         (3171, "closed", RejectedError, "date"),
         (3175, "in use", ThrottledError, None),
         (3200, "out-of-date", ConflictError, None),
+        (3170, "It is in a closed accounting period.", RejectedError, "date"),
         (3210, "The date is wrong", RejectedError, "date"),
+        (3210, CLOSED_PERIOD, RejectedError, "date"),
         (3260, "no permission", RejectedError, ""),
         (9101, "macro", RejectedError, ""),
     ],
@@ -47,6 +50,11 @@ def test_refusals_have_an_error_and_a_field(code, message, error, field):
         assert found.code == str(code)
         if field is not None:
             assert found.field == field
+
+
+def test_a_closed_period_is_told_as_such_whatever_its_code():
+    found = refusal(3210, CLOSED_PERIOD, write=True)
+    assert "open the period in QuickBooks" in found.next_step
 
 
 @pytest.mark.parametrize("code", [1000, 1010, 2000, 9999, -1])

@@ -30,6 +30,7 @@ REFUSED_HEADER = "hresult"
 NAME_TAKEN = 3100
 _NOT_FOUND, _NO_SUCH_REFERENCE = 3120, 3140
 STALE = 3200
+_CLOSED_PERIOD, _WRONG_VALUE = 3171, 3210
 # Source: https://github.com/consolibyte/quickbooks-php/issues/183, read 2026-11-22.
 ITERATOR_ENDED = 3391
 CLOSED = "closed"
@@ -71,7 +72,7 @@ TABLE: Mapping[int, Row] = {
         "QuickBooks cannot change this record: {said}",
         "Look it up in QuickBooks: it may be reconciled, paid, or dated in a closed period. Then retry.",
     ),
-    3171: Row(
+    _CLOSED_PERIOD: Row(
         RejectedError,
         "QuickBooks does not allow this change in a closed period: {said}",
         "Change the date, or open the period in QuickBooks (Edit, Preferences, Accounting).",
@@ -86,7 +87,7 @@ TABLE: Mapping[int, Row] = {
     ),
     3190: Row(RejectedError, "QuickBooks cannot void it: {said}", "Void it by hand in QuickBooks."),
     STALE: Row(ConflictError, "Somebody changed this record in QuickBooks meanwhile."),
-    3210: Row(RejectedError, "QuickBooks does not take a value: {said}", _MAPPING),
+    _WRONG_VALUE: Row(RejectedError, "QuickBooks does not take a value: {said}", _MAPPING),
     3231: Row(ThrottledError, "QuickBooks skipped the request after another one failed.", retry_after_seconds=1),
     3240: Row(RejectedError, "QuickBooks does not allow it at this time: {said}", "Look it up in QuickBooks."),
     3250: Row(
@@ -158,6 +159,7 @@ _DOWN = Row(UnavailableError, "QuickBooks has a problem of its own: {said}")
 _UNREADABLE = Row(UnavailableError, "QuickBooks gave an answer that cannot be understood.")
 
 _FIELDS: tuple[tuple[str, str], ...] = (
+    ("accounting period", "date"),
     ("customer msg", "memo"),
     ("customermsg", "memo"),
     ("sales tax code", "lines"),
@@ -179,6 +181,8 @@ def refusal(code: int, message: str, *, write: bool) -> ProviderError:
     field = _field(said)
     if code == _NO_SUCH_REFERENCE and field == "customer":  # it was deleted or merged: its own record is looked at
         row = TABLE[_NOT_FOUND]
+    if code == _WRONG_VALUE and "closed" in said:
+        row = TABLE[_CLOSED_PERIOD]
     told = Told(TITLE, said=said, field=field, detail=f"status code {code}", code=str(code))
     return row.to_error(told, write=write)
 
