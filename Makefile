@@ -29,7 +29,7 @@ MUTATION_ENV = UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locke
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton faults chaos template build lock clean
+.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton pairs faults chaos template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -74,6 +74,9 @@ rivals: setup ## other people's clients and Tieout while answers are lost: dupli
 tryton: setup ## the Tryton connector against a real server, finer points included; `make test` has the rest (5 minutes)
 	@$(VENV)/pytest -q tests/contract/test_tryton.py tests/contract/tryton_lane.py
 
+pairs: setup ## every CRM with every books, from a won deal to its payment; `make test` has two for each provider (10 minutes)
+	@$(VENV)/pytest -q tests/integration/test_any_pair.py
+
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.storm $(SEED)
 
@@ -115,6 +118,6 @@ stage-cfn-lint:
 stage-checkov:
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml && echo "ok  checkov"
 stage-suites:
-	@$(VENV)/pytest -q -m "not e2e" && echo "ok  unit, contract, engine, integration and template tests"
+	@$(VENV)/pytest -q -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
 stage-e2e:
 	@$(VENV)/pytest -q -m e2e tests/e2e && echo "ok  end-to-end tests"

@@ -54,12 +54,19 @@ WAITS_MAX = 2000
 type Pair = tuple[str, str]
 
 
-def pairs() -> list[Pair]:
+MEETS = 2
+"""With so many others `make test` tries each provider; the other pairs take minutes: `make pairs` tries them all."""
+
+
+def pairs() -> Iterator[Any]:
     """Every CRM with every books but itself."""
-    names: Mapping[Role, list[str]] = {
-        role: [one.manifest.provider for one in PROVIDERS if role in one.manifest.roles] for role in Role
-    }
-    return [(crm, books) for crm, books in itertools.product(names[Role.CRM], names[Role.BOOKS]) if crm != books]
+    crms, books = (
+        [one.manifest.provider for one in PROVIDERS if role in one.manifest.roles] for role in (Role.CRM, Role.BOOKS)
+    )
+    for (i, crm), (j, other) in itertools.product(enumerate(crms), enumerate(books)):
+        if crm != other:
+            is_near = (j - i) % max(len(crms), len(books)) < MEETS
+            yield pytest.param((crm, other), id=f"{crm}-{other}", marks=() if is_near else (pytest.mark.every_pair,))
 
 
 class WorkingClock(WallClock):
@@ -226,7 +233,7 @@ def any_pair(pair: Pair, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         yield way
 
 
-@pytest.mark.parametrize("pair", [pytest.param(pair, id="-".join(pair)) for pair in pairs()])
+@pytest.mark.parametrize("pair", list(pairs()))
 def test_a_won_deal_is_invoiced_and_its_payment_comes_back(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with any_pair(pair, tmp_path, monkeypatch) as way:
         way.configure()

@@ -22,6 +22,9 @@ from tieout.ports.clock import Clock
 SILENT_SECONDS = 90
 """Whoever was not heard for so long is not waited for: an agent asks every 10 seconds."""
 
+AWAY = "away"
+"""The code of an error that only says that nobody is there: people hear of it as one cause."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -104,6 +107,7 @@ class Line:
             raise UnavailableError(
                 silence(there, self._title),
                 next_step="Start that computer, and see that it is online; what waits goes on by itself.",
+                code=AWAY,
             )
 
     def _queue(self, name: str, body: str, *, write: bool) -> Job:
@@ -142,7 +146,7 @@ class Line:
                         self._outbox.drop(job, was=JobState.LEASED)
                     raise self._unclear(write=job.write)
             elif now > job.begin_by and self._outbox.drop(job, was=JobState.QUEUED):
-                raise UnavailableError(f"The computer beside {self._title} did not fetch the work in time.")
+                raise UnavailableError(f"The computer beside {self._title} did not fetch the work in time.", code=AWAY)
             self._clock.sleep(patience.look_seconds)
 
     def _reported(self, job: Job) -> TieoutError:
