@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from io import StringIO
@@ -323,6 +324,25 @@ def test_what_the_books_do_not_allow_is_left_out_and_told(monkeypatch, books, pl
     assert len({name for _, name in scenes}) == len(scenes)
     assert ("both_sides" in dict(scenes)) == ("both sides" in played)
     assert ("left out" in said.getvalue()) == ("both sides" not in played)
+
+
+@pytest.mark.parametrize("shows_payments", [True, False])
+def test_nobody_waits_for_payments_in_a_crm_that_shows_none(shows_payments):
+    said = StringIO()
+    asked: list[str] = []
+
+    def now(deal_id: str) -> Deal:
+        asked.append(deal_id)
+        return replace(deal(deal_id), shown={"payment_status": "Paid"})
+
+    crm = SimpleNamespace(called="A CRM", shows_payments=shows_payments, deal=now)
+    paid: dict[str, Decimal | None] = {}
+    books = SimpleNamespace(called="Books", tells=True, pay=lambda number, amount: paid.update({number: amount}))
+    tour = Tour(SimpleNamespace(crm=crm, books=books), Console(file=said, width=500), None)  # type: ignore[arg-type] # all it asks for
+    tour._payments([deal("first"), deal("second")])
+    assert paid == {"first": Decimal("0.50"), "second": None}
+    assert bool(asked) == shows_payments
+    assert ("stands in the books alone" in said.getvalue()) != shows_payments
 
 
 def deal(name: str) -> Deal:
