@@ -51,7 +51,7 @@ check: setup ## what needs no test to run
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) $(STATIC)
 
 unit: setup ## the fast tests
-	@$(VENV)/pytest -q tests/unit
+	@$(VENV)/pytest -q -n 2 --dist loadfile tests/unit
 
 simulate: setup ## the engine in simulated worlds: SEEDS=1000 of them, from FIRST=0 on, JOBS=2 at a time, figures into SUMMARY=file; SEEDS=1 FIRST=s tells seed s again
 	@$(VENV)/python -m tests.engine.simulation $(SEEDS) $(FIRST) --jobs $(JOBS) --summary "$(SUMMARY)"
@@ -118,6 +118,6 @@ stage-cfn-lint:
 stage-checkov:
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml && echo "ok  checkov"
 stage-suites:
-	@$(VENV)/pytest -q -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
+	@$(VENV)/pytest -q -n 2 --dist loadfile -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
 stage-e2e:
 	@$(VENV)/pytest -q -m e2e tests/e2e && echo "ok  end-to-end tests"

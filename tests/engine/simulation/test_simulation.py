@@ -391,7 +391,6 @@ def _writes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("I5", lambda _: True, _writes_what_it_did_not_read, " -> "),
         ("I2", lambda rotation: rotation.in_steps, _takes_half_for_whole, "never posted"),
-        ("I3", lambda rotation: rotation.gaps, _compares_nothing_after_a_gap, "unsaid"),
         ("I0", lambda _: True, _writes_all_at_once, "at once, of"),
         ("I9", lambda rotation: rotation.limited, _spends_no_budget, "beyond the limit"),
     ],
@@ -410,13 +409,17 @@ def test_planted_bug_is_caught_where_providers_differ(
     assert any(said in one for broken in found for one in broken)
 
 
-def _deleted_unheard() -> Plan:
-    """A deal is deleted where only the feed tells of it: nothing compares ids, and no notification comes."""
+def _deleted_unheard(deals: int = 1, *, gaps: bool = False) -> Plan:
+    """Deals are deleted where only the feed tells of it: nothing compares ids, and no notification comes."""
     told = (one for one, each in ROTATED.items() if Kind.DEAL in manifests()[each.crm].deletions_visible)
-    steps = (Step(5, "acme", "win", "d1", "c1|GTX Pro:1*10-0"), Step(2000, "acme", "delete deal", "d1"))
     plan = plan_of(next(told))
-    rotation = replace(plan.rotation or ROTATED[plan.seed], gaps=False, limited=False)
-    return replace(plan, steps=steps, faults=(), webhooks=0.0, rotation=rotation)
+    names = [f"d{number}" for number in range(1, deals + 1)]
+    steps = (
+        *(Step(5, "acme", "win", name, "c1|GTX Pro:1*10-0") for name in names),
+        *(Step(2000, "acme", "delete deal", name) for name in names),
+    )
+    rotation = replace(plan.rotation or ROTATED[plan.seed], gaps=gaps, limited=False)
+    return replace(plan, steps=steps, faults=(), webhooks=0.0, rotation=rotation, policies=PRESET)
 
 
 def test_a_deletion_that_only_the_feed_tells_of_is_heard(monkeypatch):
@@ -427,6 +430,16 @@ def test_a_deletion_that_only_the_feed_tells_of_is_heard(monkeypatch):
 
     (said,) = run(_deleted_unheard()).broken["I3"]
     assert said.endswith("stands unsaid")
+
+
+def test_a_deletion_that_the_feed_forgot_is_found_by_comparing(monkeypatch):
+    assert run(_deleted_unheard(6, gaps=True)).broken == {}
+
+    _compares_nothing_after_a_gap(monkeypatch)
+
+    broken = run(_deleted_unheard(6, gaps=True)).broken["I3"]
+    assert broken
+    assert all(said.endswith("stands unsaid") for said in broken)
 
 
 def test_deletions_that_no_sweep_finds_are_caught(monkeypatch):
