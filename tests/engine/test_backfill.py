@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine.test_around import backfill, connect, quiet
-from tests.engine.world import CRM, START, TENANT, World
+from tests.engine.world import BOOKS, CRM, START, TENANT, World
 from tieout.domain.changes import Change, Lane, Origin
 from tieout.domain.errors import SettingsError, UnavailableError
 from tieout.domain.records import Kind, Record
@@ -150,6 +150,35 @@ def test_live_changes_are_followed_from_before_the_history_is_read(world: World)
     assert order == ["cursor contact", "cursor product", "cursor deal", "read company", "read product", "read deal"]
     assert world.state.cursor(TENANT, CRM, Kind.DEAL) == "now deal"
     assert world.state.cursor(TENANT, CRM, Kind.COMPANY) == "from last week"
+
+
+def test_payments_of_what_it_writes_are_followed_from_before_it_is_written(world: World):
+    order: list[str] = []
+    world.books.cursor_now = lambda kind: (order.append(f"cursor {kind}"), f"now {kind}")[1]  # type: ignore[func-returns-value, method-assign]  # listened to
+    real = world.crm.changes
+    world.crm.changes = lambda kind, cursor: (order.append(f"read {kind}"), real(kind, cursor))[1]  # type: ignore[func-returns-value, method-assign]  # listened to
+    world.state.put_cursor(TENANT, BOOKS, Kind.PAYMENT, "from last week")
+
+    backfill(world).run(TENANT, SYNC, progress=quiet)
+
+    assert order[:2] == ["cursor invoice", "read company"]
+    assert world.state.cursor(TENANT, BOOKS, Kind.INVOICE) == "now invoice"
+    assert world.state.cursor(TENANT, BOOKS, Kind.PAYMENT) == "from last week"
+
+
+@pytest.mark.parametrize("error", [UnavailableError("Down."), SettingsError("Not set up.")])
+def test_books_that_cannot_be_asked_now_keep_no_history_from_being_queued(world: World, error: Exception):
+    world.deal("d1")
+
+    def fails(_: Kind) -> str:
+        raise error
+
+    world.books.cursor_now = fails  # type: ignore[method-assign]  # of this test
+
+    report = backfill(world).run(TENANT, SYNC, progress=quiet)
+
+    assert report.queued[Kind.DEAL] == 1
+    assert world.state.cursor(TENANT, BOOKS, Kind.INVOICE) is None
 
 
 # Waiting

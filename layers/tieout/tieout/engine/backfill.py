@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tieout.domain.changes import Change, Lane, Origin
-from tieout.domain.errors import SettingsError
+from tieout.domain.errors import ProviderError, SettingsError
 from tieout.domain.records import Kind
-from tieout.engine.collect import Connect, compiled, steps_of
+from tieout.engine.collect import Connect, compiled, kinds_heard, steps_of
 from tieout.engine.patient import PatientConnector
 from tieout.mapping import CompiledSync
 from tieout.ports.clock import Clock
@@ -76,6 +76,7 @@ class Backfill:
         steps = list(steps_of(sync, sync.source))
         for kind in dict.fromkeys(kind for step in steps for kind in (step.from_kind, *step.also_on)):
             self._note_cursor(connector, tenant, sync.source, kind)
+        self._note_cursors_of_target(tenant, sync)
         for kind in dict.fromkeys(step.from_kind for step in steps):
             for ids, cursor in self._pages(connector, kind, checkpoint):
                 now = self._clock.now()
@@ -92,6 +93,18 @@ class Backfill:
         """Live changes are followed from before the history is read, so that none falls between."""
         if self._config.cursor(tenant, connection, kind) is None:
             self._config.put_cursor(tenant, connection, kind, connector.cursor_now(kind))
+
+    def _note_cursors_of_target(self, tenant: str, sync: CompiledSync) -> None:
+        """What happens to documents is followed from before they are written, as long as their side can be asked."""
+        heard = kinds_heard(sync, sync.target)
+        if all(self._config.cursor(tenant, sync.target, kind) is not None for kind in heard):
+            return
+        try:
+            target = target_of(self._config, self._connect, self._clock, tenant, sync)
+            for kind in heard:
+                self._note_cursor(target, tenant, sync.target, kind)
+        except (ProviderError, SettingsError):
+            return  # nothing is written there meanwhile; its first poll notes them
 
     def _pages(self, connector: Connector, kind: Kind, checkpoint: dict[str, str]) -> Iterator[tuple[list[str], str]]:
         """Pages of ids that were not queued in the run yet, each with the cursor after it; empty text once all are."""
