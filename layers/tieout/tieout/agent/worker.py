@@ -260,7 +260,7 @@ class Worker:
             result = run_call(connector, job.call, body)
             size = len(result.encode())
         except UnreadableError:
-            error: TieoutError = UnavailableError(
+            error: ProviderError | SettingsError = UnavailableError(
                 f"The agent at {self._myself.machine} is too old for what it was asked.",
                 next_step=f"Install the newest version of the agent on {self._myself.machine}.",
                 detail=f"version {self._myself.version}",

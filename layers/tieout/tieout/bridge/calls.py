@@ -208,7 +208,7 @@ _ERRORS = {
 _TEXTS = ("next_step", "detail", "request_id", "code", "field")
 
 
-def encode_error(error: TieoutError) -> str:
+def encode_error(error: ProviderError | SettingsError) -> str:
     """The error with all that the engine and a person go by."""
     return pack(_from_error(error))
 
@@ -222,7 +222,7 @@ def decode_error(text: str) -> TieoutError:
     return read_as(text, _to_error)
 
 
-def _from_error(error: TieoutError) -> dict[str, Any]:
+def _from_error(error: ProviderError | SettingsError) -> dict[str, Any]:
     told = {name: getattr(error, name) for name in _TEXTS if getattr(error, name, "")}
     if isinstance(error, errors.ThrottledError):
         told["retry_after_seconds"] = error.retry_after_seconds
