@@ -15,6 +15,15 @@ pytestmark = pytest.mark.e2e
 WAIT_SECONDS_MAX = 20
 # One event that each function answers without any connection set up, and the answer.
 CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "ServeBridge": (
+        {"pathParameters": {"connection": "nobody"}},
+        {
+            "statusCode": 404,
+            "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
+            "body": '{"error": "unknown_call", "message": "There is no such address."}',
+            "isBase64Encoded": False,
+        },
+    ),
     "PollChanges": ({"sweep": True}, {"asked": 0, "queued": 0}),
     "ApplyChanges": ({"Records": []}, {"batchItemFailures": []}),
     "RetryChanges": ({"Records": []}, {"batchItemFailures": []}),
@@ -70,7 +79,16 @@ def test_the_webhook_route_answers(aws, stack):
 
 def test_every_route_of_the_api_is_deployed_and_no_other(aws, stack):
     routes = aws.client("apigatewayv2").get_routes(ApiId=stack.outputs["ApiId"])["Items"]
-    assert [route["RouteKey"] for route in routes] == ["POST /webhooks/{connection}"]
+    assert sorted(route["RouteKey"] for route in routes) == [
+        "GET /webconnector/{connection}",
+        "POST /bridge/{connection}/{call}",
+        "POST /webconnector/{connection}",
+        "POST /webhooks/{connection}",
+    ]
+    bridge = stack.outputs["BridgeUrl"]
+    assert call(aws, "POST", f"{bridge}/bridge/nobody.nothing/lease") == 403
+    assert call(aws, "POST", f"{bridge}/webconnector/nobody.nothing") == 500, "a SOAP fault"
+    assert call(aws, "GET", f"{bridge}/webconnector/nobody.nothing", None) == 200
     assert call(aws, "GET", stack.outputs["WebhookUrl"] + "nobody.nothing", None) in {404, 405}
 
 

@@ -55,10 +55,13 @@ class Office:
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
 
-    def file(self, name: str, count: int, titles: tuple[str, ...] = ("Company", "E-mail Address", "Phone")) -> Path:
-        path = self.folder / name
+    def file(
+        self, name: str, count: int, titles: tuple[str, ...] = ("Company", "E-mail Address", "Phone"), whose: str = ""
+    ) -> Path:
+        """A file of so many people; those of one `whose` are the same."""
+        path, whose = self.folder / name, whose or Path(name).stem
         with path.open("w", encoding="utf-8-sig", newline="") as file:
-            rows = ((f"Buyer {one}", f"buyer-{one}@example.com", str(one)) for one in range(count))
+            rows = ((f"{whose} {one}", f"{whose}-{one}@example.com", str(one)) for one in range(count))
             csv.writer(file).writerows([titles, *rows])
         return path
 
@@ -97,9 +100,9 @@ def office(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Office:
 
 
 def test_a_file_is_imported_by_a_command_and_the_next_one_by_being_dropped(office: Office):
-    done = office.ask("import", str(office.file("first.csv", 50)), "--connection", CONNECTION, "--yes")
+    done = office.ask("import", str(office.file("first.csv", 50, whose="buyer")), "--connection", CONNECTION, "--yes")
     assert done["counts"] == {"new": 50}
-    office.drop(office.file("second.csv", 60))
+    office.drop(office.file("second.csv", 60, whose="buyer"))
     states = [line["state"] for line in office.results("second")]
     assert (states.count("unchanged"), states.count("new"), len(states)) == (50, 10, 60)
 

@@ -23,6 +23,18 @@ NOTHING_FAILED: dict[str, Any] = {"batchItemFailures": []}
 # The sample events are of a tenant that this stack does not know.
 ANSWERS = {
     "receive_webhook": {"statusCode": 404},
+    "serve_bridge": {
+        "statusCode": 403,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
+        "body": json.dumps(
+            {
+                "error": "revoked",
+                "message": "This agent is not let in (any more).",
+                "next_step": "Ask whoever runs Tieout for a new code: `tieout connect CONNECTION --new-code`.",
+            }
+        ),
+        "isBase64Encoded": False,
+    },
     "poll_changes": {"asked": 1, "queued": 0},
     "apply_changes": NOTHING_FAILED,
     "retry_changes": NOTHING_FAILED,
