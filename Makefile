@@ -74,7 +74,7 @@ rivals: setup ## other people's clients and Tieout while answers are lost: dupli
 tryton: setup ## the Tryton connector against a real server, finer points included; `make test` has the rest (5 minutes)
 	@$(VENV)/pytest -q tests/contract/test_tryton.py tests/contract/tryton_lane.py
 
-pairs: setup ## every CRM with every books, from a won deal to its payment; `make test` has two for each provider (10 minutes)
+pairs: setup ## every CRM with every books, from a won deal to its payment; `make test` has one for each provider (10 minutes)
 	@$(VENV)/pytest -q tests/integration/test_any_pair.py
 
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)

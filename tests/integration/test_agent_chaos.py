@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.bridge_chaos import compared
 
 
-@pytest.mark.parametrize(("system", "jobs", "kills"), [("paper", 60, 6), ("tally", 20, 3)])
+@pytest.mark.parametrize(("system", "jobs", "kills"), [("paper", 40, 4), ("tally", 20, 3)])
 def test_an_agent_that_is_killed_again_and_again_leaves_the_same_books(tmp_path, system, jobs, kills):
     quiet, rough = compared(tmp_path, system, jobs=jobs, kills=kills, seed=7)
     assert rough.books == quiet.books
