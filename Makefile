@@ -29,7 +29,7 @@ MUTATION_ENV = UV_PROJECT_ENVIRONMENT=.tools/mutation $(UV) sync --quiet --locke
 # Output of parallel stages stays together where make can do that (4.0 and later).
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton pairs faults chaos template build lock clean
+.PHONY: setup run test check unit simulate coverage mutate bench rivals tryton pairs faults office chaos template build lock clean
 .PHONY: stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov stage-suites stage-e2e
 
 STATIC := stage-format stage-lint stage-types stage-imports stage-lock stage-validate stage-cfn-lint stage-checkov
@@ -80,6 +80,9 @@ pairs: setup ## every CRM with every books, from a won deal to its payment; `mak
 faults: setup ## the deployed stack while AWS, both providers and its workers fail; then both sides compared (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.storm $(SEED)
 
+office: setup ## systems in offices on the deployed stack, with agents in processes of their own, killed and cut off (5 minutes)
+	@$(VENV)/pytest -q tests/e2e/test_in_an_office.py
+
 chaos: setup ## an agent is killed 50 times while it writes 500 documents; then its books are compared with an undisturbed run (SEED=0, 10 minutes)
 	@$(VENV)/python -m tests.e2e.bridge_chaos --jobs 500 --kills 50 --seed $(SEED)
 
@@ -120,4 +123,4 @@ stage-checkov:
 stage-suites:
 	@$(VENV)/pytest -q -n 2 --dist loadfile -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
 stage-e2e:
-	@$(VENV)/pytest -q -m e2e tests/e2e && echo "ok  end-to-end tests"
+	@$(VENV)/pytest -q -m "e2e and not office" tests/e2e && echo "ok  end-to-end tests"

@@ -12,7 +12,7 @@ from tieout_sandbox.simulators.act.side import Act
 from tieout_sandbox.simulators.tally.side import Tally
 from tieout_sandbox.stage import Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.office]
 
 SETTLE_SECONDS_MAX = 180
 

@@ -377,6 +377,24 @@ def test_who_is_revoked_while_held_gets_no_job(served, agent):
     assert left.state is JobState.QUEUED or left.ended is Ended.NOT_BEGUN, "it is surely not done"
 
 
+def test_a_job_comes_with_the_settings_of_its_time_though_it_was_held(served, agent):
+    served.queue()
+    agent.report(agent.lease())
+    real = served.clock.sleep
+
+    def sleep(seconds):
+        real(seconds)
+        if len(served.clock.slept) == 2:
+            stored = served.config.connection("acme", "books")
+            served.config.put_connection(replace(stored, settings={"company": "another"}, account="a-1"))
+            served.queue()
+
+    served.clock.sleep = sleep
+    answer = agent.call("lease", {"running": False})
+    assert answer["job"] is not None
+    assert (answer["settings"], answer["account"]) == ({"company": "another"}, "a-1")
+
+
 def test_who_was_just_let_in_is_known_in_every_process_at_once(served, agent):
     """Even if the former computer, with its former key, keeps asking there."""
     _, agent.bridge = served.process()

@@ -278,6 +278,7 @@ class ServeBridge:
             except Refusal:  # while it was held
                 self._counter.report(job, Ended.NOT_BEGUN, None)
                 raise
+            connection = self._connection(connection.address)  # its settings may be others since
         return {
             "job": None if job is None else self._told(job),
             "wait_seconds": 0 if busy or job is not None else IDLE_SECONDS,
