@@ -77,7 +77,7 @@ class HeardBy:
     heard_before: list[datetime | None] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
 
-    def heard(self, _connection: Connection, before: Installation, _now: datetime) -> None:
+    def heard(self, _connection: Connection, before: Installation, _after: Installation) -> None:
         self.heard_before.append(before.seen_at)
 
     def wake(self, connection: Connection) -> None:

@@ -78,11 +78,11 @@ class Office:
         self.world.clock.time = (self.there.seen_at or START) + silence
         return self.presence.is_away(self.books)
 
-    def comes_back(self) -> None:
-        """As `ServeBridge` notes it."""
+    def comes_back(self, instance: str = "") -> None:
+        """As `ServeBridge` notes it; a process that was started anew is another instance."""
         now, before = self.world.clock.now(), self.there
-        self.installations.put_installation(replace(before, seen_at=now, told_at=None))
-        self.presence.heard(self.books, before, now)
+        after = replace(before, seen_at=now, told_at=None, instance=instance or before.instance)
+        self.presence.heard(self.books, before, self.installations.put_installation(after))
 
 
 @pytest.fixture
@@ -91,6 +91,19 @@ def office():
 
 
 # Coming back
+
+
+def test_who_was_started_anew_finds_what_waited_however_short_it_was_away(office):
+    change = office.waits()
+    office.comes_back()
+    office.world.queue.now.clear()
+    office.world.clock.time += timedelta(seconds=20)
+    office.comes_back("second")
+    assert office.world.queue.now == [change]
+    office.world.queue.now.clear()
+    office.world.clock.time += timedelta(seconds=20)
+    office.comes_back("second")
+    assert office.world.queue.now == []
 
 
 def test_who_comes_back_finds_what_waited_queued_and_is_asked_for_changes(office):

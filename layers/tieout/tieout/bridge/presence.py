@@ -51,9 +51,11 @@ class Presence:
         self._queue, self._alerts, self._waker = queue, alerts, waker
         self._manifest, self._clock = manifest, clock
 
-    def heard(self, connection: Connection, before: Installation, now: datetime) -> None:
-        """It was heard just now; what waits goes on if it was away."""
-        if before.seen_at is None or now - before.seen_at > timedelta(seconds=AWAY_SECONDS):
+    def heard(self, connection: Connection, before: Installation, after: Installation) -> None:
+        """It was heard just now; what waits goes on if it was away, or was started anew."""
+        away = timedelta(seconds=AWAY_SECONDS)
+        was_away = before.seen_at is None or after.seen_at is None or after.seen_at - before.seen_at > away
+        if was_away or before.instance != after.instance:
             self.wake(connection)
 
     def wake(self, connection: Connection) -> None:

@@ -190,7 +190,7 @@ class ServeBridge:
             except ClaimedError:
                 there = self._still_let_in(there)
                 continue
-            self._presence.heard(connection, there, now)
+            self._presence.heard(connection, there, heard)
             return heard
         raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Another request of this agent is being answered.")
 
