@@ -121,6 +121,6 @@ stage-cfn-lint:
 stage-checkov:
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml --file template.yaml && echo "ok  checkov"
 stage-suites:
-	@$(VENV)/pytest -q -n 2 --dist loadfile -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
+	@nice -n 10 $(VENV)/pytest -q -n 2 --dist loadfile -m "not e2e and not every_pair" && echo "ok  unit, contract, engine, integration and template tests"
 stage-e2e:
 	@$(VENV)/pytest -q -m "e2e and not office" tests/e2e && echo "ok  end-to-end tests"
