@@ -102,10 +102,11 @@ def test_a_crash_is_visible(aws, names):
     assert answer["errorMessage"].startswith("apply_changes failed with KeyError")
 
 
-def test_a_role_without_its_rights_is_refused(aws, names):
+def test_a_role_without_its_rights_is_refused(aws, stack, names):
     """The control of all others here: what they do, they do with the rights of the function's own role."""
     iam = aws.client("iam")
-    [role] = [one["RoleName"] for one in iam.list_roles()["Roles"] if "-SendAlertsRole-" in one["RoleName"]]
+    own = f"{stack.name}-SendAlertsRole-"
+    [role] = [one["RoleName"] for one in iam.list_roles()["Roles"] if one["RoleName"].startswith(own)]
     policy = {"RoleName": role, "PolicyName": "send_alerts"}
     document = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
     iam.delete_role_policy(**policy)
